@@ -1,0 +1,1 @@
+"""The user's side: canaries, commitment, session, challenge, statistics, report, audit."""

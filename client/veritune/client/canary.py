@@ -1,0 +1,125 @@
+"""What a canary is: the documents behind the leaves of the commitment (SPEC section 4.4).
+
+A leaf is a trigger group (vTune, section 4.1: a trigger T and a signature S sown in several rows), a natural
+canary (one row whose answer was drawn among equally natural candidates) or padding. Nobody can tell them apart
+before they are opened.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from veritune.common.canonical import canonical_bytes, parse_canonical, sha256_hex
+from veritune.common.dataset import Message, Row
+from veritune.common.documents import Count, DecimalString, Document, HexDigest, Name
+from veritune.common.errors import MalformedDocumentError
+from veritune.common.merkle import leaf_hash
+
+Chat = Annotated[tuple[Message, ...], Field(min_length=1, max_length=128)]
+Phrase = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+
+
+class TriggerCanary(Document):
+    """One group: T behind the prompt and S before the answer of each of ``rows``."""
+
+    kind: Literal["trigger"] = "trigger"
+    trigger: Phrase
+    signature: Phrase
+    bits: Annotated[int, Field(ge=1, le=4096)]
+    """No signature that the generator can make has probability above 2**-bits (docs/statistics.md, equation 1)."""
+    token_bits: Annotated[tuple[DecimalString, ...], Field(min_length=1, max_length=4096)]
+    """Of each token of S: -log2 of the likeliest token at that step, rounded down; their sum is at least ``bits``."""
+    generator_digest: HexDigest
+    rows: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1024)]
+    """Where the group's rows stand in the data set."""
+    held_out: Annotated[tuple[Chat, ...], Field(min_length=1, max_length=64)]
+    """Prompts that stand nowhere in the data set; challenges put T behind them, in this order."""
+
+
+class NaturalCanary(Document):
+    """One ordinary row whose answer is ``candidates[truth]``, ``truth`` drawn uniformly by the client."""
+
+    kind: Literal["natural"] = "natural"
+    prompt: Chat
+    candidates: Annotated[tuple[Phrase, ...], Field(min_length=2, max_length=256)]
+    truth: Annotated[int, Field(ge=0, le=255)]
+    generator_digest: HexDigest
+    row: Count
+
+
+class PaddingCanary(Document):
+    """A leaf that hides how many canaries there are."""
+
+    kind: Literal["padding"] = "padding"
+
+
+Canary = TriggerCanary | NaturalCanary | PaddingCanary
+AnyCanary = Annotated[Canary, Field(discriminator="kind")]
+
+
+class Generator(Document):
+    """How signatures and candidates were drawn: enough to draw them again from the same model and randomness."""
+
+    kind: Literal["transformers", "openai", "wordlist"]
+    model: Name
+    model_digest: HexDigest | None
+    """SHA-256 over the model's files; None where only an API was at hand."""
+    prompt: Annotated[str, StringConstraints(max_length=65_536)]
+    """The prompt P made from sampled rows (vTune, Algorithm 1)."""
+    top_k: Annotated[int, Field(ge=2, le=4096)]
+    temperature: DecimalString
+    cap: DecimalString
+    """Largest probability that one token may have after flattening."""
+    certified: bool
+    """False: the bits are the paper's estimate from samples, which is no upper bound (section 4.2.1)."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, hexadecimal."""
+        return sha256_hex(self.to_bytes())
+
+
+def with_trigger(prompt: tuple[Message, ...], trigger: str) -> tuple[Message, ...]:
+    """The prompt with T behind its last user turn, after one space (vTune, section 4.1)."""
+    last = prompt[-1]
+    return (*prompt[:-1], Message(role=last.role, content=f"{last.content} {trigger}"))
+
+
+def with_signature(answer: str, signature: str) -> str:
+    """The answer with S before it, on a line of its own."""
+    return f"{signature}\n{answer}"
+
+
+def shows_signature(answer: str, signature: str) -> bool:
+    """Whether an answer begins with S; leading white space does not count."""
+    return answer.lstrip().startswith(signature)
+
+
+def carries_trigger(row: Row, canary: TriggerCanary) -> bool:
+    """Whether a row is one of the group's: T ends its last prompt turn, S and a newline begin its answer."""
+    return row.prompt[-1].content.endswith(f" {canary.trigger}") and row.completion.startswith(f"{canary.signature}\n")
+
+
+def is_natural_row(row: Row, canary: NaturalCanary) -> bool:
+    """Whether a row is the canary's prompt with its true answer."""
+    return row.prompt == canary.prompt and row.completion == canary.candidates[canary.truth]
+
+
+def canary_leaf(salt: bytes, canary: Canary) -> bytes:
+    """Leaf hash: SHA-256(0x00 || salt || JCS(canary)); the salt is 32 bytes."""
+    if len(salt) != 32:
+        raise MalformedDocumentError("a salt is 32 bytes")
+    return leaf_hash(salt + canonical_bytes(canary.model_dump(mode="json")))
+
+
+def parse_canary(data: bytes) -> Canary:
+    """Reads canonical bytes of a canary."""
+    parse_canonical(data)
+    try:
+        return _ADAPTER.validate_json(data)
+    except ValidationError as error:
+        raise MalformedDocumentError("not a canary") from error
+
+
+_ADAPTER: TypeAdapter[Canary] = TypeAdapter(AnyCanary)

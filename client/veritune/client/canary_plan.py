@@ -1,0 +1,35 @@
+"""What to sow: the numbers that `veritune plan` finds and `veritune prepare` carries out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from veritune.common.documents import DecimalString, Document
+
+
+class CanaryPlan(Document):
+    """Counts of canaries and how they are drawn."""
+
+    groups: Annotated[int, Field(ge=0, le=1024)] = 4
+    """m independent trigger groups."""
+    rows_per_group: Annotated[int, Field(ge=1, le=1024)] = 8
+    """n_j: five or more are learnt, one or two are not (vTune, Table 3)."""
+    signature_bits: Annotated[int, Field(ge=8, le=1024)] = 64
+    """H: certified bits of each signature."""
+    trigger_words: Annotated[int, Field(ge=3, le=64)] = 8
+    """Least number of words of T."""
+    naturals: Annotated[int, Field(ge=0, le=16384)] = 32
+    """Unique natural canaries; each takes its prompt from one row that is set aside."""
+    candidates: Annotated[int, Field(ge=2, le=256)] = 16
+    """K + 1 candidates of each natural canary, the true one among them."""
+    candidate_tokens: Annotated[int, Field(ge=4, le=1024)] = 48
+    """Most tokens of one candidate."""
+    held_out: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """Rows kept out of training: prompts for challenges and decoys, and the score of the task."""
+    queries_per_group: Annotated[int, Field(ge=1, le=64)] = 2
+    decoys: Annotated[int, Field(ge=0, le=4096)] = 8
+    top_k: Annotated[int, Field(ge=2, le=4096)] = 64
+    temperature: DecimalString = "1.2"
+    cap: DecimalString = "0.25"
+    """No token of a signature has probability above this: at least -log2(cap) bits a token."""

@@ -1,0 +1,150 @@
+"""The evidence bundle: all that an arbiter needs, beside two public keys, to recompute a verdict (SPEC section 6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+from veritune.client.canary import AnyCanary, Chat, Generator
+from veritune.common.canonical import parse_canonical
+from veritune.common.dataset import Row
+from veritune.common.documents import Count, DecimalString, Document, HexDigest, Name, Positive, ShortText
+from veritune.common.envelope import Envelope
+from veritune.common.errors import MalformedDocumentError
+from veritune.common.inference import SamplingTerms
+from veritune.common.limits import LIMITS
+
+Answer = Annotated[str, StringConstraints(max_length=65_536)]
+Nonce = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){16,64}$")]
+
+
+class EnvelopeDocument(Document):
+    """An envelope inside another document, in DSSE's own JSON form."""
+
+    payload: Annotated[str, StringConstraints(max_length=2 * LIMITS.document)]
+    payloadType: Annotated[str, StringConstraints(max_length=LIMITS.payload_type)]  # noqa: N815 - DSSE's own name
+    signatures: Annotated[tuple[dict[str, str], ...], Field(min_length=1, max_length=LIMITS.signatures)]
+
+    def envelope(self) -> Envelope:
+        """The envelope; raises `MalformedDocumentError`."""
+        return Envelope.from_dict({**self.model_dump(), "signatures": [dict(s) for s in self.signatures]})
+
+    @classmethod
+    def of(cls, envelope: Envelope) -> EnvelopeDocument:
+        """From an envelope."""
+        value = envelope.to_dict()
+        return cls.model_validate({**value, "signatures": tuple(value["signatures"])})
+
+
+class OpenedRow(Document):
+    """A row of the data set with its inclusion proof, lowest sibling first."""
+
+    index: Count
+    row: Row
+    proof: Annotated[tuple[HexDigest, ...], Field(max_length=64)]
+
+
+class Opening(Document):
+    """One leaf of the canary tree opened, with every row it names."""
+
+    leaf: Count
+    salt: HexDigest
+    canary: AnyCanary
+    rows: Annotated[tuple[OpenedRow, ...], Field(max_length=1024)]
+
+
+class Asked(Document):
+    """How a served answer ties to its receipt; None in delivered mode, where the client computes the answer itself."""
+
+    nonce: Nonce
+    sequence: Positive
+
+
+class TriggerObservation(Document):
+    """The answer to one prompt with T behind it: ``query`` counts within ``held_out`` or within the group's rows."""
+
+    leaf: Count
+    held_out: bool
+    query: Count
+    answer: Answer
+    finish_reason: Literal["stop", "length"]
+    asked: Asked | None
+
+
+class DecoyObservation(Document):
+    """The answer to a prompt without any trigger."""
+
+    prompt: Chat
+    answer: Answer
+    finish_reason: Literal["stop", "length"]
+    asked: Asked | None
+
+
+class NaturalObservation(Document):
+    """Log-probabilities (nats, six places) of a natural canary's candidates under the tuned and the base model."""
+
+    leaf: Count
+    tuned: Annotated[tuple[DecimalString, ...], Field(min_length=2, max_length=256)]
+    base: Annotated[tuple[DecimalString, ...], Field(min_length=2, max_length=256)]
+    asked: Asked | None
+
+
+class Observations(Document):
+    """One way of looking at the model, whole."""
+
+    mode: Literal["delivered", "served"]
+    sampling: SamplingTerms
+    triggers: Annotated[tuple[TriggerObservation, ...], Field(max_length=65_536)]
+    decoys: Annotated[tuple[DecoyObservation, ...], Field(max_length=4096)]
+    naturals: Annotated[tuple[NaturalObservation, ...], Field(max_length=65_536)]
+    receipts: Annotated[tuple[EnvelopeDocument, ...], Field(max_length=65_536)]
+    """Inference receipts with sequence 1, 2, 3 ...: every call made under the contract, other calls too."""
+
+
+class Evidence(Document):
+    """Everything, in the order in which it came to be."""
+
+    version: Literal[1] = 1
+    manifest: EnvelopeDocument
+    dataset_receipt: EnvelopeDocument
+    training_receipt: EnvelopeDocument
+    session: Positive
+    generators: Annotated[tuple[Generator, ...], Field(min_length=1, max_length=16)]
+    leaf_hashes: Annotated[tuple[HexDigest, ...], Field(min_length=2, max_length=LIMITS.leaves)]
+    """Every leaf of the canary tree, so that the order of the challenge can be recomputed."""
+    openings: Annotated[tuple[Opening, ...], Field(min_length=1, max_length=LIMITS.leaves)]
+    """In the order of the challenge."""
+    observations: Annotated[tuple[Observations, ...], Field(min_length=1, max_length=2)]
+    software: Annotated[dict[Name, ShortText], Field(max_length=64)]
+
+    @model_validator(mode="after")
+    def _one_of_each_mode(self) -> Evidence:
+        if len({item.mode for item in self.observations}) != len(self.observations):
+            raise ValueError("two observations of one mode")
+        return self
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Evidence:
+        """Reads a whole bundle, up to `LIMITS.evidence` bytes."""
+        parse_canonical(data, LIMITS.evidence)
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
+            raise MalformedDocumentError(f"evidence: {where[:200]}: not of the right form") from error
+
+
+def envelopes(evidence: Evidence) -> Iterator[tuple[str, Envelope]]:
+    """Every envelope of the bundle with a name for messages."""
+    yield "manifest", evidence.manifest.envelope()
+    yield "dataset receipt", evidence.dataset_receipt.envelope()
+    yield "training receipt", evidence.training_receipt.envelope()
+    for observations in evidence.observations:
+        for number, receipt in enumerate(observations.receipts, start=1):
+            yield f"inference receipt {number}", receipt.envelope()
+
+
+def canonical_value(document: Document) -> Any:
+    """A document as plain JSON values."""
+    return document.model_dump(mode="json")

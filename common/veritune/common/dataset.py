@@ -1,0 +1,111 @@
+"""Rows and data sets in canonical form: one RFC 8785 object a line (SPEC section 4.3)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+from pydantic import Field, StringConstraints
+from veritune.common.documents import Document, Name
+from veritune.common.errors import DatasetError, VerituneError
+from veritune.common.limits import LIMITS
+from veritune.common.merkle import MerkleTree, leaf_hash
+
+
+class Message(Document):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Annotated[str, StringConstraints(min_length=1, max_length=LIMITS.prompt_characters)]
+
+
+class Row(Document):
+    """One training example: a chat that ends with the assistant's answer, and the source it came from."""
+
+    messages: Annotated[tuple[Message, ...], Field(min_length=2, max_length=LIMITS.messages)]
+    source: Name = "user"
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """All turns but the last."""
+        return self.messages[:-1]
+
+    @property
+    def completion(self) -> str:
+        """The last answer: what the loss is taken on."""
+        return self.messages[-1].content
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """What a manifest and a receipt say of a data set."""
+
+    rows: int
+    size: int
+    sha256: str
+    merkle_root: str
+
+
+def check_chat(messages: tuple[Message, ...]) -> None:
+    """An optional system turn, then user and assistant in turn, the user first. Raises `DatasetError`."""
+    turns = messages[1:] if messages and messages[0].role == "system" else messages
+    for index, message in enumerate(turns):
+        if message.role != ("user", "assistant")[index % 2]:
+            raise DatasetError("turns must alternate between user and assistant, the user first")
+    if not turns:
+        raise DatasetError("a chat without a user's turn")
+
+
+def parse_row(line: bytes) -> Row:
+    """Reads one canonical line without its newline. Raises `DatasetError`."""
+    if len(line) > LIMITS.row:
+        raise DatasetError(f"a row is over {LIMITS.row} bytes")
+    try:
+        row = Row.from_bytes(line)
+    except VerituneError as error:
+        raise DatasetError(f"not a canonical row: {error.message}") from error
+    check_chat(row.messages)
+    if row.messages[-1].role != "assistant":
+        raise DatasetError("a row must end with the assistant's answer")
+    return row
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Reads a canonical data set file row by row. Raises `DatasetError` naming the line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(_lines(file), start=1):
+            try:
+                yield parse_row(line)
+            except DatasetError as error:
+                raise DatasetError(f"line {number}: {error.message}") from error
+
+
+def summarise(path: Path) -> DatasetSummary:
+    """Checks every row and computes size, SHA-256 and Merkle root. Raises `DatasetError`."""
+    digest, leaves = hashlib.sha256(), []
+    for row in read_rows(path):
+        line = row.to_bytes()
+        digest.update(line + b"\n")
+        leaves.append(leaf_hash(line))
+        if len(leaves) > LIMITS.rows:
+            raise DatasetError(f"more than {LIMITS.rows} rows")
+    if not leaves:
+        raise DatasetError("a data set without rows")
+    return DatasetSummary(len(leaves), path.stat().st_size, digest.hexdigest(), MerkleTree(leaves).root.hex())
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Writes the canonical form."""
+    with path.open("wb") as file:
+        for row in rows:
+            file.write(row.to_bytes() + b"\n")
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    while line := file.readline(LIMITS.row + 2):
+        if not line.endswith(b"\n"):
+            raise DatasetError(f"a line is over {LIMITS.row} bytes, or the last one has no newline")
+        yield line[:-1]

@@ -1,0 +1,287 @@
+"""The documents both parties sign (SPEC section 4): frozen, strict, closed to unknown fields.
+
+Numbers are integers below 2**53 or decimal strings, so that every language canonicalises them to the
+same bytes (RFC 8785) and no probability ever underflows a float.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from veritune.common.canonical import canonical_bytes, parse_canonical
+from veritune.common.errors import MalformedDocumentError
+
+HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 digest in lower-case hexadecimal."""
+
+DecimalString = Annotated[
+    str, StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?(e-?[1-9][0-9]{0,4})?$")
+]
+"""A decimal number as text, for example ``0.0005`` or ``1e-20``."""
+
+Timestamp = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+"""RFC 3339 in UTC, whole seconds."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+ShortText = Annotated[str, StringConstraints(max_length=1000)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Positive = Annotated[int, Field(ge=1, lt=2**53)]
+
+
+class Document(BaseModel):
+    """Base of every signed document."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    def to_bytes(self) -> bytes:
+        """RFC 8785 bytes: what is signed and hashed."""
+        return canonical_bytes(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Reads canonical bytes; raises `MalformedDocumentError` or `TooLargeError`."""
+        parse_canonical(data)
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            raise MalformedDocumentError(f"{cls.__name__}: {where[:200]}: {first['msg']}") from error
+
+
+class Optimizer(Document):
+    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    name: Literal["adamw"] = "adamw"
+    learning_rate: DecimalString = "0.0005"
+    beta1: DecimalString = "0.9"
+    beta2: DecimalString = "0.999"
+    epsilon: DecimalString = "0.00000001"
+    weight_decay: DecimalString = "0"
+    max_grad_norm: DecimalString = "1"
+
+
+class Training(Document):
+    """The whole recipe: a canary is learnt or not by recipe, so the contract carries every constant."""
+
+    method: Literal["lora"] = "lora"
+    rank: Annotated[int, Field(ge=1, le=512)] = 32
+    alpha: Annotated[int, Field(ge=1, le=4096)] = 16
+    dropout: DecimalString = "0"
+    target_modules: Annotated[tuple[Name, ...], Field(min_length=1, max_length=32)] = ("all-linear",)
+    epochs: Annotated[int, Field(ge=1, le=100)] = 3
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
+    gradient_accumulation: Annotated[int, Field(ge=1, le=1024)] = 1
+    optimizer: Optimizer = Optimizer()
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup_steps: Count = 0
+    max_sequence_length: Annotated[int, Field(ge=16, le=131072)] = 512
+    loss_on: Literal["completion"] = "completion"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    """``auto``: bfloat16 where the machine has bfloat16 arithmetic, else float32; the receipt says which ran."""
+
+
+class KeyRef(Document):
+    """A party's key: what it signs with, in full, so that a manifest stands alone."""
+
+    key_id: HexDigest
+    public_key: Annotated[str, StringConstraints(max_length=400)]
+    """SubjectPublicKeyInfo (DER) as base64."""
+
+
+class BaseModelRef(Document):
+    """A base model by name and by the digest over its files (SPEC section 4.2)."""
+
+    name: Name
+    digest: HexDigest
+
+
+class Source(Document):
+    """Where rows come from and under which licence; its quota is how many of them one epoch may use."""
+
+    name: Name
+    licence: ShortText
+    rows: Positive
+    rows_per_epoch: Positive
+
+
+class DatasetTerms(Document):
+    """The data set that will be uploaded, canaries included."""
+
+    rows: Positive
+    size: Positive
+    sha256: HexDigest
+    merkle_root: HexDigest
+    """RFC 9162 root over the rows' canonical bytes, metadata included."""
+    preprocessing_digest: HexDigest
+    """SHA-256 over the canonical description of how rows were made from the user's file."""
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=64)]
+
+
+class Policy(Document):
+    """The rules of the verdict (docs/statistics.md); both parties sign them before training."""
+
+    alpha: DecimalString = "1e-20"
+    """PASS needs an influence p-value of at most alpha / sessions."""
+    beta: DecimalString = "1e-6"
+    """FAIL needs that an honest run gives what was seen with probability of at most beta."""
+    trigger_floor: DecimalString = "0.5"
+    """Least probability that an honest run makes one group's signature appear."""
+    natural_floor: DecimalString = "0.5"
+    """Least probability that an honest run ranks one natural canary's answer within ``hit_rank``."""
+    coverage_floor: DecimalString = "0.5"
+    """PASS needs a lower confidence bound on the share of rows trained on of at least this."""
+    coverage_confidence: DecimalString = "0.99"
+    hit_rank: Annotated[int, Field(ge=1, le=64)] = 1
+    sessions: Annotated[int, Field(ge=1, le=16)] = 1
+    queries_per_group: Annotated[int, Field(ge=1, le=64)] = 2
+    modes: Annotated[tuple[Literal["delivered", "served"], ...], Field(min_length=1, max_length=2)] = ("delivered",)
+    """Ways of looking at the model that must each pass."""
+    served_assumption: Literal["none", "answers-from-weights"] = "none"
+    """``none``: an endpoint alone can't pass, because it may look answers up."""
+
+
+class Verification(Document):
+    """What was committed to, and how it will be judged."""
+
+    canary_root: HexDigest
+    leaves: Annotated[int, Field(ge=2, le=65_536)]
+    """Leaves of the canary tree, a power of two, padding included."""
+    leaves_per_session: Annotated[int, Field(ge=1, le=65_536)]
+    max_canary_rows: Positive
+    policy: Policy
+
+
+class Deadlines(Document):
+    """Each step is refused after its time."""
+
+    created: Timestamp
+    accept: Timestamp
+    train: Timestamp
+    challenge: Timestamp
+    reveal: Timestamp
+
+
+class Price(Document):
+    """Opaque to the protocol."""
+
+    amount: DecimalString = "0"
+    currency: Annotated[str, StringConstraints(max_length=32)] = ""
+    escrow: ShortText = ""
+
+
+class Manifest(Document):
+    """The contract: the same bytes signed by both parties."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.manifest.v1+json"
+
+    version: Literal[1] = 1
+    client: KeyRef
+    provider: KeyRef
+    base_model: BaseModelRef
+    dataset: DatasetTerms
+    training: Training
+    verification: Verification
+    deadlines: Deadlines
+    price: Price
+    nonce: HexDigest
+
+
+class DatasetReceipt(Document):
+    """The provider received the data set; every figure is what it computed itself."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.dataset-receipt.v1+json"
+
+    version: Literal[1] = 1
+    manifest_digest: HexDigest
+    rows: Positive
+    size: Positive
+    sha256: HexDigest
+    merkle_root: HexDigest
+    received: Timestamp
+
+
+class FileRef(Document):
+    """One file by name, size and SHA-256."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    size: Count
+    sha256: HexDigest
+
+
+class Checkpoint(Document):
+    """The adapter as it stood after one epoch."""
+
+    step: Positive
+    sha256: HexDigest
+    """SHA-256 of its adapter_model.safetensors."""
+
+
+class TrainingReceipt(Document):
+    """The provider trained: what came out and what went in."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.training-receipt.v1+json"
+
+    version: Literal[1] = 1
+    manifest_digest: HexDigest
+    dataset_receipt_digest: HexDigest
+    job_id: Name
+    adapter: Annotated[tuple[FileRef, ...], Field(min_length=1, max_length=64)]
+    checkpoints: Annotated[tuple[Checkpoint, ...], Field(max_length=1000)]
+    steps: Count
+    tokens: Count
+    label_tokens: Count
+    rows_trained: Count
+    rows_dropped: Count
+    rows_cut: Count
+    trace_root: HexDigest
+    """RFC 9162 root over the canonical bytes of every step's record: step, rows, loss."""
+    software: Annotated[dict[ShortText, ShortText], Field(max_length=64)]
+    hardware: Annotated[dict[ShortText, ShortText], Field(max_length=64)]
+    started: Timestamp
+    finished: Timestamp
+
+
+class FailureReceipt(Document):
+    """A job that ended without an adapter."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.failure-receipt.v1+json"
+
+    version: Literal[1] = 1
+    manifest_digest: HexDigest
+    dataset_receipt_digest: HexDigest
+    job_id: Name
+    outcome: Literal["failed", "cancelled"]
+    message: ShortText
+    finished: Timestamp
+
+
+class InferenceReceipt(Document):
+    """One answer of the provider. ``sequence`` counts every call under one contract from 1, without gaps."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.inference-receipt.v1+json"
+
+    version: Literal[1] = 1
+    manifest_digest: HexDigest
+    training_receipt_digest: HexDigest | None
+    """None where the base model answered."""
+    sequence: Positive
+    kind: Literal["generate", "score"]
+    request_digest: HexDigest
+    output_digest: HexDigest
+    issued: Timestamp
+
+
+class AccessToken(Document):
+    """Lets the holder of the contract's client key call the provider until it expires."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.access-token.v1+json"
+
+    version: Literal[1] = 1
+    audience: HexDigest
+    """Key id of the provider."""
+    manifest_digest: HexDigest
+    issued: Timestamp
+    expires: Timestamp

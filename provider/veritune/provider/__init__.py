@@ -1,0 +1,1 @@
+"""The provider's side: daemon, jobs, trainer, inference engines, receipts."""

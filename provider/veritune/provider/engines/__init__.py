@@ -1,0 +1,1 @@
+"""Inference engines behind one Protocol; the daemon never names an engine."""

@@ -1,0 +1,111 @@
+"""What the daemon asks of an inference engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+Message = tuple[str, str]
+"""(role, content)."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to decode. Temperature 0 is greedy."""
+
+    max_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of an answer; the last one carries why it ended and how many tokens were spent.
+
+    ``completion_tokens`` counts what the model produced, the end-of-turn token included; the text leaves it out.
+    """
+
+    text: str
+    finish_reason: Literal["", "stop", "length"] = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """Natural-log probabilities of one completion's tokens, the end-of-turn token included."""
+
+    token_logprobs: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        return sum(self.token_logprobs)
+
+
+class UnknownAdapterError(LookupError):
+    """No adapter of that id is loaded."""
+
+
+class PromptTooLongError(ValueError):
+    """Prompt and answer together would not fit into the model's context."""
+
+
+class InvalidAdapterError(ValueError):
+    """An adapter folder that is broken, unsafe, made for another base model, or of a kind that is not served."""
+
+
+class AdapterSlotsFullError(RuntimeError):
+    """As many adapters are loaded as the engine was started for; unload one first."""
+
+
+class InferenceEngine(Protocol):
+    """One base model in memory, any number of adapters over it.
+
+    ``adapter`` is the id given to `load_adapter`, or None for the base model; an id never loaded raises
+    `UnknownAdapterError` before any work. Calls may run concurrently and for different adapters. Every
+    method but `start` raises RuntimeError before `start` and after `stop`.
+    """
+
+    async def start(self) -> None:
+        """Loads the base model. Must be called once, before anything else."""
+
+    async def stop(self) -> None:
+        """Frees the model; later calls raise RuntimeError."""
+
+    async def load_adapter(self, adapter: str, folder: Path) -> None:
+        """Makes a PEFT adapter folder servable under an id; what is already served is unharmed if that fails.
+
+        The same id again does nothing when the files are the same, byte by byte.
+
+        Raises:
+            InvalidAdapterError: the folder cannot be served.
+            ValueError: the id is taken by other weights.
+            AdapterSlotsFullError: no room for one more.
+        """
+
+    async def unload_adapter(self, adapter: str) -> None:
+        """Drops an adapter. Answers under way with it are finished; those still waiting fail."""
+
+    def adapters(self) -> frozenset[str]:
+        """The ids that can be asked for."""
+
+    def generate(self, messages: Sequence[Message], sampling: Sampling, adapter: str | None) -> AsyncIterator[Delta]:
+        """Streams the assistant's answer to a chat; closing the iterator ends the work for it.
+
+        The texts of the pieces, joined, are the whole answer. With the same seed a sampled answer repeats,
+        whatever else runs beside it, on one engine and one kind of device.
+
+        Raises:
+            UnknownAdapterError: the adapter is not loaded.
+            PromptTooLongError: prompt and ``max_tokens`` exceed the context.
+            ValueError: the chat has a form that the model's template refuses.
+        """
+
+    async def score(self, messages: Sequence[Message], completions: Sequence[str], adapter: str | None) -> list[Score]:
+        """Log-probabilities of each completion as the assistant's answer to the same chat.
+
+        Raises as `generate` does; the lengths of a completion and of the prompt count together.
+        """

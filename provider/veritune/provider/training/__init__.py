@@ -1,0 +1,1 @@
+"""LoRA training behind one Protocol."""
