@@ -1,0 +1,87 @@
+"""docs/SPEC.md against the code, and its worked example against the standard library alone."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+
+from veritune.common.errors import error_classes
+from veritune.common.limits import LIMITS
+
+from tests.conformance.spec_example import SPEC, example, page
+
+TEXT = SPEC.read_text(encoding="utf-8")
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def labelled(label: str, *parts: bytes) -> bytes:
+    return sha256(label.encode() + b"\0" + b"".join(len(part).to_bytes(8, "big") + part for part in parts))
+
+
+def test_the_page_shows_what_the_code_makes() -> None:
+    assert page() in TEXT
+
+
+def test_the_example_holds_without_our_code() -> None:
+    shown = dict(example())
+    leaves = [sha256(b"\0" + shown[f"row {index}"].encode()) for index in range(3)]
+    assert [leaf.hex() for leaf in leaves] == [shown[f"leaf of row {index}"] for index in range(3)]
+    root = sha256(b"\1" + sha256(b"\1" + leaves[0] + leaves[1]) + leaves[2])
+    assert root.hex() == shown["Merkle root of the rows"] == json.loads(shown["manifest"])["dataset"]["merkle_root"]
+    canaries = [
+        sha256(b"\0" + bytes.fromhex(shown[f"salt {index}"]) + shown[f"canary {index}"].encode()) for index in range(2)
+    ]
+    assert [leaf.hex() for leaf in canaries] == [shown["leaf 0"], shown["leaf 1"]]
+    assert sha256(b"\1" + canaries[0] + canaries[1]).hex() == shown["canary root"]
+    for name in ("manifest", "dataset receipt", "training receipt"):
+        assert sha256(shown[name].encode()).hex() == shown[f"{name} digest"]
+    kind = b"application/vnd.veritune.manifest.v1+json"
+    body = shown["manifest"].encode()
+    encoded = b" ".join([b"DSSEv1", str(len(kind)).encode(), kind, str(len(body)).encode(), body])
+    assert sha256(encoded).hex() == shown["SHA-256 of the manifest's pre-authentication encoding"]
+    seed = labelled(
+        "veritune/v1/challenge-seed",
+        bytes.fromhex(shown["manifest digest"]),
+        bytes.fromhex(shown["training receipt digest"]),
+    )
+    assert seed.hex() == shown["challenge seed"]
+    keyed = sorted(range(2), key=lambda index: hmac.new(seed, canaries[index], "sha256").digest())
+    assert ",".join(map(str, keyed)) == shown["challenge order"]
+    nonce = bytes.fromhex(shown["nonce"])
+    request = (
+        b'{"job_id":"job-1","kind":"generate","messages":[{"content":"2+2?","role":"user"}],'
+        b'"sampling":{"max_tokens":8,"seed":0,"temperature":"0","top_p":"1"}}'
+    )
+    assert labelled("veritune/v1/inference-request", request, nonce).hex() in shown.values()
+    output = b'{"finish_reason":"stop","text":"4"}'
+    assert labelled("veritune/v1/inference-output", output, nonce).hex() in shown.values()
+
+
+def test_every_error_stands_in_the_table() -> None:
+    section = TEXT.split("## 9. Errors")[1].split("## 10.")[0]
+    rows = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| `")]
+    shown = {reason.strip().strip("`"): code.strip() for reason, code, _ in rows}
+    assert shown == {reason: cls.code.name for reason, cls in error_classes().items()}
+
+
+def test_limits_are_the_codes() -> None:
+    section = TEXT.split("## 3. Limits")[1].split("## 4.")[0]
+    for text in (
+        f"one signed document | {LIMITS.document >> 20} MiB",
+        f"one envelope as JSON | {LIMITS.envelope_json >> 20} MiB",
+        f"one evidence bundle | {LIMITS.evidence >> 20} MiB",
+        f"nesting of JSON | {LIMITS.json_depth} levels",
+        f"signatures of an envelope | {LIMITS.signatures} ",
+        f"upload or download | {LIMITS.chunk >> 20} MiB",
+        f"a data set | {LIMITS.dataset >> 30} GiB, {LIMITS.rows:,} rows",
+        f"a row | {LIMITS.row >> 20} MiB",
+        f"a chat | {LIMITS.messages} turns, {LIMITS.prompt_characters:,} characters",
+        f"completions of a Score call | {LIMITS.completions} ",
+        f"tokens of a Generate call | {LIMITS.max_tokens:,} ",
+        f"leaves of a canary tree | {LIMITS.leaves:,} ",
+    ):
+        assert text in section
