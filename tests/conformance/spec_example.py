@@ -1,4 +1,4 @@
-"""The worked example of docs/SPEC.md, section 10. ``python -m tests.conformance.spec_example`` writes it into the page."""
+"""The worked example of docs/SPEC.md; ``python -m tests.conformance.spec_example`` writes it into the page."""
 
 from __future__ import annotations
 
