@@ -13,12 +13,23 @@ Message = tuple[str, str]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to decode. Temperature 0 is greedy."""
+    """How to decode. Temperature 0 is greedy. Raises ValueError for numbers that mean nothing."""
 
     max_tokens: int = 128
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ValueError("max_tokens must be at least 1")
+        # Below a hundredth the division by it leaves no finite numbers in low precision; 0 says greedy.
+        if not (self.temperature == 0 or 0.01 <= self.temperature <= 100):
+            raise ValueError("temperature must be 0 or within 0.01 and 100")
+        if not 0 < self.top_p <= 1:
+            raise ValueError("top_p must be above 0 and at most 1")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError("seed must fit into 63 bits")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,152 @@
+"""What an adapter folder must look like before an engine touches it.
+
+Both engines serve the same kind of adapter: plain LoRA on linear layers, weights in safetensors. What either of
+them would ignore or apply differently (DoRA, trained biases, saved modules, per-layer ranks) is refused here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veritune.provider.engines.base import InvalidAdapterError
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+_MAX_CONFIG_BYTES = 1 << 20
+
+Shapes = Mapping[str, tuple[int, int]]
+"""Linear layers of a base model: name -> (outputs, inputs)."""
+
+# Settings that change what an adapter means; each must be absent, false, empty, or the value given here.
+_PLAIN: Mapping[str, object] = {
+    "alora_invocation_tokens": None,
+    "alpha_pattern": None,
+    "arrow_config": None,
+    "bias": "none",
+    "exclude_modules": None,
+    "fan_in_fan_out": False,
+    "layer_replication": None,
+    "layers_to_transform": None,
+    "lora_bias": False,
+    "megatron_config": None,
+    "modules_to_save": None,
+    "rank_pattern": None,
+    "target_parameters": None,
+    "trainable_token_indices": None,
+    "use_bdlora": None,
+    "use_dora": False,
+    "use_qalora": False,
+}
+
+
+@dataclass(frozen=True)
+class AdapterFiles:
+    """A folder that passed (absolute), its rank, whether it changes anything, and the SHA-256 of its two files."""
+
+    folder: Path
+    rank: int
+    is_zero: bool
+    digest: str
+
+
+def linear_shapes(model: Any) -> Shapes:
+    """The linear layers of a transformers model that may carry an adapter: all but the output layer.
+
+    A model without weights (on the meta device) will do. PEFT's "all-linear" leaves the output layer out, too, and
+    vLLM cannot compute a prompt's log-probabilities when that layer carries one.
+    """
+    import torch
+
+    head = model.get_output_embeddings()
+    return {
+        name: (module.out_features, module.in_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    }
+
+
+def read_adapter(folder: Path, shapes: Shapes, max_rank: int) -> AdapterFiles:
+    """Checks a PEFT adapter folder against the base model's layers.
+
+    Raises:
+        InvalidAdapterError: anything is missing, malformed, not finite, not plain LoRA, or of another shape.
+    """
+    try:
+        folder = folder.resolve()
+        config_bytes = _read_small(folder / CONFIG)
+        config = json.loads(config_bytes)
+        with (folder / WEIGHTS).open("rb") as file:
+            weights_digest = hashlib.file_digest(file, "sha256").digest()
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidAdapterError(f"cannot read the adapter: {error}") from error
+    rank, targets = _check_config(config, max_rank)
+    is_zero = _check_weights(folder / WEIGHTS, shapes, rank, targets)
+    digest = hashlib.sha256(hashlib.sha256(config_bytes).digest() + weights_digest).hexdigest()
+    return AdapterFiles(folder=folder, rank=rank, is_zero=is_zero, digest=digest)
+
+
+def _read_small(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_MAX_CONFIG_BYTES + 1)
+    if len(content) > _MAX_CONFIG_BYTES:
+        raise ValueError(f"{path.name} is too large")
+    return content
+
+
+def _check_config(config: object, max_rank: int) -> tuple[int, list[str]]:
+    if not isinstance(config, dict):
+        raise InvalidAdapterError(f"{CONFIG} is not an object")
+    if config.get("peft_type") != "LORA":
+        raise InvalidAdapterError(f"adapter type {config.get('peft_type')!r} is not served, only LORA")
+    for name, plain in _PLAIN.items():
+        value = config.get(name)
+        if value and value != plain:
+            raise InvalidAdapterError(f"adapter setting {name} is not served")
+    # Other ways to initialise (PiSSA, OLoRA, LoftQ, ...) change the base model's weights when PEFT loads them.
+    if config.get("init_lora_weights", True) not in (True, False, "gaussian"):
+        raise InvalidAdapterError("adapter setting init_lora_weights is not served")
+    rank, alpha, targets = config.get("r"), config.get("lora_alpha"), config.get("target_modules")
+    if type(rank) is not int or not 1 <= rank <= max_rank:
+        raise InvalidAdapterError(f"adapter rank {rank!r} is not within 1 and {max_rank}")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1e6:
+        raise InvalidAdapterError("adapter setting lora_alpha is not a positive number")
+    if not isinstance(targets, list) or not targets or not all(isinstance(name, str) for name in targets):
+        raise InvalidAdapterError("adapter setting target_modules is not a list of names")
+    return rank, targets
+
+
+def _check_weights(path: Path, shapes: Shapes, rank: int, targets: list[str]) -> bool:
+    """Returns whether every B matrix is zero, so that the adapter changes nothing."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    suffixes = tuple(f".{target}" for target in targets)
+    wanted: dict[str, tuple[int, int]] = {}
+    for name, (outputs, inputs) in shapes.items():
+        if f".{name}".endswith(suffixes):
+            wanted[f"base_model.model.{name}.lora_A.weight"] = (rank, inputs)
+            wanted[f"base_model.model.{name}.lora_B.weight"] = (outputs, rank)
+    if not wanted:
+        raise InvalidAdapterError("the base model has none of the adapter's target modules")
+    is_zero = True
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            if names != set(wanted):
+                odd = sorted(names ^ set(wanted))[0]
+                raise InvalidAdapterError(f"adapter tensors do not match the base model, first at {odd[:200]!r}")
+            for name, shape in wanted.items():
+                if tuple(file.get_slice(name).get_shape()) != shape:
+                    raise InvalidAdapterError(f"adapter tensor {name} does not fit the base model's layer")
+                tensor = file.get_tensor(name)
+                if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+                    raise InvalidAdapterError(f"adapter tensor {name} holds values that are not finite numbers")
+                is_zero = is_zero and (".lora_A." in name or not tensor.any())
+    except (OSError, SafetensorError) as error:
+        raise InvalidAdapterError(f"cannot read the adapter's weights: {error}") from error
+    return is_zero

@@ -1,0 +1,59 @@
+"""Picks an engine by name, so that a daemon's configuration is the only place that names one."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from veritune.provider.engines.base import InferenceEngine
+
+EngineKind = Literal["transformers", "vllm"]
+
+
+class EngineUnavailableError(RuntimeError):
+    """The chosen engine's package is not installed."""
+
+
+def make_engine(
+    kind: EngineKind,
+    model_dir: Path,
+    *,
+    dtype: Literal["float32", "bfloat16", "auto"] = "auto",
+    threads: int | None = None,
+    max_model_len: int | None = None,
+    max_adapters: int = 8,
+) -> InferenceEngine:
+    """An engine that is not started yet; imports nothing heavy for the kinds that were not asked for.
+
+    Raises:
+        EngineUnavailableError: the package of that engine is missing; the message says how to install it.
+        ValueError: no engine of that name.
+    """
+    match kind:
+        case "transformers":
+            if find_spec("transformers") is None or find_spec("peft") is None:
+                raise EngineUnavailableError("the transformers engine needs: pip install 'veritune[provider]'")
+            from veritune.provider.engines.transformers_engine import TransformersEngine
+
+            return TransformersEngine(
+                model_dir,
+                dtype=dtype,
+                threads=threads,
+                max_model_len=max_model_len,
+                max_adapters=max_adapters,
+            )
+        case "vllm":
+            if find_spec("vllm") is None:
+                raise EngineUnavailableError("the vLLM engine needs: pip install 'veritune[vllm]'")
+            from veritune.provider.engines.vllm_engine import VllmEngine
+
+            return VllmEngine(
+                model_dir,
+                dtype=dtype,
+                threads=threads,
+                max_model_len=max_model_len,
+                max_adapters=max_adapters,
+            )
+        case _:
+            raise ValueError(f"no inference engine is called {kind!r}")
