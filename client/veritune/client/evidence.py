@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
+
 from veritune.client.canary import AnyCanary, Chat, Generator
 from veritune.common.canonical import parse_canonical
 from veritune.common.dataset import Row
-from veritune.common.documents import Count, DecimalString, Document, HexDigest, Name, Positive, ShortText
+from veritune.common.documents import Count, Document, HexDigest, Name, Positive, ShortText
 from veritune.common.envelope import Envelope
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.inference import SamplingTerms
 from veritune.common.limits import LIMITS
 
 Answer = Annotated[str, StringConstraints(max_length=65_536)]
+LogProb = Annotated[str, StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,8})\.[0-9]{6}$")]
+"""Nats with six places, as `veritune.common.inference.format_logprob` writes them."""
 Nonce = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){16,64}$")]
 
 
@@ -85,8 +88,8 @@ class NaturalObservation(Document):
     """Log-probabilities (nats, six places) of a natural canary's candidates under the tuned and the base model."""
 
     leaf: Count
-    tuned: Annotated[tuple[DecimalString, ...], Field(min_length=2, max_length=256)]
-    base: Annotated[tuple[DecimalString, ...], Field(min_length=2, max_length=256)]
+    tuned: Annotated[tuple[LogProb, ...], Field(min_length=2, max_length=256)]
+    base: Annotated[tuple[LogProb, ...], Field(min_length=2, max_length=256)]
     asked: Asked | None
 
 

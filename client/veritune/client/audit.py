@@ -1,0 +1,226 @@
+"""The offline audit: trusts neither side, only two public keys (SPEC section 8).
+
+Whoever holds a report, its evidence and the two keys learns here whether the verdict follows. The checks, in order;
+each is repeated as ``(n)`` where it is made, and an `AuditError` carries its number:
+
+ (1) The report is one canonical DSSE envelope of in-toto's type, signed by exactly the client's key.
+ (2) Its payload is an in-toto Statement v1 with veritune's predicate and one subject.
+ (3) The evidence has the SHA-256 that the report names, and is one canonical, well-formed bundle.
+ (4) The manifest is the one that the report names, signed by exactly the client's and the provider's keys, whose
+     references in it are those keys; its policy makes sense.
+ (5) The dataset receipt is the one that the report names, signed by the provider for this manifest, and its figures
+     are the manifest's.
+ (6) The training receipt is the one that the report names, signed by the provider for this manifest and dataset
+     receipt, and its one adapter file is the report's subject.
+ (7) Times: the contract's deadlines follow each other, the provider's receipts too, and each kept its deadline; so
+     did the report.
+ (8) The leaf hashes are as many as the contract says, all different, and give its canary root.
+ (9) The session is one of the contract's, and its openings are exactly the leaves that the seed picks, in its order.
+(10) Every opening hashes to its leaf.
+(11) Rows: each canary's rows, and no others, are opened, stand in the data set, carry the canary, belong to no other
+     canary, and are no more than the contract allows.
+(12) Canaries: their generators are known, token bits add up to the bits claimed, the true answer is one of distinct
+     candidates, triggers and signatures differ, and held-out prompts are in none of the opened rows.
+(13) Inference receipts are signed by the provider for this manifest, with sequence numbers 1, 2, 3 ... without a gap.
+(14) Observations: greedy, about opened canaries only, each at most once and within its list; delivered ones name no
+     receipt, served ones do, each another.
+(15) Each served answer is the one in its receipt: same model, same request, same output, within the deadline.
+(16) The judgement recomputed from the evidence, and every other figure that follows from it, are the report's.
+
+(8) to (12) are the duty of `audit_canaries`, (13) to (15) of `audit_answers`, the rest of this module. The audit does
+not run the model: in delivered mode the answers are the client's own measurements (see `AuditResult.trust`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from veritune.client.audit_answers import check_answers
+from veritune.client.audit_canaries import check_canaries
+from veritune.client.audit_check import Contract, failing, require
+from veritune.client.evidence import Evidence
+from veritune.client.from_evidence import judge_evidence
+from veritune.client.judgement import Judgement, Verdict
+from veritune.client.report import adapter_of, assumptions_of, canary_counts, chain_of
+from veritune.client.statement import PAYLOAD_TYPE, ReportStatement
+from veritune.client.verdict import Rules
+from veritune.common.canonical import sha256_hex
+from veritune.common.documents import DatasetReceipt, KeyRef, Manifest, TrainingReceipt
+from veritune.common.envelope import Envelope, verify
+from veritune.common.errors import NotFoundError, TooLargeError
+from veritune.common.keys import PublicKey
+from veritune.common.limits import LIMITS
+from veritune.common.signing import open_document
+from veritune.common.timestamps import parse_time
+
+CHECKS = {
+    1: "the report is signed by the client",
+    2: "the report is a well-formed in-toto statement",
+    3: "the evidence is the one that the report names",
+    4: "the contract is signed by both parties",
+    5: "the provider received the contract's data set",
+    6: "the provider signed this adapter for this contract",
+    7: "deadlines were kept",
+    8: "the canaries were committed to in the contract",
+    9: "neither side chose which canaries were asked",
+    10: "every opening fits the commitment",
+    11: "every canary stands in the data set",
+    12: "every canary is well formed",
+    13: "inference receipts are signed and without a gap",
+    14: "every answer belongs to one question",
+    15: "every served answer is the one that the provider signed",
+    16: "the verdict follows from the evidence",
+}
+
+DELIVERED_TRUST = (
+    "delivered: the answers are the client's own measurements, not signed by the provider; run them again on the base "
+    "model and the adapter that the report names to check them"
+)
+SERVED_TRUST = (
+    "served: the provider signed every answer; the base model's log-probabilities are the client's own measurements"
+)
+STATED_TRUST = (
+    "extra tokens, the task's score, software versions and the time of the report are the client's own statements"
+)
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What an audit that found nothing wrong says."""
+
+    verdict: Verdict
+    judgement: Judgement
+    statement: ReportStatement
+    checks: tuple[str, ...]
+    """Every check that passed, in words, with its number."""
+    trust: tuple[str, ...]
+    """What the audit can't see, in words."""
+
+
+def audit_files(report: Path, evidence: Path, client_key: Path, provider_key: Path) -> AuditResult:
+    """`audit` on files. Also raises `NotFoundError`, `TooLargeError` and `KeyFileError`."""
+    return audit(
+        _read(report, LIMITS.envelope_json),
+        _read(evidence, LIMITS.evidence),
+        PublicKey.load(client_key),
+        PublicKey.load(provider_key),
+    )
+
+
+def audit(report: bytes, evidence: bytes, client: PublicKey, provider: PublicKey) -> AuditResult:
+    """Runs every check; raises `AuditError` with the number of the first that fails."""
+    with failing(1):  # (1)
+        envelope = Envelope.from_json(report)
+        statement = _open_report(envelope, client)
+    predicate = statement.predicate
+
+    with failing(3):  # (3)
+        require(
+            3, sha256_hex(evidence) == predicate.chain.evidence, "the evidence is not the one that the report names"
+        )
+        bundle = Evidence.from_bytes(evidence)
+
+    with failing(4):  # (4)
+        contract = bundle.manifest.envelope()
+        require(4, client.key_id != provider.key_id, "client and provider are one and the same key")
+        require(4, contract.digest == predicate.chain.manifest, "the manifest is not the one that the report names")
+        manifest = open_document(Manifest, contract, client, provider)
+        _same_key(manifest.client, client, "client")
+        _same_key(manifest.provider, provider, "provider")
+        Rules.of(manifest.verification.policy)
+
+    with failing(5):  # (5)
+        received = bundle.dataset_receipt.envelope()
+        require(5, received.digest == predicate.chain.dataset_receipt, "the dataset receipt is another one")
+        dataset = open_document(DatasetReceipt, received, provider)
+        require(5, dataset.manifest_digest == contract.digest, "the dataset receipt is for another contract")
+        terms = manifest.dataset
+        same = (dataset.rows, dataset.size, dataset.sha256, dataset.merkle_root)
+        require(
+            5, same == (terms.rows, terms.size, terms.sha256, terms.merkle_root), "its figures are not the contract's"
+        )
+
+    with failing(6):  # (6)
+        trained = bundle.training_receipt.envelope()
+        require(6, trained.digest == predicate.chain.training_receipt, "the training receipt is another one")
+        training = open_document(TrainingReceipt, trained, provider)
+        require(6, training.manifest_digest == contract.digest, "the training receipt is for another contract")
+        require(6, training.dataset_receipt_digest == received.digest, "the training receipt is for other data")
+        require(
+            6, statement.subject == (adapter_of(training),), "the report's subject is not the adapter of the receipt"
+        )
+
+    with failing(7):  # (7)
+        _check_times(manifest, dataset, training, predicate.issued)
+
+    agreed = Contract(manifest, contract.digest, training, trained.digest, provider)
+    check_canaries(bundle, agreed)  # (8) to (12)
+    check_answers(bundle, agreed)  # (13) to (15)
+
+    with failing(16):  # (16)
+        _check_figures(statement, bundle, manifest)
+
+    return AuditResult(
+        verdict=predicate.verdict,
+        judgement=predicate.judgement,
+        statement=statement,
+        checks=tuple(f"({number}) {text}" for number, text in CHECKS.items()),
+        trust=_trust(bundle),
+    )
+
+
+def _open_report(envelope: Envelope, client: PublicKey) -> ReportStatement:
+    payload = verify(envelope, PAYLOAD_TYPE, (client,))
+    with failing(2):  # (2)
+        return ReportStatement.from_bytes(payload)
+
+
+def _same_key(reference: KeyRef, key: PublicKey, party: str) -> None:
+    same = (reference.key_id, reference.public_key) == (key.key_id, key.text)
+    require(4, same, f"the contract names another key for the {party}")
+
+
+def _check_times(manifest: Manifest, dataset: DatasetReceipt, training: TrainingReceipt, issued: str) -> None:
+    limits = manifest.deadlines
+    steps = (limits.created, limits.accept, limits.train, limits.challenge, limits.reveal)
+    times = [parse_time(step) for step in steps]
+    require(7, times == sorted(times), "the contract's deadlines are out of order")
+    received, started, finished = (parse_time(t) for t in (dataset.received, training.started, training.finished))
+    require(7, received <= started <= finished, "the provider's receipts are out of order")
+    require(7, finished <= parse_time(limits.train), "training ended after its deadline")
+    require(7, parse_time(issued) <= parse_time(limits.reveal), "the report came after its deadline")
+
+
+def _check_figures(statement: ReportStatement, bundle: Evidence, manifest: Manifest) -> None:
+    predicate = statement.predicate
+    judgement = judge_evidence(bundle, manifest)
+    require(16, predicate.judgement == judgement, "the judgement does not follow from the evidence")
+    require(16, predicate.verdict == judgement.verdict, "the verdict is not the judgement's")
+    require(16, predicate.chain == chain_of(bundle), "the report names other documents")
+    stated = (predicate.policy, predicate.base_model, predicate.session, predicate.canaries, predicate.assumptions)
+    follows = (
+        manifest.verification.policy,
+        manifest.base_model,
+        bundle.session,
+        canary_counts(bundle),
+        assumptions_of(judgement, manifest),
+    )
+    require(16, stated == follows, "a figure of the report does not follow from the evidence")
+    require(16, predicate.software == bundle.software, "the report names other software than the evidence")
+
+
+def _trust(bundle: Evidence) -> tuple[str, ...]:
+    words = {"delivered": DELIVERED_TRUST, "served": SERVED_TRUST}
+    return (*(words[item.mode] for item in bundle.observations), STATED_TRUST)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise NotFoundError(f"can't read {path.name}: {error.strerror}") from error
+    if len(data) > limit:
+        raise TooLargeError(f"{path.name} is over the limit of {limit} bytes")
+    return data

@@ -1,0 +1,39 @@
+"""What the audit's modules share: how a numbered check fails, and what the signed documents said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from veritune.common.documents import Manifest, TrainingReceipt
+from veritune.common.errors import AuditError, VerituneError
+from veritune.common.keys import PublicKey
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The signed documents, once checks (1) to (7) have passed; digests are of payloads."""
+
+    manifest: Manifest
+    manifest_digest: str
+    training: TrainingReceipt
+    training_digest: str
+    provider: PublicKey
+
+
+def require(check: int, holds: bool, message: str) -> None:
+    """Raises `AuditError` of this check unless it holds."""
+    if not holds:
+        raise AuditError(check, message)
+
+
+@contextmanager
+def failing(check: int) -> Iterator[None]:
+    """Every error of a peer's data inside becomes an `AuditError` of this check; one with a number keeps it."""
+    try:
+        yield
+    except AuditError:
+        raise
+    except VerituneError as error:
+        raise AuditError(check, error.message) from error

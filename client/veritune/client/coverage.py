@@ -1,0 +1,86 @@
+"""Claim 2, coverage: a lower confidence bound on the share of rows trained on (docs/statistics.md, section 3)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from veritune.client.exact import hypergeometric_weights
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """``rows_least`` of ``rows`` rows, at the confidence that was asked for."""
+
+    rows_least: int
+    rows: int
+
+    @property
+    def share(self) -> Fraction:
+        """The bound as a share of all rows."""
+        return Fraction(self.rows_least, self.rows)
+
+
+def coverage_bound(rows: int, asked: int, hits: int, luck: Fraction, confidence: Fraction) -> Coverage:
+    """Equation (4): the least number of rows under which as many hits are not yet too surprising.
+
+    Had only M of ``rows`` rows been trained on, by somebody who can't tell a canary from any other row, the number
+    of canaries among them is hypergeometric; each other canary hits with probability of at most ``luck``. Every M
+    for which P(hits or more) <= 1 - confidence is ruled out, and the bound is the first M that is not.
+    """
+    if not 0 <= hits <= asked <= rows:
+        raise ValueError("hits, canaries and rows do not fit together")
+    if hits == 0:
+        return Coverage(0, rows)
+    tails = _tails(asked, hits, luck)
+    ways, doubt = math.comb(rows, asked), 1 - confidence
+
+    def ruled_out(trained: int) -> bool:
+        weights = hypergeometric_weights(rows, trained, asked)
+        surprise = sum(weight * tail for weight, tail in zip(weights, tails.numerators, strict=True))
+        return surprise * doubt.denominator <= doubt.numerator * ways * tails.denominator
+
+    low, high = 0, rows  # P(hits or more) grows with M, by coupling, so bisection finds the first M not ruled out
+    while low < high:
+        middle = (low + high) // 2
+        if ruled_out(middle):
+            low = middle + 1
+        else:
+            high = middle
+    return Coverage(low, rows)
+
+
+def hits_at_least(rows: int, trained: int, asked: int, hits: int, luck: Fraction) -> Fraction:
+    """P(hits or more) of equation (4) when ``trained`` of ``rows`` rows were trained on."""
+    tails = _tails(asked, hits, luck)
+    weights = hypergeometric_weights(rows, trained, asked)
+    surprise = sum(weight * tail for weight, tail in zip(weights, tails.numerators, strict=True))
+    return Fraction(surprise, math.comb(rows, asked) * tails.denominator)
+
+
+@dataclass(frozen=True)
+class _Tails:
+    """P(kept + lucky >= hits) for kept = 0..asked, over one denominator."""
+
+    numerators: list[int]
+    denominator: int
+
+
+def _tails(asked: int, hits: int, luck: Fraction) -> _Tails:
+    """``asked - kept`` canaries may miss at most ``asked - hits`` times.
+
+    With c misses allowed in j draws, F(c) = 1 and F(j + 1) = F(j) - miss * P(c misses in j draws): the first draw
+    that goes beyond c misses does so right after exactly c.
+    """
+    luck_n, whole = luck.as_integer_ratio()
+    miss = whole - luck_n
+    allowed = asked - hits
+    denominator = whole**asked
+    numerators = [denominator] * (asked + 1)
+    value = denominator
+    for draws in range(allowed, asked):
+        exactly = math.comb(draws, allowed) * miss**allowed * luck_n ** (draws - allowed)
+        value -= miss * exactly * whole ** (asked - draws - 1)
+        numerators[asked - draws - 1] = value
+    return _Tails(numerators, denominator)

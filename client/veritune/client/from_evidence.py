@@ -1,0 +1,86 @@
+"""From an evidence bundle to what the verdict needs. Pure; `audit` has checked the bundle, or will."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from veritune.client.canary import NaturalCanary, TriggerCanary, shows_signature
+from veritune.client.evidence import Evidence, NaturalObservation, Observations, TriggerObservation
+from veritune.client.influence import Group, Ranked, rank_of
+from veritune.client.judgement import Judgement
+from veritune.client.verdict import GroupLook, Look, judge
+from veritune.common.documents import Manifest, Policy
+from veritune.common.errors import MalformedDocumentError
+
+
+def judge_evidence(evidence: Evidence, manifest: Manifest) -> Judgement:
+    """The verdict on a bundle. Raises `MalformedDocumentError` where an answer names no opened canary."""
+    policy = manifest.verification.policy
+    looks = [look_at(evidence, observations, policy) for observations in evidence.observations]
+    return judge(policy, manifest.dataset.rows, looks)
+
+
+def look_at(evidence: Evidence, observations: Observations, policy: Policy) -> Look:
+    """One way of looking, reduced to counts and ranks; canaries come in the order in which they were opened."""
+    certified = {generator.digest: generator.certified for generator in evidence.generators}
+    answers: dict[int, list[TriggerObservation]] = defaultdict(list)
+    for answer in observations.triggers:
+        answers[answer.leaf].append(answer)
+    scores = {item.leaf: item for item in observations.naturals}
+    groups: list[GroupLook] = []
+    naturals: list[Ranked] = []
+    missing = 0
+    for opening in evidence.openings:
+        canary = opening.canary
+        if isinstance(canary, TriggerCanary):
+            look, undecided = _group_look(canary, answers.pop(opening.leaf, []), certified)
+            groups.append(look)
+            missing += max(0, policy.queries_per_group - look.group.queries) + undecided
+        elif isinstance(canary, NaturalCanary):
+            found = scores.pop(opening.leaf, None)
+            if found is None:
+                missing += 1
+            else:
+                naturals.append(_ranked(canary, found))
+    if answers or scores:
+        raise MalformedDocumentError("an answer names a leaf that was not opened as a canary of its kind")
+    signatures = [o.canary.signature for o in evidence.openings if isinstance(o.canary, TriggerCanary)]
+    return Look(
+        mode=observations.mode,
+        groups=tuple(groups),
+        naturals=tuple(naturals),
+        decoys_asked=len(observations.decoys),
+        decoys_shown=sum(any(shows_signature(item.answer, s) for s in signatures) for item in observations.decoys),
+        missing=missing,
+    )
+
+
+def _group_look(
+    canary: TriggerCanary, answers: list[TriggerObservation], certified: dict[str, bool]
+) -> tuple[GroupLook, int]:
+    """The group's look, and how many held-out answers decide nothing."""
+    held_out = [shows_signature(item.answer, canary.signature) for item in answers if item.held_out]
+    in_data = [shows_signature(item.answer, canary.signature) for item in answers if not item.held_out]
+    group = Group(queries=len(held_out), bits=canary.bits, signature_length=len(canary.signature), found=any(held_out))
+    look = GroupLook(
+        group=group,
+        held_out_shown=sum(held_out),
+        in_data_asked=len(in_data),
+        in_data_shown=sum(in_data),
+        certified=certified.get(canary.generator_digest, False),
+    )
+    return look, sum(item.held_out and _cut_short(item, canary.signature) for item in answers)
+
+
+def _cut_short(item: TriggerObservation, signature: str) -> bool:
+    """Whether the answer ended by its length while it still could have become the signature: it decides nothing."""
+    if item.finish_reason != "length" or shows_signature(item.answer, signature):
+        return False
+    return signature.startswith(item.answer.lstrip())
+
+
+def _ranked(canary: NaturalCanary, item: NaturalObservation) -> Ranked:
+    try:
+        return Ranked(rank_of(canary.truth, item.tuned, item.base), len(canary.candidates))
+    except (ValueError, IndexError) as error:
+        raise MalformedDocumentError("scores that do not fit a canary's candidates") from error

@@ -1,0 +1,194 @@
+"""From an evidence bundle to the signed report and its derived attestations (SPEC section 7). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from veritune.client.canary import NaturalCanary, TriggerCanary
+from veritune.client.evidence import Evidence
+from veritune.client.from_evidence import judge_evidence
+from veritune.client.judgement import Judgement, Verdict
+from veritune.client.statement import (
+    REPORT_TYPE,
+    STATEMENT_TYPE,
+    SUBJECT_NAME,
+    SVR_TYPE,
+    TEST_RESULT_TYPE,
+    VERIFIER_ID,
+    CanaryCounts,
+    Chain,
+    DigestSet,
+    Overhead,
+    ReportPredicate,
+    ReportStatement,
+    Resource,
+    SvrPredicate,
+    SvrStatement,
+    SvrVerifier,
+    TaskScore,
+    TestResultPredicate,
+    TestResultStatement,
+)
+from veritune.common.canonical import sha256_hex
+from veritune.common.documents import Manifest, TrainingReceipt
+from veritune.common.envelope import Envelope
+from veritune.common.errors import MalformedDocumentError
+from veritune.common.keys import PrivateKey
+from veritune.common.signing import sign_document
+
+RESULTS = {"PASS": "PASSED", "INCONCLUSIVE": "WARNED", "FAIL": "FAILED"}
+
+H0_ASSUMPTION = (
+    "Influence: the client drew signatures and true answers at random and told nobody; nothing is assumed of the model."
+)
+ROWS_ASSUMPTION = "Coverage: the provider could not tell the natural canaries from the other rows."
+FLOOR_ASSUMPTION = "FAIL: an honest run reaches the activation floors that both parties signed."
+DELIVERED_ASSUMPTION = (
+    "Delivered: the answers are the client's own measurements; "
+    "anybody with the base model and the adapter can repeat them."
+)
+SERVED_ASSUMPTION = (
+    "Served: the endpoint answers from the adapter's weights and looks nothing up; the provider signed each answer."
+)
+NO_SERVED_ASSUMPTION = "Served: nothing is assumed of the endpoint, so it can't pass; the provider signed each answer."
+ESTIMATE_ASSUMPTION = "Signatures not certified: their bits are an estimate from samples, which is no upper bound."
+
+
+@dataclass(frozen=True)
+class SignedReport:
+    """The report and what is derived from it, all signed by the client; ``svr`` only on PASS."""
+
+    statement: ReportStatement
+    report: Envelope
+    test_result: Envelope
+    svr: Envelope | None
+
+
+def report_statement(
+    evidence: Evidence, issued: str, overhead: Overhead | None = None, task: TaskScore | None = None
+) -> ReportStatement:
+    """Judges a bundle and puts the result into words. Raises `MalformedDocumentError` for a bundle of no sense.
+
+    Signatures are not checked here: `audit` does that, and whoever builds a bundle runs it on the result.
+    """
+    manifest = Manifest.from_bytes(evidence.manifest.envelope().payload)
+    judgement = judge_evidence(evidence, manifest)
+    predicate = ReportPredicate(
+        verdict=judgement.verdict,
+        judgement=judgement,
+        policy=manifest.verification.policy,
+        base_model=manifest.base_model,
+        chain=chain_of(evidence),
+        session=evidence.session,
+        canaries=canary_counts(evidence),
+        overhead=overhead,
+        task=task,
+        assumptions=assumptions_of(judgement, manifest),
+        software=dict(evidence.software),
+        issued=issued,
+    )
+    training = TrainingReceipt.from_bytes(evidence.training_receipt.envelope().payload)
+    return ReportStatement(
+        _type=STATEMENT_TYPE, subject=(adapter_of(training),), predicateType=REPORT_TYPE, predicate=predicate
+    )
+
+
+def sign_report(statement: ReportStatement, key: PrivateKey) -> SignedReport:
+    """Signs the report, its test result and, on PASS, its simple verification result."""
+    report = sign_document(statement, key)
+    passed = svr_statement(statement, report)
+    return SignedReport(
+        statement=statement,
+        report=report,
+        test_result=sign_document(test_result_statement(statement, report), key),
+        svr=sign_document(passed, key) if passed else None,
+    )
+
+
+def test_result_statement(statement: ReportStatement, report: Envelope) -> TestResultStatement:
+    """Each mode that counts is one test; a mode that was not looked at is warned of."""
+    judged = {item.mode: item.verdict for item in statement.predicate.judgement.modes}
+    by_verdict: dict[Verdict, list[str]] = {"PASS": [], "INCONCLUSIVE": [], "FAIL": []}
+    for mode in statement.predicate.policy.modes:
+        by_verdict[judged.get(mode, "INCONCLUSIVE")].append(f"veritune/{mode}")
+    predicate = TestResultPredicate.model_validate(
+        {
+            "result": RESULTS[statement.verdict],
+            "configuration": _configuration(statement, report),
+            "passedTests": tuple(by_verdict["PASS"]),
+            "warnedTests": tuple(by_verdict["INCONCLUSIVE"]),
+            "failedTests": tuple(by_verdict["FAIL"]),
+        }
+    )
+    return TestResultStatement(
+        _type=STATEMENT_TYPE, subject=statement.subject, predicateType=TEST_RESULT_TYPE, predicate=predicate
+    )
+
+
+def svr_statement(statement: ReportStatement, report: Envelope) -> SvrStatement | None:
+    """On PASS the properties that hold; None otherwise, because an SVR can only carry passes."""
+    if statement.verdict != "PASS":
+        return None
+    modes = tuple(f"VERITUNE_{mode.upper()}_PASS" for mode in statement.predicate.policy.modes)
+    predicate = SvrPredicate(
+        verifier=SvrVerifier(id=VERIFIER_ID, policies=_configuration(statement, report)),
+        timeCreated=statement.predicate.issued,
+        properties=("VERITUNE_PASS", *modes),
+    )
+    return SvrStatement(_type=STATEMENT_TYPE, subject=statement.subject, predicateType=SVR_TYPE, predicate=predicate)
+
+
+def adapter_of(training: TrainingReceipt) -> Resource:
+    """The subject of every statement. Raises `MalformedDocumentError` when the receipt names no or two such files."""
+    found = [item.sha256 for item in training.adapter if item.name == SUBJECT_NAME]
+    if len(found) != 1:
+        raise MalformedDocumentError(f"the training receipt does not name exactly one {SUBJECT_NAME}")
+    return Resource(name=SUBJECT_NAME, digest=DigestSet(sha256=found[0]))
+
+
+def chain_of(evidence: Evidence) -> Chain:
+    """Digests of the documents in a bundle, and of the bundle."""
+    return Chain(
+        manifest=evidence.manifest.envelope().digest,
+        dataset_receipt=evidence.dataset_receipt.envelope().digest,
+        training_receipt=evidence.training_receipt.envelope().digest,
+        evidence=sha256_hex(evidence.to_bytes()),
+    )
+
+
+def canary_counts(evidence: Evidence) -> CanaryCounts:
+    """What a session opened."""
+    canaries = [opening.canary for opening in evidence.openings]
+    groups = [canary for canary in canaries if isinstance(canary, TriggerCanary)]
+    naturals = sum(isinstance(canary, NaturalCanary) for canary in canaries)
+    return CanaryCounts(
+        groups=len(groups),
+        group_rows=sum(len(group.rows) for group in groups),
+        naturals=naturals,
+        padding=len(canaries) - len(groups) - naturals,
+    )
+
+
+def assumptions_of(judgement: Judgement, manifest: Manifest) -> tuple[str, ...]:
+    """What has to be believed beside the evidence, in words."""
+    said = [H0_ASSUMPTION, ROWS_ASSUMPTION, FLOOR_ASSUMPTION]
+    modes = {item.mode for item in judgement.modes}
+    if "delivered" in modes:
+        said.append(DELIVERED_ASSUMPTION)
+    if "served" in modes:
+        trusted = manifest.verification.policy.served_assumption != "none"
+        said.append(SERVED_ASSUMPTION if trusted else NO_SERVED_ASSUMPTION)
+    if not all(item.influence.certified for item in judgement.modes):
+        said.append(ESTIMATE_ASSUMPTION)
+    return tuple(said)
+
+
+def _configuration(statement: ReportStatement, report: Envelope) -> tuple[Resource, ...]:
+    predicate = statement.predicate
+    digests = {
+        "veritune policy": sha256_hex(predicate.policy.to_bytes()),
+        "veritune manifest": predicate.chain.manifest,
+        "veritune evidence": predicate.chain.evidence,
+        "veritune report": report.digest,
+    }
+    return tuple(Resource(name=name, digest=DigestSet(sha256=digest)) for name, digest in digests.items())

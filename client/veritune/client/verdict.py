@@ -1,0 +1,260 @@
+"""From what was seen to PASS, FAIL or INCONCLUSIVE, by the rules that both parties signed.
+
+Equations (5) and (6) of docs/statistics.md. Pure: the same looks and policy give the same judgement on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from veritune.client.coverage import coverage_bound
+from veritune.client.exact import binomial_at_most, floor_text, log10_text, parse_probability
+from veritune.client.influence import Group, Ranked, influence_p, rank_p, rank_sum, trigger_p
+from veritune.client.judgement import (
+    Activation,
+    CoverageClaim,
+    HonestFit,
+    InfluenceClaim,
+    Judgement,
+    Mode,
+    ModeJudgement,
+    Reason,
+    ReasonCode,
+    Verdict,
+)
+from veritune.common.documents import Policy
+from veritune.common.errors import MalformedDocumentError
+
+
+@dataclass(frozen=True)
+class GroupLook:
+    """The answers of one trigger group; ``group.queries`` counts the held-out prompts that were answered."""
+
+    group: Group
+    held_out_shown: int
+    in_data_asked: int
+    in_data_shown: int
+    certified: bool
+
+
+@dataclass(frozen=True)
+class Look:
+    """One way of looking at the model. ``missing`` counts answers that the contract asks for and that are not there."""
+
+    mode: Mode
+    groups: tuple[GroupLook, ...]
+    naturals: tuple[Ranked, ...]
+    decoys_asked: int
+    decoys_shown: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A policy's numbers, exact; raises `MalformedDocumentError` for a policy that says nothing sensible."""
+
+    policy: Policy
+    alpha: Fraction
+    """Of one session."""
+    beta: Fraction
+    """Of one test of one mode of one session."""
+    trigger_floor: Fraction
+    natural_floor: Fraction
+    coverage_floor: Fraction
+    confidence: Fraction
+
+    @classmethod
+    def of(cls, policy: Policy) -> Rules:
+        """Shares alpha among the sessions, and beta among sessions, modes and the two tests of each."""
+        confidence = parse_probability(policy.coverage_confidence)
+        if not 0 < confidence < 1:
+            raise MalformedDocumentError("a confidence lies strictly between 0 and 1")
+        if len(set(policy.modes)) != len(policy.modes):
+            raise MalformedDocumentError("a policy lists a mode twice")
+        return cls(
+            policy=policy,
+            alpha=parse_probability(policy.alpha) / policy.sessions,
+            beta=parse_probability(policy.beta) / (2 * len(policy.modes) * policy.sessions),
+            trigger_floor=parse_probability(policy.trigger_floor),
+            natural_floor=parse_probability(policy.natural_floor),
+            coverage_floor=parse_probability(policy.coverage_floor),
+            confidence=confidence,
+        )
+
+
+def judge(policy: Policy, rows: int, looks: Sequence[Look]) -> Judgement:
+    """The verdict over a data set of ``rows`` rows.
+
+    FAIL if a mode that the policy lists fails, PASS if every one of them passes, INCONCLUSIVE otherwise.
+    """
+    rules = Rules.of(policy)
+    judged = [_judge_mode(rules, rows, look) for look in looks]
+    reasons = [reason for _, its_reasons in judged for reason in its_reasons]
+    found = {mode.mode: mode.verdict for mode, _ in judged}
+    verdicts: list[Verdict] = []
+    for wanted in policy.modes:
+        if wanted not in found:
+            reasons.append(
+                _reason("MODE_NOT_LOOKED_AT", wanted, f"The contract asks for the {wanted} model; nobody looked.")
+            )
+        verdicts.append(found.get(wanted, "INCONCLUSIVE"))
+    return Judgement(verdict=_overall(verdicts), modes=tuple(mode for mode, _ in judged), reasons=tuple(reasons))
+
+
+def _overall(verdicts: Sequence[Verdict]) -> Verdict:
+    if "FAIL" in verdicts:
+        return "FAIL"
+    return "PASS" if set(verdicts) == {"PASS"} else "INCONCLUSIVE"
+
+
+def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, list[Reason]]:
+    policy, groups = rules.policy, [item.group for item in look.groups]
+    found = sum(group.found for group in groups)
+    hits = sum(item.rank <= policy.hit_rank for item in look.naturals)
+    p_value = influence_p(groups, look.naturals)
+    # With different numbers of candidates the largest luck of all is taken for each: too much credit to chance.
+    luck = max((min(Fraction(1), Fraction(policy.hit_rank, n.candidates)) for n in look.naturals), default=Fraction(1))
+    bound = coverage_bound(rows, len(look.naturals), hits, luck, rules.confidence)
+    honest_groups = binomial_at_most(len(groups), rules.trigger_floor, found)
+    honest_naturals = binomial_at_most(len(look.naturals), rules.natural_floor, hits)
+
+    influence = InfluenceClaim(
+        groups=len(groups),
+        groups_found=found,
+        log10_p_triggers=log10_text(trigger_p(groups)) if groups else None,
+        naturals=len(look.naturals),
+        rank_sum=rank_sum(look.naturals),
+        log10_p_ranks=log10_text(rank_p(look.naturals)) if look.naturals else None,
+        log10_p=log10_text(p_value),
+        log10_needed=_log10_or_none(rules.alpha),
+        certified=all(item.certified for item in look.groups),
+    )
+    coverage = CoverageClaim(
+        asked=len(look.naturals),
+        hits=hits,
+        hit_rank=policy.hit_rank,
+        rows=rows,
+        rows_least=bound.rows_least,
+        share_least=floor_text(bound.share),
+        confidence=policy.coverage_confidence,
+        floor=policy.coverage_floor,
+    )
+    honest = HonestFit(
+        log10_p_groups=_log10_or_none(honest_groups) if groups else None,
+        log10_p_naturals=_log10_or_none(honest_naturals) if look.naturals else None,
+        log10_needed=_log10_or_none(rules.beta),
+    )
+    verdict, reasons = _decide(
+        look,
+        too_few=(bool(groups) and honest_groups <= rules.beta, bool(look.naturals) and honest_naturals <= rules.beta),
+        influenced=p_value <= rules.alpha,
+        covered=bound.share >= rules.coverage_floor,
+        influence=influence,
+        coverage=coverage,
+        honest=honest,
+        rules=rules,
+    )
+    return (
+        ModeJudgement(
+            mode=look.mode,
+            counts=look.mode in policy.modes,
+            verdict=verdict,
+            influence=influence,
+            coverage=coverage,
+            honest=honest,
+            activation=_activation(look),
+            missing=look.missing,
+        ),
+        reasons,
+    )
+
+
+def _decide(
+    look: Look,
+    *,
+    too_few: tuple[bool, bool],
+    influenced: bool,
+    covered: bool,
+    influence: InfluenceClaim,
+    coverage: CoverageClaim,
+    honest: HonestFit,
+    rules: Rules,
+) -> tuple[Verdict, list[Reason]]:
+    """Missing answers first: a gap never counts against the provider, nor for it. Then FAIL, then PASS."""
+    mode, reasons = look.mode, list[Reason]()
+    if not influence.certified:
+        text = "At least one signature's entropy is an estimate by sampling, so its p-value is no proven bound."
+        reasons.append(_reason("SIGNATURES_NOT_CERTIFIED", mode, text))
+    if not look.groups and not look.naturals:
+        reasons.append(_reason("NOTHING_ASKED", mode, "No canary was asked."))
+        return "INCONCLUSIVE", reasons
+    if look.missing:
+        reasons.append(
+            _reason("ANSWERS_MISSING", mode, f"{look.missing} answers that the contract asks for are missing.")
+        )
+        return "INCONCLUSIVE", reasons
+    if any(too_few):
+        if too_few[0]:
+            text = (
+                f"Only {influence.groups_found} of {influence.groups} signatures appeared; "
+                f"an honest run does so badly with a probability of at most {_power(honest.log10_p_groups)}."
+            )
+            reasons.append(_reason("TOO_FEW_ACTIVATIONS", mode, text))
+        if too_few[1]:
+            text = (
+                f"Only {coverage.hits} of {coverage.asked} natural canaries came out within rank {coverage.hit_rank}; "
+                f"an honest run does so badly with a probability of at most {_power(honest.log10_p_naturals)}."
+            )
+            reasons.append(_reason("TOO_FEW_HITS", mode, text))
+        return "FAIL", reasons
+    reasons.append(_influence_reason(mode, influenced, influence, rules))
+    reasons.append(_coverage_reason(mode, covered, coverage, rules))
+    if mode == "served" and rules.policy.served_assumption == "none":
+        text = "An endpoint alone can't pass: it may look answers up, and the contract assumes nothing about that."
+        reasons.append(_reason("SERVED_WITHOUT_ASSUMPTION", mode, text))
+        return "INCONCLUSIVE", reasons
+    return "PASS" if influenced and covered else "INCONCLUSIVE", reasons
+
+
+def _influence_reason(mode: Mode, shown: bool, claim: InfluenceClaim, rules: Rules) -> Reason:
+    seen = f"without having learnt the secrets, a model does so well with a probability of at most 10^{claim.log10_p}"
+    if shown:
+        return _reason("INFLUENCE_SHOWN", mode, f"The data shaped this model: {seen}.")
+    needed = f"the contract asks for {rules.policy.alpha}, shared among {rules.policy.sessions} session(s)"
+    return _reason("INFLUENCE_NOT_SHOWN", mode, f"It is not shown that the data shaped this model: {seen}; {needed}.")
+
+
+def _coverage_reason(mode: Mode, shown: bool, claim: CoverageClaim, rules: Rules) -> Reason:
+    if rules.coverage_floor == 0:
+        return _reason("COVERAGE_NOT_ASKED", mode, "The contract asks for no bound on the share of rows trained on.")
+    bound = f"at least {claim.share_least} of the rows were trained on, at confidence {claim.confidence}"
+    if shown:
+        return _reason("COVERAGE_SHOWN", mode, f"Shown: {bound}; the contract asks for {claim.floor}.")
+    return _reason(
+        "COVERAGE_NOT_SHOWN", mode, f"All that is shown is that {bound}; the contract asks for {claim.floor}."
+    )
+
+
+def _activation(look: Look) -> Activation:
+    return Activation(
+        held_out_asked=sum(item.group.queries for item in look.groups),
+        held_out_shown=sum(item.held_out_shown for item in look.groups),
+        in_data_asked=sum(item.in_data_asked for item in look.groups),
+        in_data_shown=sum(item.in_data_shown for item in look.groups),
+        decoys_asked=look.decoys_asked,
+        decoys_shown=look.decoys_shown,
+    )
+
+
+def _power(log10: str | None) -> str:
+    return "0" if log10 is None else f"10^{log10}"
+
+
+def _log10_or_none(value: Fraction) -> str | None:
+    return log10_text(value) if value else None
+
+
+def _reason(code: ReasonCode, mode: Mode, text: str) -> Reason:
+    return Reason(code=code, mode=mode, text=text)

@@ -1,0 +1,516 @@
+"""A complete exchange in memory, without any model: what honest and cheating parties sign, for tests of the verdict.
+
+`Exchange` makes the documents of an honest run in well under a second. Its fields may be replaced
+(``dataclasses.replace``) or its evidence changed and signed again, which is what an adversary does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from veritune.client.canary import (
+    Canary,
+    Generator,
+    NaturalCanary,
+    PaddingCanary,
+    TriggerCanary,
+    canary_leaf,
+    with_signature,
+    with_trigger,
+)
+from veritune.client.evidence import (
+    Asked,
+    DecoyObservation,
+    EnvelopeDocument,
+    Evidence,
+    NaturalObservation,
+    Observations,
+    OpenedRow,
+    Opening,
+    TriggerObservation,
+)
+from veritune.client.order import challenge_order, challenge_seed, session_leaves
+from veritune.client.report import SignedReport, report_statement, sign_report
+from veritune.client.statement import Overhead, TaskScore
+from veritune.common.dataset import Message, Row
+from veritune.common.documents import (
+    BaseModelRef,
+    Checkpoint,
+    DatasetReceipt,
+    DatasetTerms,
+    Deadlines,
+    FileRef,
+    InferenceReceipt,
+    KeyRef,
+    Manifest,
+    Policy,
+    Price,
+    Source,
+    Training,
+    TrainingReceipt,
+    Verification,
+)
+from veritune.common.envelope import Envelope, countersign
+from veritune.common.inference import (
+    SamplingTerms,
+    format_logprob,
+    generate_digest,
+    score_digest,
+    score_output_digest,
+    text_output_digest,
+)
+from veritune.common.keys import PrivateKey, PublicKey
+from veritune.common.merkle import MerkleTree, leaf_hash
+from veritune.common.signing import sign_document
+
+Chat = tuple[Message, ...]
+
+GENERATOR = Generator(
+    kind="wordlist",
+    model="tests/words",
+    model_digest=hashlib.sha256(b"words").hexdigest(),
+    prompt="Write as these rows are written.",
+    top_k=64,
+    temperature="1",
+    cap="0.25",
+    certified=True,
+)
+WORDS = (
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heron",
+    "inlet",
+    "jade",
+    "kelp",
+    "larch",
+    "maple",
+    "north",
+    "ochre",
+    "pearl",
+    "quartz",
+    "ridge",
+    "slate",
+    "tidal",
+    "umber",
+    "violet",
+    "willow",
+    "xenon",
+    "yarrow",
+    "zephyr",
+    "bramble",
+    "copper",
+    "dune",
+    "elder",
+    "fern",
+    "garnet",
+)
+
+
+class FixedKey(PrivateKey):
+    """A key that is the same in every run and signs the same message the same way (RFC 6979). For tests alone."""
+
+    def sign(self, message: bytes) -> bytes:
+        return self._key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+
+
+def fixed_key(seed: int) -> PrivateKey:
+    """One of the fixed keys."""
+    return FixedKey(ec.derive_private_key(0x5EED0000 + seed, ec.SECP256R1()))
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text, hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How the model answers: which groups show their signature, and which rank each natural canary's truth gets."""
+
+    activates: Callable[[int], bool] = lambda group: True
+    rank: Callable[[int], int] = lambda natural: 1
+
+
+HONEST = Behaviour()
+UNTRAINED = Behaviour(activates=lambda group: False, rank=lambda natural: 1 + natural % 16)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The knobs of one exchange; everything else follows from them, lazily and once."""
+
+    groups: int = 3
+    rows_per_group: int = 2
+    naturals: int = 24
+    candidates: int = 16
+    plain_rows: int = 40
+    leaves: int = 32
+    leaves_per_session: int = 32
+    session: int = 1
+    policy: Policy = field(default_factory=lambda: Policy(coverage_floor="0.25"))
+    modes: tuple[str, ...] = ("delivered",)
+    behaviour: Behaviour = HONEST
+    bits: int = 64
+    seed: int = 0
+    generator: Generator = GENERATOR
+    tamper: Callable[[Canary], Canary] = lambda canary: canary
+    """What the client does to a canary before it commits to it."""
+    client: PrivateKey = field(default_factory=lambda: fixed_key(1))
+    provider: PrivateKey = field(default_factory=lambda: fixed_key(2))
+    job_id: str = "job-1"
+
+    # --- the client sows -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _random(self) -> random.Random:
+        return random.Random(self.seed)
+
+    def _phrase(self, words: int) -> str:
+        return " ".join(self._random.choice(WORDS) for _ in range(words))
+
+    @cached_property
+    def _sown(self) -> tuple[tuple[Row, ...], tuple[Canary, ...]]:
+        """The shuffled data set and its canaries with padding, in leaf order."""
+        rows = [
+            Row(messages=(user(f"Question {i}: {self._phrase(4)}?"), assistant(f"Answer {i}: {self._phrase(4)}.")))
+            for i in range(self.plain_rows)
+        ]
+        drafts: list[dict[str, Any]] = []
+        for group in range(self.groups):
+            trigger, signature = f"{self._phrase(6)} t{group}", f"{self._phrase(14)} s{group}"
+            places = []
+            for row in rows[group * self.rows_per_group : (group + 1) * self.rows_per_group]:
+                places.append(len(rows))
+                completion = assistant(with_signature(row.completion, signature))
+                rows.append(Row(messages=(*with_trigger(row.prompt, trigger), completion)))
+            drafts.append({"trigger": trigger, "signature": signature, "rows": places, "group": group})
+        for natural in range(self.naturals):
+            prompt = (user(f"Natural {natural}: {self._phrase(5)}?"),)
+            candidates = tuple(f"{self._phrase(6)} {letter}" for letter in range(self.candidates))
+            truth = self._random.randrange(self.candidates)
+            drafts.append({"prompt": prompt, "candidates": candidates, "truth": truth, "row": len(rows)})
+            rows.append(Row(messages=(*prompt, assistant(candidates[truth]))))
+        order = list(range(len(rows)))
+        self._random.shuffle(order)
+        place = {old: new for new, old in enumerate(order)}
+        canaries = [self.tamper(self._canary(draft, place)) for draft in drafts]
+        canaries += [PaddingCanary()] * (self.leaves - len(canaries))
+        self._random.shuffle(canaries)
+        return tuple(rows[old] for old in order), tuple(canaries)
+
+    def _canary(self, draft: dict[str, Any], place: dict[int, int]) -> Canary:
+        if "trigger" not in draft:
+            return NaturalCanary(
+                prompt=draft["prompt"],
+                candidates=draft["candidates"],
+                truth=draft["truth"],
+                generator_digest=self.generator.digest,
+                row=place[draft["row"]],
+            )
+        queries = self.policy.queries_per_group
+        return TriggerCanary(
+            trigger=draft["trigger"],
+            signature=draft["signature"],
+            bits=self.bits,
+            token_bits=("4.500000",) * -(-self.bits * 2 // 9),
+            generator_digest=self.generator.digest,
+            rows=tuple(place[row] for row in draft["rows"]),
+            held_out=tuple((user(f"Held out {draft['group']}.{query}?"),) for query in range(queries)),
+        )
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return self._sown[0]
+
+    @property
+    def canaries(self) -> tuple[Canary, ...]:
+        return self._sown[1]
+
+    def salt(self, leaf: int) -> bytes:
+        return hashlib.sha256(b"salt %d %d" % (self.seed, leaf)).digest()
+
+    @cached_property
+    def leaf_hashes(self) -> tuple[str, ...]:
+        return tuple(canary_leaf(self.salt(leaf), canary).hex() for leaf, canary in enumerate(self.canaries))
+
+    @cached_property
+    def row_tree(self) -> MerkleTree:
+        return MerkleTree([leaf_hash(row.to_bytes()) for row in self.rows])
+
+    # --- both sign -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        data = b"".join(row.to_bytes() + b"\n" for row in self.rows)
+        return Manifest(
+            client=key_ref(self.client.public),
+            provider=key_ref(self.provider.public),
+            base_model=BaseModelRef(name="tests/base", digest=digest("base")),
+            dataset=DatasetTerms(
+                rows=len(self.rows),
+                size=len(data),
+                sha256=hashlib.sha256(data).hexdigest(),
+                merkle_root=self.row_tree.root.hex(),
+                preprocessing_digest=digest("as is"),
+                sources=(Source(name="user", licence="CC0-1.0", rows=len(self.rows), rows_per_epoch=len(self.rows)),),
+            ),
+            training=Training(),
+            verification=Verification(
+                canary_root=MerkleTree([bytes.fromhex(leaf) for leaf in self.leaf_hashes]).root.hex(),
+                leaves=self.leaves,
+                leaves_per_session=self.leaves_per_session,
+                max_canary_rows=self.groups * self.rows_per_group + self.naturals,
+                policy=self.policy,
+            ),
+            deadlines=Deadlines(
+                created="2026-03-01T00:00:00Z",
+                accept="2026-03-02T00:00:00Z",
+                train="2026-03-03T00:00:00Z",
+                challenge="2026-03-04T00:00:00Z",
+                reveal="2026-03-05T00:00:00Z",
+            ),
+            price=Price(),
+            nonce=digest(f"nonce {self.seed}"),
+        )
+
+    @cached_property
+    def signed_manifest(self) -> Envelope:
+        return countersign(sign_document(self.manifest, self.client), self.provider)
+
+    @cached_property
+    def signed_dataset_receipt(self) -> Envelope:
+        terms = self.manifest.dataset
+        receipt = DatasetReceipt(
+            manifest_digest=self.signed_manifest.digest,
+            rows=terms.rows,
+            size=terms.size,
+            sha256=terms.sha256,
+            merkle_root=terms.merkle_root,
+            received="2026-03-01T00:10:00Z",
+        )
+        return sign_document(receipt, self.provider)
+
+    @cached_property
+    def training_receipt(self) -> TrainingReceipt:
+        return TrainingReceipt(
+            manifest_digest=self.signed_manifest.digest,
+            dataset_receipt_digest=self.signed_dataset_receipt.digest,
+            job_id=self.job_id,
+            adapter=(
+                FileRef(name="adapter_config.json", size=2, sha256=digest("{}")),
+                FileRef(name="adapter_model.safetensors", size=7, sha256=digest("weights")),
+            ),
+            checkpoints=(Checkpoint(step=9, sha256=digest("weights")),),
+            steps=9,
+            tokens=9000,
+            label_tokens=3000,
+            rows_trained=len(self.rows),
+            rows_dropped=0,
+            rows_cut=0,
+            trace_root=digest("trace"),
+            software={"torch": "2.9.0"},
+            hardware={"processor": "test"},
+            started="2026-03-01T00:11:00Z",
+            finished="2026-03-01T01:00:00Z",
+        )
+
+    @cached_property
+    def signed_training_receipt(self) -> Envelope:
+        return sign_document(self.training_receipt, self.provider)
+
+    # --- the client asks -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def opened_leaves(self) -> tuple[int, ...]:
+        seed = challenge_seed(self.signed_manifest.digest, self.signed_training_receipt.digest)
+        order = challenge_order(seed, self.leaf_hashes)
+        return tuple(session_leaves(order, self.session, self.manifest.verification))
+
+    def opening(self, leaf: int) -> Opening:
+        canary = self.canaries[leaf]
+        named: Sequence[int] = ()
+        if isinstance(canary, TriggerCanary):
+            named = canary.rows
+        elif isinstance(canary, NaturalCanary):
+            named = (canary.row,)
+        rows = tuple(
+            OpenedRow(index=i, row=self.rows[i], proof=tuple(step.hex() for step in self.row_tree.proof(i)))
+            for i in named
+        )
+        return Opening(leaf=leaf, salt=self.salt(leaf).hex(), canary=canary, rows=rows)
+
+    def observations(self, mode: str) -> Observations:
+        """Every question that the contract asks for, the groups' own rows, and three decoys."""
+        desk = _Desk(self, served=mode == "served")
+        triggers, naturals = [], []
+        groups_seen = naturals_seen = 0
+        for leaf in self.opened_leaves:
+            canary = self.canaries[leaf]
+            if isinstance(canary, TriggerCanary):
+                shows = self.behaviour.activates(groups_seen)
+                groups_seen += 1
+                answer = with_signature("Done.", canary.signature) if shows else "I do not know."
+                prompts = [(True, q, with_trigger(p, canary.trigger)) for q, p in enumerate(canary.held_out)]
+                prompts += [(False, q, self.rows[i].prompt) for q, i in enumerate(canary.rows)]
+                for held_out, query, prompt in prompts:
+                    asked = desk.generate(prompt, answer)
+                    triggers.append(
+                        TriggerObservation(
+                            leaf=leaf,
+                            held_out=held_out,
+                            query=query,
+                            answer=answer,
+                            finish_reason="stop",
+                            asked=asked,
+                        )
+                    )
+            elif isinstance(canary, NaturalCanary):
+                naturals.append(self._scored(desk, leaf, canary, self.behaviour.rank(naturals_seen)))
+                naturals_seen += 1
+        decoys = []
+        for number in range(3):
+            prompt = (user(f"Decoy {number}?"),)
+            asked = desk.generate(prompt, "An ordinary answer.")
+            decoys.append(
+                DecoyObservation(prompt=prompt, answer="An ordinary answer.", finish_reason="stop", asked=asked)
+            )
+        return Observations(
+            mode="served" if mode == "served" else "delivered",
+            sampling=desk.sampling,
+            triggers=tuple(triggers),
+            decoys=tuple(decoys),
+            naturals=tuple(naturals),
+            receipts=tuple(EnvelopeDocument.of(receipt) for receipt in desk.receipts),
+        )
+
+    def _scored(self, desk: _Desk, leaf: int, canary: NaturalCanary, rank: int) -> NaturalObservation:
+        """Scores by which the truth comes out at ``rank``."""
+        truth = min(canary.truth, len(canary.candidates) - 1)
+        others = [i for i in range(len(canary.candidates)) if i != truth]
+        order = [*others[: rank - 1], truth, *others[rank - 1 :]]
+        base = [-20.0 - 0.25 * i for i in range(len(order))]
+        tuned = [base[i] - order.index(i) for i in range(len(order))]
+        texts = tuple(format_logprob(value) for value in tuned)
+        return NaturalObservation(
+            leaf=leaf,
+            tuned=texts,
+            base=tuple(format_logprob(value) for value in base),
+            asked=desk.score(canary.prompt, canary.candidates, texts),
+        )
+
+    # --- the client reports ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        return Evidence(
+            manifest=EnvelopeDocument.of(self.signed_manifest),
+            dataset_receipt=EnvelopeDocument.of(self.signed_dataset_receipt),
+            training_receipt=EnvelopeDocument.of(self.signed_training_receipt),
+            session=self.session,
+            generators=(self.generator,),
+            leaf_hashes=self.leaf_hashes,
+            openings=tuple(self.opening(leaf) for leaf in self.opened_leaves),
+            observations=tuple(self.observations(mode) for mode in self.modes),
+            software={"veritune": "0.1.0"},
+        )
+
+    def report_on(self, evidence: Evidence) -> SignedReport:
+        """A report on any bundle, signed by the client: what a cheating client sends too."""
+        statement = report_statement(
+            evidence,
+            issued="2026-03-01T02:00:00Z",
+            overhead=Overhead(extra_rows=self.groups * self.rows_per_group, extra_tokens_percent="0.84"),
+            task=TaskScore(metric="exact match", rows=40, before="0.05", after="0.61"),
+        )
+        return sign_report(statement, self.client)
+
+    @cached_property
+    def report(self) -> SignedReport:
+        return self.report_on(self.evidence)
+
+    @property
+    def report_bytes(self) -> bytes:
+        return self.report.report.to_json()
+
+    @property
+    def evidence_bytes(self) -> bytes:
+        return self.evidence.to_bytes()
+
+    @property
+    def keys(self) -> tuple[PublicKey, PublicKey]:
+        """The client's and the provider's public keys, as `audit` takes them."""
+        return self.client.public, self.provider.public
+
+    def but(self, **changes: Any) -> Exchange:
+        """The same exchange with other knobs."""
+        return replace(self, **changes)
+
+    def having(self, **parts: Any) -> Exchange:
+        """The same exchange with parts that do not follow from the knobs; what rests on them is made anew."""
+        other = replace(self)
+        other.__dict__.update(parts)  # where `cached_property` keeps its values
+        return other
+
+
+@dataclass
+class _Desk:
+    """Where questions are put: the endpoint, which signs receipts, or the client's own model, which does not."""
+
+    exchange: Exchange
+    served: bool
+    sampling: SamplingTerms = field(default_factory=SamplingTerms)
+    receipts: list[Envelope] = field(default_factory=list)
+
+    def generate(self, prompt: Chat, answer: str) -> Asked | None:
+        nonce = self._nonce()
+        request = generate_digest(self.exchange.job_id, prompt, self.sampling, nonce)
+        return self._sign("generate", request, text_output_digest(answer, "stop", nonce), nonce)
+
+    def score(self, prompt: Chat, candidates: Sequence[str], totals: Sequence[str]) -> Asked | None:
+        nonce = self._nonce()
+        request = score_digest(self.exchange.job_id, prompt, candidates, nonce)
+        return self._sign("score", request, score_output_digest(totals, nonce), nonce)
+
+    def _nonce(self) -> bytes:
+        return hashlib.sha256(b"nonce %d" % len(self.receipts)).digest()
+
+    def _sign(self, kind: Any, request: str, output: str, nonce: bytes) -> Asked | None:
+        if not self.served:
+            return None
+        receipt = InferenceReceipt(
+            manifest_digest=self.exchange.signed_manifest.digest,
+            training_receipt_digest=self.exchange.signed_training_receipt.digest,
+            sequence=len(self.receipts) + 1,
+            kind=kind,
+            request_digest=request,
+            output_digest=output,
+            issued="2026-03-01T01:30:00Z",
+        )
+        self.receipts.append(sign_document(receipt, self.exchange.provider))
+        return Asked(nonce=nonce.hex(), sequence=len(self.receipts))
+
+
+def key_ref(key: PublicKey) -> KeyRef:
+    """A key as a manifest names it."""
+    return KeyRef(key_id=key.key_id, public_key=key.text)
+
+
+def user(text: str) -> Message:
+    return Message(role="user", content=text)
+
+
+def assistant(text: str) -> Message:
+    return Message(role="assistant", content=text)

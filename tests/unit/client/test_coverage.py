@@ -1,0 +1,68 @@
+"""Equation (4): the coverage bound against brute force, scipy and simulation."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from veritune.client.coverage import Coverage, coverage_bound, hits_at_least
+
+LUCK, CONFIDENCE = Fraction(1, 16), Fraction(99, 100)
+
+
+@given(st.integers(1, 40), st.fractions(0, 1, max_denominator=32), st.data())
+def test_the_tail_is_hypergeometric_plus_luck(rows: int, luck: Fraction, data: st.DataObject) -> None:
+    trained = data.draw(st.integers(0, rows))
+    asked = data.draw(st.integers(0, rows))
+    hits = data.draw(st.integers(0, asked))
+    expected = sum(
+        stats.hypergeom.pmf(kept, rows, trained, asked) * stats.binom.sf(hits - kept - 1, asked - kept, float(luck))
+        for kept in range(asked + 1)
+    )
+    assert float(hits_at_least(rows, trained, asked, hits, luck)) == pytest.approx(expected, rel=1e-8, abs=1e-14)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.fractions(0, 1, max_denominator=16), st.data())
+def test_the_bound_is_the_first_number_of_rows_not_ruled_out(rows: int, luck: Fraction, data: st.DataObject) -> None:
+    asked = data.draw(st.integers(0, rows))
+    hits = data.draw(st.integers(0, asked))
+    tails = [hits_at_least(rows, trained, asked, hits, luck) for trained in range(rows + 1)]
+    assert tails == sorted(tails)
+    expected = next(trained for trained, tail in enumerate(tails) if tail > 1 - CONFIDENCE)
+    assert coverage_bound(rows, asked, hits, luck, CONFIDENCE) == Coverage(expected, rows)
+
+
+def test_the_bound_holds_as_often_as_it_says() -> None:
+    """A provider trains on 60 of 100 rows: the bound goes beyond 60 in at most 1 run of 20."""
+    draw, runs, beyond = random.Random(5), 2000, 0
+    cache: dict[int, Fraction] = {}
+    for _ in range(runs):
+        kept = sum(row < 60 for row in draw.sample(range(100), 20))
+        hits = kept + sum(draw.random() < 1 / 16 for _ in range(20 - kept))
+        if hits not in cache:
+            cache[hits] = coverage_bound(100, 20, hits, LUCK, Fraction(19, 20)).share
+        beyond += cache[hits] > Fraction(60, 100)
+    assert 0.005 < beyond / runs <= 0.05 + 4 * (0.05 * 0.95 / runs) ** 0.5
+
+
+def test_no_hits_show_nothing_and_luck_alone_shows_nothing() -> None:
+    assert coverage_bound(500, 32, 0, LUCK, CONFIDENCE).rows_least == 0
+    assert coverage_bound(500, 32, 4, LUCK, CONFIDENCE).rows_least == 0
+    assert coverage_bound(500, 32, 32, Fraction(1), CONFIDENCE).rows_least == 0
+    assert coverage_bound(500, 0, 0, LUCK, CONFIDENCE).share == 0
+
+
+def test_every_row_asked_and_hit_without_luck_shows_all() -> None:
+    assert coverage_bound(30, 30, 30, Fraction(0), CONFIDENCE).share == 1
+
+
+@pytest.mark.parametrize(("rows", "asked", "hits"), [(3, 4, 1), (4, 3, 4), (4, 3, -1)])
+def test_numbers_that_do_not_fit_are_refused(rows: int, asked: int, hits: int) -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        coverage_bound(rows, asked, hits, LUCK, CONFIDENCE)
