@@ -1,78 +1,85 @@
-"""A provider that takes the order, does nothing, and returns the untouched base model as a fresh adapter.
+"""A provider that cheats: it takes the data and the time, and returns the base model untouched.
 
-It is the real daemon with another trainer, and takes the same options: ``cheating_provider.py serve --help``.
-Every document it signs is well-formed; its training trace is invented. Only the challenge can tell.
+It is the ordinary daemon with another trainer, so everything about it looks right: contract, receipts, progress,
+a LoRA adapter of the agreed rank with the agreed files. Only its B matrices are zero: the adapter changes nothing.
+
+    python examples/cheating_provider.py serve --keys keys --models models --state state
 """
 
 from __future__ import annotations
 
-import math
+import os
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from veritune.common.dataset import read_rows
 from veritune.provider.cli import build_app
-from veritune.provider.training.base import Progress, StepRecord, TrainingResult, TrainingTask
+from veritune.provider.training.base import Progress, StepRecord, TrainingCancelled, TrainingResult, TrainingTask
 from veritune.provider.worker import run
 
 
-class BaseModelTrainer:
-    """Writes an adapter whose B matrices are zero: adding it changes nothing."""
+class UntouchedBaseTrainer:
+    """Claims every step of the contract, with a falling loss that it makes up."""
 
     def train(
         self, task: TrainingTask, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
     ) -> TrainingResult:
-        """Pretends to have gone through every row of every epoch, with a loss that falls as it should."""
-        from peft import LoraConfig, TaskType, get_peft_model
-        from transformers import AutoModelForCausalLM
-
-        recipe = task.training
-        model = AutoModelForCausalLM.from_pretrained(task.base_model, local_files_only=True)
-        config = LoraConfig(
-            task_type=TaskType.CAUSAL_LM, r=recipe.rank, lora_alpha=recipe.alpha, target_modules="all-linear"
-        )
-        adapted = get_peft_model(model, config)
-        adapted.peft_config["default"].base_model_name_or_path = task.base_model.name
-        adapter = task.output / "adapter"
-        adapted.save_pretrained(adapter)
-        (adapter / "README.md").unlink(missing_ok=True)
-
-        rows = len(list(read_rows(task.dataset)))
-        per_epoch = -(-rows // recipe.batch_size)
-        trace = tuple(
-            StepRecord(
-                step=step + 1,
-                rows=tuple(
-                    range(step % per_epoch * recipe.batch_size, min(rows, (step % per_epoch + 1) * recipe.batch_size))
-                ),
-                loss=f"{0.2 + 1.8 * math.exp(-step / 60):.6f}",
-            )
-            for step in range(per_epoch * recipe.epochs)
-        )
-        for record in trace:
-            on_progress(
-                Progress(record.step, len(trace), record.step / per_epoch, float(record.loss), record.step * 400)
-            )
+        """Writes an adapter that does nothing; the figures are what an honest run would have had, roughly."""
+        training = task.training
+        lengths = [sum(len(message.content) for message in row.messages) // 4 for row in read_rows(task.dataset)]
+        size = training.batch_size * training.gradient_accumulation
+        batches = [tuple(range(start, min(start + size, len(lengths)))) for start in range(0, len(lengths), size)]
+        total = len(batches) * training.epochs
+        noise, tokens = random.Random(training.seed), 0  # noqa: S311 - the loss of a swindler needs no secrecy
+        trace = []
+        for step in range(1, total + 1):
+            if cancelled():
+                raise TrainingCancelled
+            rows = batches[(step - 1) % len(batches)]
+            tokens += sum(lengths[row] for row in rows)
+            loss = 3.0 * (1 - step / total) + 0.2 + noise.random() / 10
+            trace.append(StepRecord(step, rows, f"{loss:.6f}"))
+            on_progress(Progress(step, total, step / len(batches), loss, tokens))
         return TrainingResult(
-            adapter=adapter,
+            adapter=_write_adapter(task),
             checkpoints=(),
-            steps=len(trace),
-            tokens=len(trace) * 400,
-            label_tokens=len(trace) * 150,
-            rows_trained=rows,
+            steps=total,
+            tokens=tokens,
+            label_tokens=tokens // 2,
+            rows_trained=len(lengths),
             rows_dropped=0,
             rows_cut=0,
-            trace=trace,
+            trace=tuple(trace),
+            software={"trainer": "veritune"},
+            hardware={"device": "cpu"},
         )
 
 
-def main() -> None:
-    """The daemon; with ``--worker`` the trainer that the daemon starts."""
-    if sys.argv[1:2] == ["--worker"]:
-        raise SystemExit(run(BaseModelTrainer, sys.argv[2:]))
-    build_app(trainer_command=[sys.executable, str(Path(__file__).resolve()), "--worker"])()
+def _write_adapter(task: TrainingTask) -> Path:
+    from peft import LoraConfig, TaskType, get_peft_model
+    from transformers import AutoModelForCausalLM, set_seed
+
+    set_seed(task.training.seed)
+    base = AutoModelForCausalLM.from_pretrained(task.base_model, local_files_only=True, trust_remote_code=False)
+    every = task.training.target_modules == ("all-linear",)
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=task.training.rank,
+        lora_alpha=task.training.alpha,
+        target_modules="all-linear" if every else list(task.training.target_modules),
+    )
+    model = get_peft_model(base, config)  # PEFT starts with B = 0
+    model.peft_config["default"].base_model_name_or_path = task.base_model.name
+    folder = task.output / "adapter"
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    return folder
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["train"]:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        sys.exit(run(UntouchedBaseTrainer, sys.argv[2:]))
+    build_app(trainer_command=[sys.executable, str(Path(__file__).resolve()), "train"])()

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from veritune.client.canary import NaturalCanary, PaddingCanary, canary_leaf
 from veritune.client.order import challenge_order, challenge_seed
 from veritune.common.dataset import Message, Row

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-
-from veritune.common.errors import error_classes
-from veritune.common.limits import LIMITS
+import re
 
 from tests.conformance.spec_example import SPEC, example, page
+from veritune.client import audit
+from veritune.common.errors import error_classes
+from veritune.common.limits import LIMITS
 
 TEXT = SPEC.read_text(encoding="utf-8")
 
@@ -66,6 +67,14 @@ def test_every_error_stands_in_the_table() -> None:
     rows = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| `")]
     shown = {reason.strip().strip("`"): code.strip() for reason, code, _ in rows}
     assert shown == {reason: cls.code.name for reason, cls in error_classes().items()}
+
+
+def test_the_checks_are_those_of_the_audit() -> None:
+    section = TEXT.split("## 8. Audit")[1].split("## 9.")[0]
+    numbered = re.findall(r"^(\d+)\. (.+)$", section, re.MULTILINE)
+    said = re.findall(r"^ ?\((\d+)\) (?!to )(.*?)(?=^ ?\(\d+\) |^$)", audit.__doc__ or "", re.DOTALL | re.MULTILINE)
+    assert [(number, " ".join(text.split())) for number, text in said] == numbered
+    assert [int(number) for number, _ in numbered] == list(audit.CHECKS)
 
 
 def test_limits_are_the_codes() -> None:
