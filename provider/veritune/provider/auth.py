@@ -1,0 +1,46 @@
+"""Who calls: an access token by the client of the contract that a call is about (SPEC section 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from veritune.common.errors import UnauthenticatedError
+from veritune.common.token import METADATA_KEY, check_token
+from veritune.provider.contracts import Contract, Contracts
+from veritune.provider.receipts import Clock
+from veritune.provider.store import JobRecord, Store
+from veritune.provider.threads import in_thread
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Gate:
+    """Lets a call through to its contract, or refuses it."""
+
+    def __init__(self, contracts: Contracts, store: Store, key_id: str, clock: Clock) -> None:
+        self._contracts = contracts
+        self._store = store
+        self._key_id = key_id
+        self._clock = clock
+
+    async def contract(self, context: Context, manifest_digest: str) -> Contract:
+        """The contract, once the caller has shown that it is its client. Raises `UnauthenticatedError`."""
+        header = _header(context)
+        contract = await self._contracts.get(manifest_digest)
+        check_token(header, contract.client, self._key_id, contract.digest, self._clock())
+        return contract
+
+    async def job(self, context: Context, job_id: str) -> tuple[Contract, JobRecord]:
+        """The same by a job of the contract."""
+        _header(context)
+        job = await in_thread(self._store.job, job_id)
+        return await self.contract(context, job.manifest_digest), job
+
+
+def _header(context: Context) -> str:
+    values = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
+    if len(values) != 1 or not isinstance(values[0], str):
+        raise UnauthenticatedError("the call needs exactly one access token in its authorization metadata")
+    return values[0]

@@ -1,0 +1,100 @@
+"""Files by their SHA-256, and uploads on their way to become such files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from veritune.common.errors import NotFoundError
+
+
+class BlobStore:
+    """A content-addressed folder: ``sha256/ab/abcd...``; parts of uploads lie under ``incoming/``.
+
+    A blob is never changed. Every method blocks; what it returns is on disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._blobs = folder / "sha256"
+        self._incoming = folder / "incoming"
+        for path in (self._blobs, self._incoming):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def path(self, sha256: str) -> Path:
+        """Where a blob lies. Raises `NotFoundError`."""
+        path = self._place(sha256)
+        if not path.is_file():
+            raise NotFoundError("the provider does not hold that content")
+        return path
+
+    def add(self, source: Path, sha256: str) -> Path:
+        """Makes a whole file a blob; the caller has checked its digest. ``source`` stays, and must not be changed."""
+        target = self._place(sha256)
+        if target.is_file():
+            return target
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        with source.open("rb") as file:
+            os.fsync(file.fileno())
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return target
+        sync_folder(target.parent)
+        sync_folder(self._blobs)
+        return target
+
+    def read(self, sha256: str, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes of a blob from ``offset``."""
+        with self.path(sha256).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def part(self, name: str) -> Path:
+        """Where the upload called ``name`` (a digest) collects."""
+        return self._incoming / name
+
+    def durable(self, name: str) -> int:
+        """Bytes of an upload that are on disk, now that this has been asked."""
+        try:
+            with self.part(name).open("rb") as file:
+                os.fsync(file.fileno())
+                return os.fstat(file.fileno()).st_size
+        except FileNotFoundError:
+            return 0
+
+    def append(self, name: str, offset: int, chunk: bytes) -> None:
+        """Writes at ``offset``; the next `durable` puts it on disk."""
+        descriptor = os.open(self.part(name), os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.seek(offset)
+            file.write(chunk)
+
+    def discard(self, name: str) -> None:
+        """Forgets an upload."""
+        self.part(name).unlink(missing_ok=True)
+        sync_folder(self._incoming)
+
+    def _place(self, sha256: str) -> Path:
+        if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+            raise ValueError("not a SHA-256 in hexadecimal")
+        return self._blobs / sha256[:2] / sha256
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes new and removed names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The whole file or none of it, on disk when this returns."""
+    draft = path.with_name(path.name + ".new")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)

@@ -1,0 +1,46 @@
+"""The base models on offer: each folder under the models folder is one, by its own name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from veritune.common.errors import UnknownModelError
+from veritune.common.modelfiles import model_digest
+
+
+@dataclass(frozen=True)
+class OfferedModel:
+    """A base model folder and its digest (SPEC section 4.2)."""
+
+    name: str
+    digest: str
+    folder: Path
+
+
+def find_models(folder: Path) -> tuple[OfferedModel, ...]:
+    """Reads and hashes every base model under ``folder``; other folders are passed over."""
+    if not folder.is_dir():
+        return ()
+    return tuple(
+        OfferedModel(path.name, model_digest(path), path)
+        for path in sorted(folder.iterdir())
+        if (path / "config.json").is_file()
+    )
+
+
+class ModelCatalog:
+    """Base models by name and digest."""
+
+    def __init__(self, models: tuple[OfferedModel, ...]) -> None:
+        self.models = models
+        self._by_name = {model.name: model for model in models}
+
+    def find(self, name: str, digest: str) -> OfferedModel:
+        """Raises `UnknownModelError` for a name not offered, or offered with other files."""
+        model = self._by_name.get(name)
+        if model is None:
+            raise UnknownModelError("the provider does not offer that base model", model=name)
+        if model.digest != digest:
+            raise UnknownModelError("the provider's base model of that name has another digest", model=name)
+        return model

@@ -1,0 +1,164 @@
+"""What a provider signs: its policy, and the check of a manifest against it, point by point."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from veritune.common.documents import DecimalString, Document, HexDigest, Manifest, Name, Positive
+from veritune.common.errors import ExpiredError, PolicyError
+from veritune.common.limits import LIMITS
+from veritune.common.timestamps import parse_time
+
+Seconds = Positive
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+class ProviderPolicy(Document):
+    """Limits on the contracts that a provider countersigns. Decimal numbers are strings, as in every document."""
+
+    models: tuple[Name, ...] = ()
+    """Base models that may be trained; empty: all that are offered."""
+    accepted_clients: tuple[HexDigest, ...] = ()
+    """Key ids of clients; empty: anybody."""
+    max_rank: Positive = 256
+    max_alpha: Positive = 1024
+    max_learning_rate: DecimalString = "0.05"
+    max_epochs: Positive = 50
+    max_steps: Positive = 1_000_000
+    max_rows: Positive = 1_000_000
+    max_bytes: Positive = 1 << 30
+    max_sequence_length: Positive = 8192
+    max_tokens_per_step: Positive = 1 << 20
+    """Batch size times sequence length: what one forward pass may need memory for."""
+    max_canary_share: DecimalString = "0.35"
+    """Canary rows by all rows."""
+    max_trigger_floor: DecimalString = "0.9"
+    """A floor above what an honest run reaches would fail honest work."""
+    max_natural_floor: DecimalString = "0.9"
+    max_coverage_floor: DecimalString = "0.9"
+    max_beta: DecimalString = "0.01"
+    """The largest chance that the provider takes of being failed for honest work."""
+    max_sessions: Positive = 16
+    max_queued_jobs: Positive = 16
+    max_open_contracts: Positive = 10_000
+    max_answers: Positive = 1_000_000
+    """Signed answers under one contract."""
+    min_training_seconds: Seconds = 60
+    """Least time between now and the deadline of training."""
+    max_contract_seconds: Seconds = 90 * 86_400
+    """Most time between now and the last deadline."""
+
+
+def check_manifest(manifest: Manifest, policy: ProviderPolicy, now: datetime) -> None:
+    """Raises `PolicyError` with the refusing ``point`` in its metadata, or `ExpiredError`.
+
+    The form of the document has been checked; this is about meaning: what is asked for, and whether it fits together.
+    """
+    _check_parties(manifest, policy)
+    _check_deadlines(manifest, policy, now)
+    _check_dataset(manifest, policy)
+    _check_training(manifest, policy)
+    _check_verification(manifest, policy)
+
+
+def training_steps(manifest: Manifest) -> int:
+    """Optimiser steps that the contract asks for."""
+    training = manifest.training
+    return training.epochs * math.ceil(manifest.dataset.rows / (training.batch_size * training.gradient_accumulation))
+
+
+def _check_parties(manifest: Manifest, policy: ProviderPolicy) -> None:
+    client = manifest.client.key_id
+    _require(not policy.accepted_clients or client in policy.accepted_clients, "client", "this client is not accepted")
+    _require(client != manifest.provider.key_id, "client", "client and provider must have different keys")
+    model = manifest.base_model.name
+    _require(not policy.models or model in policy.models, "base_model", "this base model is not for training")
+
+
+def _check_deadlines(manifest: Manifest, policy: ProviderPolicy, now: datetime) -> None:
+    d = manifest.deadlines
+    created, accept, train, challenge, reveal = map(parse_time, (d.created, d.accept, d.train, d.challenge, d.reveal))
+    ordered = created <= accept <= train <= challenge <= reveal
+    _require(ordered, "deadlines", "deadlines must be in the order created, accept, train, challenge, reveal")
+    if now > accept:
+        raise ExpiredError("the deadline for acceptance has passed", step="accept")
+    _require(created <= now + CLOCK_SKEW, "deadlines.created", "the contract is from the future; check the clocks")
+    _at_least("deadlines.train", int((train - now).total_seconds()), policy.min_training_seconds)
+    _at_most("deadlines.reveal", int((reveal - now).total_seconds()), policy.max_contract_seconds)
+
+
+def _check_dataset(manifest: Manifest, policy: ProviderPolicy) -> None:
+    dataset = manifest.dataset
+    _at_most("dataset.rows", dataset.rows, min(policy.max_rows, LIMITS.rows))
+    _at_most("dataset.size", dataset.size, min(policy.max_bytes, LIMITS.dataset))
+    names = [source.name for source in dataset.sources]
+    _require(len(set(names)) == len(names), "dataset.sources", "a source is named twice")
+    total = sum(source.rows for source in dataset.sources)
+    _require(total == dataset.rows, "dataset.sources", "the rows of the sources do not add up to the data set's")
+    for source in dataset.sources:
+        # The trainer shows every row once an epoch: signing a smaller quota would be a promise not kept.
+        every = source.rows_per_epoch == source.rows
+        _require(every, "dataset.sources", "rows_per_epoch must be rows: every row is trained on once an epoch")
+
+
+def _check_training(manifest: Manifest, policy: ProviderPolicy) -> None:
+    training, optimizer = manifest.training, manifest.training.optimizer
+    _at_most("training.rank", training.rank, policy.max_rank)
+    _at_most("training.alpha", training.alpha, policy.max_alpha)
+    _at_most("training.epochs", training.epochs, policy.max_epochs)
+    _at_most("training.max_sequence_length", training.max_sequence_length, policy.max_sequence_length)
+    tokens = training.batch_size * training.max_sequence_length
+    _at_most("training.batch_size", tokens, policy.max_tokens_per_step)
+    steps = training_steps(manifest)
+    _at_most("training.steps", steps, policy.max_steps)
+    _at_most("training.warmup_steps", training.warmup_steps, steps)
+    targets = training.target_modules
+    _require(len(set(targets)) == len(targets), "training.target_modules", "a module is named twice")
+    _between("training.optimizer.learning_rate", optimizer.learning_rate, "1e-9", policy.max_learning_rate)
+    _between("training.optimizer.beta1", optimizer.beta1, "0", "0.99999")
+    _between("training.optimizer.beta2", optimizer.beta2, "0", "0.9999999")
+    _between("training.optimizer.epsilon", optimizer.epsilon, "1e-12", "0.01")
+    _between("training.optimizer.weight_decay", optimizer.weight_decay, "0", "10")
+    _between("training.optimizer.max_grad_norm", optimizer.max_grad_norm, "0", "1000000")
+    _between("training.dropout", training.dropout, "0", "0.9")
+
+
+def _check_verification(manifest: Manifest, policy: ProviderPolicy) -> None:
+    verification, rules = manifest.verification, manifest.verification.policy
+    leaves, asked = verification.leaves, verification.leaves_per_session * rules.sessions
+    _require(leaves & (leaves - 1) == 0, "verification.leaves", "leaves must be a power of two")
+    _at_most("verification.leaves_per_session", asked, leaves)
+    share = Decimal(policy.max_canary_share) * manifest.dataset.rows
+    _at_most("verification.max_canary_rows", verification.max_canary_rows, int(share))
+    _require(len(set(rules.modes)) == len(rules.modes), "verification.policy.modes", "a mode is named twice")
+    _at_most("verification.policy.sessions", rules.sessions, policy.max_sessions)
+    smallest = "1e-99999"
+    _between("verification.policy.alpha", rules.alpha, smallest, "0.5")
+    _between("verification.policy.beta", rules.beta, smallest, policy.max_beta)
+    _between("verification.policy.trigger_floor", rules.trigger_floor, smallest, policy.max_trigger_floor)
+    _between("verification.policy.natural_floor", rules.natural_floor, smallest, policy.max_natural_floor)
+    _between("verification.policy.coverage_floor", rules.coverage_floor, "0", policy.max_coverage_floor)
+    _between("verification.policy.coverage_confidence", rules.coverage_confidence, "0.5", "0.999999999999")
+
+
+def _require(condition: bool, point: str, message: str) -> None:
+    if not condition:
+        raise PolicyError(message, point=point)
+
+
+def _at_most(point: str, value: int, limit: int) -> None:
+    if value > limit:
+        raise PolicyError(f"{point}: {value} is over the limit of {limit}", point=point, limit=str(limit))
+
+
+def _at_least(point: str, value: int, limit: int) -> None:
+    if value < limit:
+        raise PolicyError(f"{point}: {value} is under the limit of {limit}", point=point, limit=str(limit))
+
+
+def _between(point: str, value: str, low: str, high: str) -> None:
+    # The pattern of DecimalString bounds the exponent, so that a comparison is cheap; nothing here is a float.
+    if not Decimal(low) <= Decimal(value) <= Decimal(high):
+        raise PolicyError(f"{point}: {value} is not from {low} to {high}", point=point, low=low, high=high)

@@ -1,0 +1,125 @@
+"""The provider's receipts: each built here, signed here, and stored by the caller before anybody sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Literal
+
+from veritune.common.dataset import DatasetSummary
+from veritune.common.documents import (
+    Checkpoint,
+    DatasetReceipt,
+    FailureReceipt,
+    FileRef,
+    InferenceReceipt,
+    TrainingReceipt,
+)
+from veritune.common.envelope import Envelope
+from veritune.common.keys import PrivateKey
+from veritune.common.merkle import MerkleTree, leaf_hash
+from veritune.common.signing import sign_document
+from veritune.common.timestamps import format_time
+from veritune.provider.result import WorkerResult
+from veritune.provider.store import ContractRecord, JobRecord
+
+Clock = Callable[[], datetime]
+
+
+def trace_root(records: Iterable[bytes]) -> str:
+    """RFC 9162 root over the canonical bytes of each step's record."""
+    return MerkleTree([leaf_hash(record) for record in records]).root.hex()
+
+
+class Receipts:
+    """Signs with the provider's key, at the time that ``clock`` tells."""
+
+    def __init__(self, key: PrivateKey, clock: Clock) -> None:
+        self._key = key
+        self._clock = clock
+
+    def dataset(self, manifest_digest: str, summary: DatasetSummary) -> Envelope:
+        """For a data set that was received whole and checked."""
+        receipt = DatasetReceipt(
+            manifest_digest=manifest_digest,
+            rows=summary.rows,
+            size=summary.size,
+            sha256=summary.sha256,
+            merkle_root=summary.merkle_root,
+            received=self._now(),
+        )
+        return sign_document(receipt, self._key)
+
+    def training(
+        self,
+        contract: ContractRecord,
+        job: JobRecord,
+        adapter: tuple[FileRef, ...],
+        checkpoints: tuple[Checkpoint, ...],
+        result: WorkerResult,
+        root: str,
+    ) -> Envelope:
+        """For a job that left an adapter."""
+        receipt = TrainingReceipt(
+            manifest_digest=job.manifest_digest,
+            dataset_receipt_digest=_dataset_digest(contract),
+            job_id=job.job_id,
+            adapter=adapter,
+            checkpoints=checkpoints,
+            steps=result.steps,
+            tokens=result.tokens,
+            label_tokens=result.label_tokens,
+            rows_trained=result.rows_trained,
+            rows_dropped=result.rows_dropped,
+            rows_cut=result.rows_cut,
+            trace_root=root,
+            software=result.software,
+            hardware=result.hardware,
+            started=format_time(job.started or job.created),
+            finished=self._now(),
+        )
+        return sign_document(receipt, self._key)
+
+    def failure(
+        self, contract: ContractRecord, job: JobRecord, outcome: Literal["failed", "cancelled"], message: str
+    ) -> Envelope:
+        """For a job that ended without an adapter."""
+        receipt = FailureReceipt(
+            manifest_digest=job.manifest_digest,
+            dataset_receipt_digest=_dataset_digest(contract),
+            job_id=job.job_id,
+            outcome=outcome,
+            message=message[:1000],
+            finished=self._now(),
+        )
+        return sign_document(receipt, self._key)
+
+    def inference(
+        self,
+        manifest_digest: str,
+        training_receipt: Envelope | None,
+        sequence: int,
+        kind: Literal["generate", "score"],
+        request_digest: str,
+        output_digest: str,
+    ) -> Envelope:
+        """For one answer; ``training_receipt`` is None where the base model gave it."""
+        receipt = InferenceReceipt(
+            manifest_digest=manifest_digest,
+            training_receipt_digest=None if training_receipt is None else training_receipt.digest,
+            sequence=sequence,
+            kind=kind,
+            request_digest=request_digest,
+            output_digest=output_digest,
+            issued=self._now(),
+        )
+        return sign_document(receipt, self._key)
+
+    def _now(self) -> str:
+        return format_time(self._clock())
+
+
+def _dataset_digest(contract: ContractRecord) -> str:
+    if contract.dataset_receipt is None:
+        raise RuntimeError("a job without a data set")
+    return contract.dataset_receipt.digest

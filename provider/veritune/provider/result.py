@@ -1,0 +1,200 @@
+"""What the worker process tells the daemon: events on its standard output, and a result file in the end.
+
+Both sides of the pipe are the provider's, yet the trainer may be anybody's program: what it says is checked like input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from veritune.common.canonical import canonical_bytes, parse_canonical
+from veritune.common.documents import Checkpoint, Count, FileRef, ShortText
+from veritune.common.errors import VerituneError
+from veritune.common.limits import LIMITS, MIB
+from veritune.common.modelfiles import file_ref, folder_files
+from veritune.provider.training.base import Progress, StepRecord, TrainingTask
+
+MAX_LINE = 64 * 1024
+MAX_TASK = MIB
+MAX_RESULT = 4 * MIB
+MAX_TRACE_LINE = MIB
+ADAPTER_FILE = "adapter_model.safetensors"
+_CHECKPOINT = re.compile(r"^checkpoint-([1-9][0-9]{0,12})$")
+_INNER_PATH = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}$"
+
+InnerPath = Annotated[str, Field(pattern=_INNER_PATH)]
+"""A path inside the job's folder; no part of it begins with a dot."""
+
+
+class WorkerResultError(RuntimeError):
+    """The worker left a result that can't be used."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class ProgressEvent(_Model):
+    """An optimiser step was done."""
+
+    event: Literal["progress"] = "progress"
+    step: Count
+    total_steps: Count
+    epoch: Annotated[float, Field(ge=0)]
+    loss: float
+    tokens: Count
+
+
+class FailedEvent(_Model):
+    """The run ended; ``message`` is for the client too."""
+
+    event: Literal["failed"] = "failed"
+    message: ShortText
+
+
+Event = ProgressEvent | FailedEvent
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+class WorkerResult(_Model):
+    """A finished run, paths relative to the task's output folder."""
+
+    adapter: InnerPath
+    checkpoints: Annotated[tuple[InnerPath, ...], Field(max_length=1000)]
+    steps: Count
+    tokens: Count
+    label_tokens: Count
+    rows_trained: Count
+    rows_dropped: Count
+    rows_cut: Count
+    software: dict[ShortText, ShortText]
+    hardware: dict[ShortText, ShortText]
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """Names inside one job's folder."""
+
+    folder: Path
+
+    @property
+    def task(self) -> Path:
+        return self.folder / "task.json"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
+    def trace(self) -> Path:
+        return self.folder / "trace.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "worker.log"
+
+
+def parse_event(line: bytes) -> Event | None:
+    """One line of the worker's output, or None for anything that is no event."""
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError:
+        return None
+
+
+def progress_event(progress: Progress) -> bytes:
+    """The line for `Progress`, without its newline."""
+    event = ProgressEvent(
+        step=progress.step,
+        total_steps=progress.total_steps,
+        epoch=float(progress.epoch),
+        loss=float(progress.loss),
+        tokens=progress.tokens,
+    )
+    return event.model_dump_json().encode()
+
+
+def task_to_bytes(task: TrainingTask) -> bytes:
+    """The task file's content."""
+    body = {
+        "base_model": str(task.base_model),
+        "dataset": str(task.dataset),
+        "output": str(task.output),
+        "threads": task.threads,
+        "training": task.training.model_dump(mode="json"),
+    }
+    return canonical_bytes(body)
+
+
+def trace_line(record: StepRecord) -> bytes:
+    """Canonical bytes of one step: a leaf of the trace tree."""
+    return canonical_bytes({"loss": record.loss, "rows": list(record.rows), "step": record.step})
+
+
+def read_result(path: Path) -> WorkerResult | None:
+    """A result that the worker left whole, or None where there is none. Raises `WorkerResultError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_RESULT + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > MAX_RESULT:
+        raise WorkerResultError("the result file is too large")
+    try:
+        return WorkerResult.model_validate_json(data)
+    except ValidationError as error:
+        raise WorkerResultError("the result file is not valid") from error
+
+
+def read_trace(path: Path, steps: int) -> Iterator[bytes]:
+    """The trace's canonical lines; their number must be ``steps``. Raises `WorkerResultError`."""
+    count = 0
+    with path.open("rb") as file:
+        while line := file.readline(MAX_TRACE_LINE + 1):
+            try:
+                record = parse_canonical(line.removesuffix(b"\n"), MAX_TRACE_LINE)
+            except VerituneError as error:
+                raise WorkerResultError("the trace is not canonical JSON lines") from error
+            if not isinstance(record, dict) or set(record) != {"loss", "rows", "step"}:
+                raise WorkerResultError("a trace record has other fields than loss, rows and step")
+            count += 1
+            yield line.removesuffix(b"\n")
+    if count != steps:
+        raise WorkerResultError("the trace does not have one record a step")
+
+
+def adapter_files(output: Path, result: WorkerResult) -> tuple[FileRef, ...]:
+    """Every file of the adapter, hashed. Raises `WorkerResultError`."""
+    folder = output / result.adapter
+    if not folder.is_dir() or any(path.is_symlink() for path in (folder, *folder.iterdir())):
+        raise WorkerResultError("there is no adapter folder, or it holds links")
+    try:
+        files = folder_files(folder)
+    except ValidationError as error:
+        raise WorkerResultError("an adapter file has a name that can't be signed") from error
+    if not 0 < len(files) <= LIMITS.artifacts or ADAPTER_FILE not in {ref.name for ref in files}:
+        raise WorkerResultError(f"the adapter folder has no {ADAPTER_FILE}, or too many files")
+    if any(ref.size > LIMITS.artifact for ref in files):
+        raise WorkerResultError("an adapter file is too large")
+    return files
+
+
+def checkpoint_refs(output: Path, names: Iterable[str]) -> tuple[Checkpoint, ...]:
+    """Digest of each checkpoint's adapter. Raises `WorkerResultError`."""
+    refs = []
+    for name in names:
+        match, path = _CHECKPOINT.match(name), output / name / ADAPTER_FILE
+        if match is None or path.is_symlink() or not path.is_file():
+            raise WorkerResultError("a checkpoint is missing or has another name than checkpoint-STEP")
+        refs.append(Checkpoint(step=int(match[1]), sha256=file_ref(path).sha256))
+    return tuple(refs)

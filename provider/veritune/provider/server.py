@@ -1,0 +1,194 @@
+"""The daemon: every part made, joined, served over TLS, and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from veritune.common.keys import PrivateKey
+from veritune.common.limits import LIMITS
+from veritune.provider.accelerator import Accelerator
+from veritune.provider.auth import Gate
+from veritune.provider.blobs import BlobStore
+from veritune.provider.config import ConfigError, ProviderConfig
+from veritune.provider.contracts import Contracts
+from veritune.provider.inference_service import InferenceService
+from veritune.provider.jobs import JobOptions, Jobs
+from veritune.provider.logs import get_logger
+from veritune.provider.models import ModelCatalog, find_models
+from veritune.provider.provider_service import ProviderService
+from veritune.provider.receipts import Clock, Receipts
+from veritune.provider.serving import EngineFactory, Serving
+from veritune.provider.store import Store
+from veritune.provider.uploads import Uploads
+from veritune.v1 import inference_service_pb2, provider_service_pb2
+from veritune.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
+from veritune.v1.provider_service_pb2_grpc import add_ProviderServiceServicer_to_server
+
+DEFAULT_TRAINER = (sys.executable, "-m", "veritune.provider.worker")
+SERVICES = (
+    provider_service_pb2.DESCRIPTOR.services_by_name["ProviderService"].full_name,
+    inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
+)
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 4 * LIMITS.chunk),
+    ("grpc.max_metadata_size", 2 * LIMITS.token),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+_log = get_logger("server")
+
+
+class Daemon:
+    """A provider that can be started once and stopped once; ``port`` is set by `start`."""
+
+    def __init__(
+        self,
+        config: ProviderConfig,
+        key: PrivateKey,
+        models: ModelCatalog,
+        store: Store,
+        trainer_command: Sequence[str],
+        engine_factory: EngineFactory,
+        clock: Clock,
+        lock: TextIO,
+    ) -> None:
+        self.port = 0
+        self._config = config
+        self._models = models
+        self._store = store
+        self._lock = lock
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
+        blobs = BlobStore(config.state / "blobs")
+        receipts = Receipts(key, clock)
+        contracts = Contracts(store, key, models, config.policy, clock)
+        gate = Gate(contracts, store, key.public.key_id, clock)
+        accelerator = Accelerator(config.while_training)
+        self._serving = Serving(engine_factory, config.max_adapters)
+        options = JobOptions(
+            folder=config.state.absolute() / "jobs",
+            command=tuple(trainer_command),
+            parallel=config.parallel_jobs,
+            grace=config.stop_grace_seconds,
+            threads=config.threads,
+            max_queued=config.policy.max_queued_jobs,
+        )
+        self._jobs = Jobs(store, blobs, contracts, models, receipts, accelerator, options, clock, self._before_training)
+        uploads = Uploads(store, blobs, contracts, receipts, config.upload_idle_seconds)
+        self._provider = ProviderService(
+            key.public.key_id, config.policy, models, contracts, gate, uploads, self._jobs, blobs
+        )
+        self._inference = InferenceService(
+            gate,
+            contracts,
+            models,
+            self._jobs,
+            store,
+            receipts,
+            self._serving,
+            accelerator,
+            config.policy.max_answers,
+        )
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Takes up unfinished jobs and begins to listen. Raises `ConfigError` for a port or certificate that fails."""
+        self._server = server = grpc.aio.server(
+            options=_OPTIONS, maximum_concurrent_rpcs=self._config.max_concurrent_calls
+        )
+        add_ProviderServiceServicer_to_server(self._provider, server)  # type: ignore[no-untyped-call]  # protoc's
+        add_InferenceServiceServicer_to_server(self._inference, server)  # type: ignore[no-untyped-call]  # protoc's
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        try:
+            credentials = grpc.ssl_server_credentials([_certificate(self._config)])
+            self.port = server.add_secure_port(self._config.listen, credentials)
+        except (OSError, RuntimeError) as error:
+            raise ConfigError(f"can't listen on {self._config.listen} with that certificate") from error
+        for name in self._config.preload:
+            model = next((item for item in self._models.models if item.name == name), None)
+            if model is None:
+                raise ConfigError(f"preload: there is no base model {name}")
+            await self._serving.preload(model.folder)
+        await self._jobs.start()
+        await server.start()
+        for name in ("", *SERVICES):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self) -> None:
+        """Lets calls end within the grace, then workers; what is unfinished goes on at the next start."""
+        await self._health.enter_graceful_shutdown()
+        await self._jobs.close_watchers()
+        if self._server is not None:
+            await self._server.stop(self._config.stop_grace_seconds)
+        await self._jobs.stop()
+        await self._serving.free()
+        self._store.close()
+        self._lock.close()
+
+    async def serve(self, ready: asyncio.Event | None = None) -> None:
+        """Starts, runs until SIGTERM or SIGINT, stops."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ended.set)
+        await self.start()
+        if ready is not None:
+            ready.set()
+        await ended.wait()
+        _log.info("stopping")
+        await self.stop()
+
+    async def _before_training(self) -> None:
+        if self._config.free_engine_for_training:
+            await self._serving.free()
+
+
+def build_server(
+    config: ProviderConfig,
+    key: PrivateKey,
+    *,
+    engine_factory: EngineFactory,
+    trainer_command: Sequence[str] = DEFAULT_TRAINER,
+    clock: Clock = lambda: datetime.now(UTC),
+) -> Daemon:
+    """Opens the state folder and hashes the base models; nothing listens yet. Must be called in an event loop.
+
+    ``trainer_command`` is run once a job with the task file's absolute path as its last argument, in the job's own
+    folder. Raises `ConfigError` when another daemon has the state folder, `StoreError` for an unusable database.
+    """
+    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = _claim(config.state)
+    models = ModelCatalog(find_models(config.models))
+    store = Store(config.database_url)
+    return Daemon(config, key, models, store, trainer_command, engine_factory, clock, lock)
+
+
+def _claim(state: Path) -> TextIO:
+    """Two daemons over one state folder would run each job twice."""
+    file = (state / "daemon.lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ConfigError(f"another daemon is using {state}") from error
+    os.set_inheritable(file.fileno(), False)
+    return file
+
+
+def _certificate(config: ProviderConfig) -> tuple[bytes, bytes]:
+    return config.tls_key.read_bytes(), config.tls_cert.read_bytes()

@@ -1,0 +1,98 @@
+"""Engines in memory: one for each base model that was asked for, and a few adapters over each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from veritune.common.errors import UnavailableError
+from veritune.provider.engines.base import AdapterSlotsFullError, InferenceEngine
+from veritune.provider.logs import get_logger
+
+EngineFactory = Callable[[Path], InferenceEngine]
+
+_log = get_logger("serving")
+
+
+class Serving:
+    """Loads on first use; keeps the adapters used last, and never drops one that answers."""
+
+    def __init__(self, factory: EngineFactory, max_adapters: int) -> None:
+        self._factory = factory
+        self._max_adapters = max_adapters
+        self._slots: dict[Path, _Slot] = {}
+        self._starting = asyncio.Lock()
+
+    @asynccontextmanager
+    async def engine(
+        self, base_model: Path, adapter: str | None, folder: Path | None
+    ) -> AsyncIterator[InferenceEngine]:
+        """The engine of a base model with ``adapter`` (loaded from ``folder``) in it for as long as the block runs.
+
+        Raises `UnavailableError` when every place for an adapter is in use.
+        """
+        slot = await self._slot(base_model)
+        if adapter is None or folder is None:
+            yield slot.engine
+            return
+        await slot.acquire(adapter, folder, self._max_adapters)
+        try:
+            yield slot.engine
+        finally:
+            slot.release(adapter)
+
+    async def preload(self, base_model: Path) -> None:
+        """Starts the engine of a base model now."""
+        await self._slot(base_model)
+
+    async def free(self) -> None:
+        """Stops every engine; the next call starts one again. Only while none answers."""
+        async with self._starting:
+            while self._slots:
+                _, slot = self._slots.popitem()
+                await slot.engine.stop()
+
+    async def _slot(self, base_model: Path) -> _Slot:
+        async with self._starting:
+            slot = self._slots.get(base_model)
+            if slot is None:
+                _log.info("loading", model=base_model.name)
+                engine = self._factory(base_model)
+                await engine.start()
+                slot = self._slots[base_model] = _Slot(engine)
+                _log.info("loaded", model=base_model.name)
+            return slot
+
+
+class _Slot:
+    def __init__(self, engine: InferenceEngine) -> None:
+        self.engine = engine
+        self._users: OrderedDict[str, int] = OrderedDict()  # loaded adapters, the one used last at the end
+        self._changing = asyncio.Lock()
+
+    async def acquire(self, adapter: str, folder: Path, limit: int) -> None:
+        async with self._changing:
+            if adapter not in self._users:
+                if len(self._users) >= limit:
+                    await self._drop_one()
+                try:
+                    await self.engine.load_adapter(adapter, folder)
+                except AdapterSlotsFullError:
+                    await self._drop_one()
+                    await self.engine.load_adapter(adapter, folder)
+                self._users[adapter] = 0
+            self._users[adapter] += 1
+            self._users.move_to_end(adapter)
+
+    def release(self, adapter: str) -> None:
+        self._users[adapter] -= 1
+
+    async def _drop_one(self) -> None:
+        idle = next((name for name, users in self._users.items() if users == 0), None)
+        if idle is None:
+            raise UnavailableError("every place for an adapter is in use; ask again later", cause="adapters")
+        del self._users[idle]
+        await self.engine.unload_adapter(idle)

@@ -1,0 +1,89 @@
+"""Rows of a data set as token ids with labels on the last answer only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from veritune.common.dataset import read_rows
+from veritune.common.errors import TrainingError
+from veritune.provider.engines.chat import ChatFormat
+
+if TYPE_CHECKING:
+    import torch
+
+IGNORED = -100
+"""Label of a position that carries no loss (torch's ``cross_entropy`` default)."""
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One row as the model sees it; ``labels`` is as long as ``input_ids``."""
+
+    index: int
+    """Place in the data set, from 0."""
+    input_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class TokenisedRows:
+    """What is left to train on, and what was lost."""
+
+    rows: tuple[TokenRow, ...]
+    dropped: int
+    """Rows with no label left after cutting."""
+    cut: int
+    """Rows that lost tokens at their end and still have labels."""
+
+
+def tokenise(dataset: Path, chat: ChatFormat, max_length: int) -> TokenisedRows:
+    """Reads a canonical data set; the loss falls on the last assistant turn and its end-of-turn token.
+
+    Earlier turns, the assistant's own too, are prompt. A row over ``max_length`` tokens loses its end.
+    Raises `DatasetError` for a bad file, `TrainingError` where the model's chat template refuses a row or
+    nothing is left to train on.
+    """
+    rows: list[TokenRow] = []
+    dropped = cut = 0
+    for index, row in enumerate(read_rows(dataset)):
+        try:
+            prompt = chat.prompt_ids([(message.role, message.content) for message in row.prompt])
+        except ValueError as error:
+            raise TrainingError(f"row {index + 1}: the model's chat template refuses it") from error
+        answer = chat.completion_ids(row.completion)
+        if len(prompt) >= max_length:
+            dropped += 1
+            continue
+        ids = [*prompt, *answer]
+        cut += len(ids) > max_length
+        labels = [IGNORED] * len(prompt) + answer
+        rows.append(TokenRow(index, tuple(ids[:max_length]), tuple(labels[:max_length])))
+    if not rows:
+        raise TrainingError("no row of the data set is short enough to train on")
+    return TokenisedRows(tuple(rows), dropped, cut)
+
+
+def collate(batch: Sequence[TokenRow], pad_id: int) -> dict[str, torch.Tensor]:
+    """Pads on the right. Gives ``input_ids``, ``attention_mask`` and ``labels`` [rows, width], ``rows`` [rows]."""
+    import torch
+
+    shape = (len(batch), max(map(len, batch)))
+    input_ids = torch.full(shape, pad_id, dtype=torch.long)
+    labels = torch.full(shape, IGNORED, dtype=torch.long)
+    attention_mask = torch.zeros(shape, dtype=torch.long)
+    for place, row in enumerate(batch):
+        input_ids[place, : len(row)] = torch.tensor(row.input_ids)
+        labels[place, : len(row)] = torch.tensor(row.labels)
+        attention_mask[place, : len(row)] = 1
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "labels": labels,
+        "rows": torch.tensor([row.index for row in batch]),
+    }

@@ -1,0 +1,66 @@
+"""What a run must remember across a restart: its trace and counts, kept inside each checkpoint.
+
+The file is written last, so it also marks a checkpoint as whole, and it names the job that the checkpoint is of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from veritune.common.modelfiles import file_ref
+from veritune.provider.blobs import write_atomically
+from veritune.provider.training.base import StepRecord, TrainingTask
+
+_FILE = "veritune_journal.json"
+_CHECKPOINT = re.compile(r"^checkpoint-([1-9][0-9]{0,12})$")
+
+
+@dataclass
+class Journal:
+    """One run so far."""
+
+    job: str
+    tokens: int = 0
+    label_tokens: int = 0
+    trace: list[StepRecord] = field(default_factory=list)
+
+    def save(self, checkpoint: Path) -> None:
+        """Declares the checkpoint whole."""
+        write_atomically(checkpoint / _FILE, json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def load(cls, checkpoint: Path, job: str) -> Journal | None:
+        """The journal of a whole checkpoint of this job, or None for any other folder."""
+        try:
+            body = json.loads((checkpoint / _FILE).read_bytes())
+            trace = [StepRecord(entry["step"], tuple(entry["rows"]), entry["loss"]) for entry in body["trace"]]
+            journal = cls(body["job"], body["tokens"], body["label_tokens"], trace)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return journal if journal.job == job and len(trace) == step_of(checkpoint) else None
+
+
+def job_id(task: TrainingTask) -> str:
+    """SHA-256 over recipe, data set and base model: a checkpoint of another job must not be gone on from."""
+    parts = {
+        "training": task.training.model_dump(mode="json"),
+        "dataset": file_ref(task.dataset).sha256,
+        "base_model": file_ref(task.base_model / "config.json").sha256,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimiser step that a checkpoint folder's name gives; 0 for other names."""
+    match = _CHECKPOINT.match(checkpoint.name)
+    return int(match[1]) if match else 0
+
+
+def whole_checkpoints(output: Path, job: str) -> list[Path]:
+    """Checkpoints that can be gone on from, oldest first."""
+    folders = [path for path in output.glob("checkpoint-*") if path.is_dir() and step_of(path)]
+    return [path for path in sorted(folders, key=step_of) if Journal.load(path, job)]

@@ -1,0 +1,137 @@
+"""LoRA training with ``transformers.Trainer`` and PEFT.
+
+What makes it quick on small machines: batches of rows of like length, logits only where a label is, bfloat16 weights
+(the adapter's too) where the machine computes in it. What makes it accountable: everything random follows the
+contract's seed, and each optimiser step leaves a record of its rows and loss that survives a restart.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from veritune.common.errors import TrainingError
+from veritune.provider.engines.chat import ChatFormat
+from veritune.provider.training.base import Progress, TrainingCancelled, TrainingResult, TrainingTask
+from veritune.provider.training.data import TokenisedRows, collate, tokenise
+from veritune.provider.training.environment import hardware, pick_precision, software
+from veritune.provider.training.journal import Journal, job_id, whole_checkpoints
+
+
+class TransformersTrainer:
+    """The embedded trainer: one process, one device (the first GPU, else the CPU)."""
+
+    def train(
+        self, task: TrainingTask, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
+    ) -> TrainingResult:
+        """Trains or goes on training; a checkpoint after each epoch.
+
+        Raises `TrainingCancelled` at the next step once ``cancelled()`` is true, a checkpoint written; `DatasetError`
+        or `TrainingError` for rows that can't be trained on, and where the loss is no longer a finite number.
+        """
+        # Read when the libraries are first imported: nothing here may reach for a hub or draw a progress bar.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        import torch
+        from transformers import set_seed
+
+        from veritune.provider.training.hf_loop import LabelledOnlyTrainer, Recorder, training_arguments
+
+        if cancelled():
+            raise TrainingCancelled
+        if task.threads:
+            torch.set_num_threads(task.threads)
+        training = task.training
+        precision = pick_precision(training.precision)
+        chat = ChatFormat.load(task.base_model)
+        data = tokenise(task.dataset, chat, training.max_sequence_length)
+
+        task.output.mkdir(parents=True, exist_ok=True)
+        job = job_id(task)
+        checkpoints = whole_checkpoints(task.output, job)
+        resume = checkpoints[-1] if checkpoints else None
+        journal = (Journal.load(resume, job) if resume else None) or Journal(job)
+
+        set_seed(training.seed)  # before the adapter is made: its first weights are drawn here
+        model = _model_with_adapter(task, getattr(torch, precision))
+        recorder = Recorder(journal, on_progress, cancelled)
+        trainer = LabelledOnlyTrainer(
+            model=model,
+            args=training_arguments(training, task.output),
+            rows=data.rows,
+            collator=partial(collate, pad_id=chat.pad_id),
+            recorder=recorder,
+        )
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        if recorder.stopped:
+            raise TrainingCancelled
+        adapter = _save_adapter(model, task.output)
+        return _result(task, data, journal, adapter, software(), hardware(precision))
+
+
+def _model_with_adapter(task: TrainingTask, dtype: Any) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    training = task.training
+    model = AutoModelForCausalLM.from_pretrained(
+        task.base_model, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
+    model.config.use_cache = False
+    every = training.target_modules == ("all-linear",)
+    config = LoraConfig(
+        task_type=TaskType.CAUSAL_LM,
+        r=training.rank,
+        lora_alpha=training.alpha,
+        lora_dropout=float(training.dropout),
+        target_modules="all-linear" if every else list(training.target_modules),
+    )
+    try:
+        adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise TrainingError("the base model has no such target modules") from error
+    settings = adapted.peft_config["default"]
+    # The client gets this file: the model's name, no path of this machine; and no order that changes from run to run.
+    settings.base_model_name_or_path = task.base_model.name
+    settings.target_modules = sorted(settings.target_modules)
+    return adapted
+
+
+def _save_adapter(model: Any, output: Path) -> Path:
+    """Writes ``adapter/`` with its two files, under its name only when whole."""
+    from veritune.provider.training.hf_loop import save_adapter
+
+    adapter, draft = output / "adapter", output / ".adapter.new"
+    for folder in (adapter, draft):
+        shutil.rmtree(folder, ignore_errors=True)
+    save_adapter(model, draft)
+    draft.rename(adapter)
+    return adapter
+
+
+def _result(
+    task: TrainingTask,
+    data: TokenisedRows,
+    journal: Journal,
+    adapter: Path,
+    versions: dict[str, str],
+    machine: dict[str, str],
+) -> TrainingResult:
+    return TrainingResult(
+        adapter=adapter,
+        checkpoints=tuple(whole_checkpoints(task.output, journal.job)),
+        steps=len(journal.trace),
+        tokens=journal.tokens,
+        label_tokens=journal.label_tokens,
+        rows_trained=len(data.rows),
+        rows_dropped=data.dropped,
+        rows_cut=data.cut,
+        trace=tuple(journal.trace),
+        software=versions,
+        hardware=machine,
+    )

@@ -1,0 +1,144 @@
+"""The child process that trains: ``python -m veritune.provider.worker TASK.json``.
+
+It prints events on its standard output and leaves ``result.json`` beside the task file, written atomically, last.
+SIGTERM asks it to stop at the next step, with a checkpoint. It ends at once when its standard input closes, which
+is how it learns that the daemon has died; a lock keeps two workers from ever writing one job's folder.
+
+Another program can take its place (``--trainer-command``) by calling `run` with a trainer of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from veritune.common.documents import Training
+from veritune.common.errors import VerituneError
+from veritune.provider.blobs import write_atomically
+from veritune.provider.logs import describe
+from veritune.provider.result import (
+    MAX_TASK,
+    FailedEvent,
+    JobFiles,
+    WorkerResult,
+    progress_event,
+    task_to_bytes,
+    trace_line,
+)
+from veritune.provider.training.base import Progress, Trainer, TrainingCancelled, TrainingResult, TrainingTask
+
+EXIT_FAILED = 1
+EXIT_ORPHANED = 3
+EXIT_CANCELLED = 10
+
+
+def run(make_trainer: Callable[[], Trainer], argv: Sequence[str] | None = None) -> int:
+    """Does the task that the command line names and returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if len(arguments) != 1:
+        print("usage: python -m veritune.provider.worker TASK.json", file=sys.stderr)
+        return 2
+    files = JobFiles(Path(arguments[0]).absolute().parent)
+    events = _claim_stdout()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with (files.folder / "worker.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            task = read_task(Path(arguments[0]))
+            result = make_trainer().train(task, lambda p: _send(events, progress_event(_finite(p))), stop.is_set)
+            write_result(files, result)
+        except TrainingCancelled:
+            return EXIT_CANCELLED
+        except VerituneError as error:
+            _send(events, FailedEvent(message=error.message[:1000]).model_dump_json().encode())
+            return EXIT_FAILED
+        except Exception as error:  # noqa: BLE001 - a process boundary that reports it
+            # A foreign message may quote a row: neither the client nor a log gets it.
+            _send(events, FailedEvent(message=f"the trainer failed: {type(error).__name__}").model_dump_json().encode())
+            print(describe(error), file=sys.stderr)
+            return EXIT_FAILED
+    return 0
+
+
+def read_task(path: Path) -> TrainingTask:
+    """Reads what the daemon wrote."""
+    with path.open("rb") as file:
+        body = json.loads(file.read(MAX_TASK))
+    return TrainingTask(
+        base_model=Path(body["base_model"]),
+        dataset=Path(body["dataset"]),
+        output=Path(body["output"]),
+        training=Training.model_validate_json(json.dumps(body["training"])),
+        threads=body["threads"],
+    )
+
+
+def write_task(files: JobFiles, task: TrainingTask) -> None:
+    """Writes what `read_task` reads."""
+    write_atomically(files.task, task_to_bytes(task))
+
+
+def write_result(files: JobFiles, result: TrainingResult) -> None:
+    """The trace first; the result file says that all is there."""
+    write_atomically(files.trace, b"".join(trace_line(record) + b"\n" for record in result.trace))
+    body = WorkerResult(
+        adapter=result.adapter.relative_to(files.output).as_posix(),
+        checkpoints=tuple(path.relative_to(files.output).as_posix() for path in result.checkpoints),
+        steps=result.steps,
+        tokens=result.tokens,
+        label_tokens=result.label_tokens,
+        rows_trained=result.rows_trained,
+        rows_dropped=result.rows_dropped,
+        rows_cut=result.rows_cut,
+        software=result.software,
+        hardware=result.hardware,
+    )
+    write_atomically(files.result, body.model_dump_json().encode())
+
+
+def main() -> int:
+    """Trains with transformers and PEFT."""
+
+    def make() -> Trainer:
+        from veritune.provider.training.transformers_trainer import TransformersTrainer
+
+        return TransformersTrainer()
+
+    return run(make)
+
+
+def _claim_stdout() -> BinaryIO:
+    """Keeps the real standard output for events; whatever a library prints goes to standard error."""
+    events = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return events
+
+
+def _send(events: BinaryIO, line: bytes) -> None:
+    events.write(line + b"\n")
+
+
+def _finite(progress: Progress) -> Progress:
+    """A loss that ran away is no JSON number; the daemon shows it as the largest float."""
+    if progress.loss - progress.loss == 0:
+        return progress
+    return Progress(progress.step, progress.total_steps, progress.epoch, sys.float_info.max, progress.tokens)
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(EXIT_ORPHANED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

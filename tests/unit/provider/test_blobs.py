@@ -1,0 +1,59 @@
+"""Blobs and parts of uploads."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from veritune.common.errors import NotFoundError
+from veritune.provider.blobs import BlobStore, write_atomically
+
+NAME = "d" * 64
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path)
+
+
+def test_a_part_grows_and_becomes_a_blob(blobs: BlobStore) -> None:
+    assert blobs.durable(NAME) == 0
+    blobs.append(NAME, 0, b"hello ")
+    assert blobs.durable(NAME) == 6
+    blobs.append(NAME, 6, b"world")
+    digest = hashlib.sha256(b"hello world").hexdigest()
+    path = blobs.add(blobs.part(NAME), digest)
+    blobs.discard(NAME)
+    assert path.read_bytes() == b"hello world"
+    assert path.parent.name == digest[:2]
+    assert blobs.durable(NAME) == 0
+    assert blobs.read(digest, 6, 3) == b"wor"
+    assert blobs.read(digest, 11, 3) == b""
+
+
+def test_adding_again_changes_nothing(blobs: BlobStore, tmp_path: Path) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(b"x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    assert blobs.add(source, digest) == blobs.add(source, digest) == blobs.path(digest)
+
+
+def test_unknown_content(blobs: BlobStore) -> None:
+    with pytest.raises(NotFoundError):
+        blobs.path("0" * 64)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "A" * 64, "0" * 63 + "/"])
+def test_only_digests_name_blobs(blobs: BlobStore, name: str) -> None:
+    with pytest.raises(ValueError, match="SHA-256"):
+        blobs.path(name)
+
+
+def test_atomic_write_replaces_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"one")
+    write_atomically(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]

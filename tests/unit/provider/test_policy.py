@@ -1,0 +1,142 @@
+"""Each point of the policy refuses by name, and a sound manifest passes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.daemon import make_deadlines, make_rows, manifest_for, quick_training
+from veritune.common.documents import Manifest, Optimizer, Policy, Source, Verification
+from veritune.common.errors import ExpiredError, PolicyError
+from veritune.common.keys import PrivateKey
+from veritune.provider.policy import ProviderPolicy, check_manifest, training_steps
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+CLIENT, PROVIDER = PrivateKey.generate().public, PrivateKey.generate().public
+
+
+def manifest(**changes: Any) -> Manifest:
+    fields: dict[str, Any] = {"deadlines": make_deadlines(NOW)} | changes
+    return manifest_for(CLIENT, PROVIDER, "tiny", "2" * 64, make_rows(20), **fields)
+
+
+def verification(**changes: Any) -> Verification:
+    fields: dict[str, Any] = {
+        "canary_root": "1" * 64,
+        "leaves": 16,
+        "leaves_per_session": 8,
+        "max_canary_rows": 4,
+        "policy": Policy(),
+    }
+    return Verification(**(fields | changes))
+
+
+def test_a_sound_manifest_passes() -> None:
+    check_manifest(manifest(), ProviderPolicy(), NOW)
+
+
+def test_steps_are_counted_as_the_trainer_takes_them() -> None:
+    assert training_steps(manifest(training=quick_training(batch_size=3, epochs=5))) == 5 * 7
+
+
+@pytest.mark.parametrize(
+    ("point", "changes"),
+    [
+        ("training.rank", {"training": quick_training(rank=257)}),
+        ("training.alpha", {"training": quick_training(alpha=2000)}),
+        ("training.epochs", {"training": quick_training(epochs=51)}),
+        ("training.max_sequence_length", {"training": quick_training(max_sequence_length=8193)}),
+        ("training.batch_size", {"training": quick_training(batch_size=4096, max_sequence_length=512)}),
+        ("training.warmup_steps", {"training": quick_training(warmup_steps=1000)}),
+        ("training.target_modules", {"training": quick_training(target_modules=("q_proj", "q_proj"))}),
+        ("training.dropout", {"training": quick_training(dropout="1")}),
+        ("training.optimizer.learning_rate", {"training": quick_training(optimizer=Optimizer(learning_rate="0"))}),
+        ("training.optimizer.learning_rate", {"training": quick_training(optimizer=Optimizer(learning_rate="1e999"))}),
+        ("training.optimizer.beta1", {"training": quick_training(optimizer=Optimizer(beta1="1"))}),
+        ("training.optimizer.beta2", {"training": quick_training(optimizer=Optimizer(beta2="-0.5"))}),
+        ("training.optimizer.epsilon", {"training": quick_training(optimizer=Optimizer(epsilon="0"))}),
+        ("training.optimizer.weight_decay", {"training": quick_training(optimizer=Optimizer(weight_decay="-1"))}),
+        ("training.optimizer.max_grad_norm", {"training": quick_training(optimizer=Optimizer(max_grad_norm="-1"))}),
+        ("verification.leaves", {"verification": verification(leaves=17)}),
+        ("verification.leaves_per_session", {"verification": verification(leaves_per_session=17)}),
+        ("verification.leaves_per_session", {"verification": verification(policy=Policy(sessions=3))}),
+        ("verification.max_canary_rows", {"verification": verification(max_canary_rows=8)}),
+        ("verification.policy.modes", {"verification": verification(policy=Policy(modes=("served", "served")))}),
+        ("verification.policy.alpha", {"verification": verification(policy=Policy(alpha="0"))}),
+        ("verification.policy.beta", {"verification": verification(policy=Policy(beta="0.02"))}),
+        ("verification.policy.trigger_floor", {"verification": verification(policy=Policy(trigger_floor="0.95"))}),
+        ("verification.policy.natural_floor", {"verification": verification(policy=Policy(natural_floor="1"))}),
+        ("verification.policy.coverage_floor", {"verification": verification(policy=Policy(coverage_floor="0.99"))}),
+        (
+            "verification.policy.coverage_confidence",
+            {"verification": verification(policy=Policy(coverage_confidence="1"))},
+        ),
+        ("deadlines", {"deadlines": make_deadlines(NOW, train=0.5)}),
+        ("deadlines", {"deadlines": make_deadlines(NOW, reveal=2.5)}),
+        ("deadlines.created", {"deadlines": make_deadlines(NOW, created=0.5)}),
+        ("deadlines.train", {"deadlines": make_deadlines(NOW, accept=0.001, train=0.002)}),
+        ("deadlines.reveal", {"deadlines": make_deadlines(NOW, reveal=24 * 365)}),
+    ],
+)
+def test_each_point_refuses(point: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError) as caught:
+        check_manifest(manifest(**changes), ProviderPolicy(), NOW)
+    assert caught.value.metadata["point"] == point
+
+
+@pytest.mark.parametrize(
+    ("point", "limits"),
+    [
+        ("client", {"accepted_clients": ("0" * 64,)}),
+        ("base_model", {"models": ("another",)}),
+        ("dataset.rows", {"max_rows": 19}),
+        ("dataset.size", {"max_bytes": 100}),
+        ("training.steps", {"max_steps": 9}),
+        ("verification.max_canary_rows", {"max_canary_share": "0.04"}),
+    ],
+)
+def test_a_provider_may_be_stricter(point: str, limits: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError) as caught:
+        check_manifest(manifest(), ProviderPolicy(**limits), NOW)
+    assert caught.value.metadata["point"] == point
+
+
+def test_a_client_on_the_list_is_accepted() -> None:
+    check_manifest(manifest(), ProviderPolicy(accepted_clients=(CLIENT.key_id,), models=("tiny",)), NOW)
+
+
+def test_one_key_can_not_be_both_parties() -> None:
+    with pytest.raises(PolicyError, match="different keys"):
+        check_manifest(
+            manifest_for(CLIENT, CLIENT, "tiny", "2" * 64, make_rows(20), deadlines=make_deadlines(NOW)),
+            ProviderPolicy(),
+            NOW,
+        )
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        [("user", 19, 19)],
+        [("user", 10, 10), ("user", 10, 10)],
+        [("user", 20, 10)],
+        [("user", 21, 20)],
+    ],
+)
+def test_sources_must_add_up_and_be_used_whole(sources: list[tuple[str, int, int]]) -> None:
+    sound = manifest()
+    items = tuple(Source(name=n, licence="CC0-1.0", rows=r, rows_per_epoch=e) for n, r, e in sources)
+    dataset = sound.dataset.model_copy(update={"sources": items})
+    with pytest.raises(PolicyError) as caught:
+        check_manifest(manifest(dataset=dataset), ProviderPolicy(), NOW)
+    assert caught.value.metadata["point"] == "dataset.sources"
+
+
+def test_acceptance_ends_at_its_deadline() -> None:
+    late = manifest()
+    check_manifest(late, ProviderPolicy(), NOW + timedelta(hours=1))
+    with pytest.raises(ExpiredError) as caught:
+        check_manifest(late, ProviderPolicy(), NOW + timedelta(hours=1, seconds=1))
+    assert caught.value.metadata == {"step": "accept"}
