@@ -1,0 +1,94 @@
+"""What an adapter must look like before the client loads it: plain LoRA by the contract, in safetensors.
+
+The folder comes from the provider. Nothing in it may run code, change the base model, or stand for something else
+than the low-rank update that the contract names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from veritune.client.contract import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from veritune.client.workspace import read_limited
+from veritune.common.canonical import parse_json
+from veritune.common.documents import Training
+from veritune.common.errors import MalformedDocumentError
+from veritune.common.limits import LIMITS
+
+# Settings that are names, numbers of the recipe or without effect on what the weights mean.
+_HARMLESS = frozenset(
+    {
+        "base_model_name_or_path",
+        "inference_mode",
+        "lora_dropout",
+        "qalora_group_size",
+        "megatron_core",
+        "peft_version",
+        "revision",
+        "task_type",
+        "ensure_weight_tying",
+    }
+)
+_INIT = (True, False, None, "gaussian")
+"""Ways to initialise that leave the base model's weights alone (PiSSA, OLoRA and others do not)."""
+
+
+def check_adapter(folder: Path, training: Training) -> None:
+    """Checks the configuration against the contract's recipe. Raises `MalformedDocumentError`.
+
+    Settings that this version does not know must be absent, null, false or empty.
+    """
+    for path in folder.iterdir():
+        if path.is_symlink() or not path.is_file():
+            raise MalformedDocumentError(f"the adapter folder holds something that is no plain file: {path.name[:100]}")
+    if not (folder / ADAPTER_WEIGHTS).is_file() or not (folder / ADAPTER_CONFIG).is_file():
+        raise MalformedDocumentError(f"the adapter has no {ADAPTER_WEIGHTS} or no {ADAPTER_CONFIG}")
+    config = parse_json(read_limited(folder / ADAPTER_CONFIG, LIMITS.document))
+    if not isinstance(config, dict):
+        raise MalformedDocumentError(f"{ADAPTER_CONFIG} is no object")
+    wanted: dict[str, Any] = {
+        "peft_type": "LORA",
+        "r": training.rank,
+        "lora_alpha": training.alpha,
+        "bias": "none",
+    }
+    for name, value in wanted.items():
+        if config.get(name) != value or isinstance(config.get(name), bool):
+            raise MalformedDocumentError(f"the adapter's {name} is not the contract's {value}")
+    if config.get("init_lora_weights") not in _INIT:
+        raise MalformedDocumentError("the adapter's init_lora_weights would change the base model")
+    _check_targets(config.get("target_modules"), training)
+    for name, value in config.items():
+        if name not in wanted and name not in _HARMLESS | {"init_lora_weights", "target_modules"} and value:
+            raise MalformedDocumentError(f"the adapter's setting {str(name)[:100]} is not plain LoRA")
+
+
+def check_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Checks names, shapes and that every number is finite. ``expected``: tensor name to shape.
+
+    Raises `MalformedDocumentError`.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            if odd := sorted(set(file.keys()) ^ set(expected)):
+                raise MalformedDocumentError(f"the adapter's tensors don't fit the base model: {odd[0][:200]!r}")
+            for name, shape in expected.items():
+                tensor = file.get_tensor(name)
+                if tuple(tensor.shape) != tuple(shape):
+                    raise MalformedDocumentError(f"the adapter's tensor {name} is of another shape")
+                if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+                    raise MalformedDocumentError(f"the adapter's tensor {name} holds values that are no numbers")
+    except (SafetensorError, OSError) as error:
+        raise MalformedDocumentError(f"{path.name} is no safetensors file") from error
+
+
+def _check_targets(targets: object, training: Training) -> None:
+    if not isinstance(targets, list) or not targets or not all(isinstance(item, str) for item in targets):
+        raise MalformedDocumentError("the adapter's target_modules is no list of names")
+    if training.target_modules != ("all-linear",) and set(targets) != set(training.target_modules):
+        raise MalformedDocumentError("the adapter's target_modules are not the contract's")

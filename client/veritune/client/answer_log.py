@@ -1,0 +1,95 @@
+"""The answers of one session in one mode, each durable before the next is asked, so that a killed challenge goes on.
+
+One canonical JSON object a line, mode 0600. A nonce is written before its call is made: a call that was under way
+when the process died is repeated with the same nonce, and the provider returns the receipt it has already signed
+instead of one more.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from veritune.client.evidence import Answer, Asked, EnvelopeDocument, Nonce
+from veritune.common.documents import DecimalString, Document, HexDigest
+from veritune.common.errors import ConflictError, MalformedDocumentError
+from veritune.common.inference import SamplingTerms
+from veritune.common.limits import LIMITS
+
+Scores = Annotated[tuple[DecimalString, ...], Field(max_length=256)]
+
+
+class Entry(Document):
+    """The answer to one question. ``receipt`` and ``asked`` belong to the served mode."""
+
+    question: HexDigest
+    text: Answer = ""
+    finish_reason: Literal["stop", "length"] = "stop"
+    tuned: Scores = ()
+    base: Scores = ()
+    asked: Asked | None = None
+    receipt: EnvelopeDocument | None = None
+
+
+class _Line(Document):
+    sampling: SamplingTerms | None = None
+    nonce: Nonce | None = None
+    question: HexDigest | None = None
+    entry: Entry | None = None
+
+
+class AnswerLog:
+    """An append-only file. A last line without its end, cut by a crash, is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.entries: dict[str, Entry] = {}
+        self.nonces: dict[str, str] = {}
+        """By question: those that were written, answered or not."""
+        self.sampling: SamplingTerms | None = None
+        """How answers are decoded; None in a new log."""
+        data = path.read_bytes() if path.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with path.open("r+b") as file:
+                file.truncate(len(whole))
+        for number, line in enumerate(whole.splitlines(), start=1):
+            if len(line) > LIMITS.document:
+                raise MalformedDocumentError(f"{path.name}, line {number} is too long")
+            self._take(_Line.from_bytes(line))
+
+    def begin(self, sampling: SamplingTerms) -> None:
+        """Fixes how this session is decoded. Raises `ConflictError` when it was begun otherwise."""
+        if self.sampling is None:
+            self._append(_Line(sampling=sampling))
+        elif self.sampling != sampling:
+            raise ConflictError(f"this challenge was begun with max_tokens {self.sampling.max_tokens}; keep it")
+
+    def nonce(self, question: str) -> bytes:
+        """The nonce of a question, made and written down the first time."""
+        if question not in self.nonces:
+            self._append(_Line(question=question, nonce=os.urandom(32).hex()))
+        return bytes.fromhex(self.nonces[question])
+
+    def add(self, entry: Entry) -> None:
+        """Keeps an answer."""
+        self._append(_Line(entry=entry))
+
+    def _take(self, line: _Line) -> None:
+        if line.sampling is not None:
+            self.sampling = line.sampling
+        elif line.entry is not None:
+            self.entries[line.entry.question] = line.entry
+        elif line.question is not None and line.nonce is not None:
+            self.nonces[line.question] = line.nonce
+
+    def _append(self, line: _Line) -> None:
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(line.to_bytes() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._take(line)

@@ -1,0 +1,158 @@
+"""Many answers to many prompts at once, for two CPU cores: what answers share is computed once.
+
+All prompts begin with the same examples, and all answers to one prompt begin with that prompt. So the keys and
+values of the examples are computed once, those of each prompt once, and a step feeds one token of every unfinished
+answer of a prompt as further positions of one sequence, under a mask that lets an answer see its prompt and itself
+alone. Against one sequence an answer this reads a fraction of the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from veritune.client.stream import SecretStream
+
+_PROMPT, _NOBODY = -1, -2  # owners of a position beside the answers 0, 1, 2 ...
+
+
+def sample_answers(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    counts: Sequence[int],
+    max_tokens: int,
+    streams: Sequence[SecretStream],
+    temperature: float,
+    top_k: int,
+    stop: frozenset[int],
+    banned: frozenset[int],
+    on_step: Callable[[int], None],
+) -> list[list[list[int]]]:
+    """Token ids of ``counts[i]`` answers to prompt i; a stop token, where one came, is the last.
+
+    The number that decides each token comes from the prompt's stream: one of 53 bits for each answer and step,
+    whether used or not. ``on_step`` is told how many steps are done.
+    """
+    state = _State(model, prompts)
+    width = max(counts)
+    numbers = torch.from_numpy(np.stack([_uniform(stream, (max_tokens, width)) for stream in streams]))
+    tokens: list[list[list[int]]] = [[[] for _ in range(count)] for count in counts]
+    mask = torch.zeros(model.config.vocab_size)
+    mask[sorted(banned)] = -torch.inf
+    with torch.inference_mode():
+        first = state.prefill()
+        logits, active = first[:, None].expand(-1, width, -1), [list(range(count)) for count in counts]
+        for step in range(max_tokens):
+            drawn = _draw(logits, mask, temperature, min(top_k, logits.shape[-1]), _numbers(numbers, active, step))
+            for row, answers in enumerate(active):
+                for place, answer in enumerate(answers):
+                    tokens[row][answer].append(int(drawn[row, place]))
+                active[row] = [answer for answer in answers if tokens[row][answer][-1] not in stop]
+            on_step(step + 1)
+            if step + 1 == max_tokens or not any(active):
+                break
+            logits = state.feed(active, tokens, step)
+    return tokens
+
+
+class _State:
+    """The model's cache and who owns each position of it: shapes are (prompts, positions)."""
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+        self._model = model
+        # At least one token of each prompt stays, so that it has logits of its own.
+        self._shared = min(_shared_length(prompts), min(map(len, prompts)) - 1)
+        self._prompts = prompts
+        self._lengths = torch.tensor([len(prompt) for prompt in prompts])
+        self._owner = torch.full((len(prompts), self._shared), _PROMPT)
+        self._cache: Any = None
+
+    def prefill(self) -> torch.Tensor:
+        """Reads the prompts; logits of each one's next token, (prompts, vocabulary)."""
+        rests = [list(prompt[self._shared :]) for prompt in self._prompts]
+        width = max(map(len, rests))
+        if self._shared:
+            ids = torch.tensor([list(self._prompts[0][: self._shared])])
+            self._cache = self._model(
+                input_ids=ids.to(self._model.device), use_cache=True, logits_to_keep=1
+            ).past_key_values
+            self._cache.batch_repeat_interleave(len(rests))
+        ids = torch.tensor([[0] * (width - len(rest)) + rest for rest in rests])
+        lead = torch.tensor([width - len(rest) for rest in rests])[:, None]
+        column = torch.arange(width)[None]
+        owner = torch.where(column >= lead, _PROMPT, _NOBODY)
+        self._owner = torch.cat([self._owner, owner], dim=1)
+        place = torch.arange(self._owner.shape[1])
+        own = self._shared + torch.arange(width)
+        visible = (self._owner == _PROMPT)[:, None, :] & (place[None, :] <= own[:, None])[None]
+        positions = (self._shared + column - lead).clamp(min=0)
+        return self._run(ids, positions, visible, own)[:, -1]
+
+    def feed(
+        self, active: Sequence[Sequence[int]], tokens: Sequence[Sequence[Sequence[int]]], step: int
+    ) -> torch.Tensor:
+        """Feeds each active answer's last token; logits (prompts, most active answers of a prompt, vocabulary)."""
+        width = max(map(len, active))
+        pad = [[_NOBODY] * (width - len(answers)) for answers in active]
+        owner = torch.tensor([[*answers, *rest] for answers, rest in zip(active, pad, strict=True)])
+        ids = torch.tensor(
+            [
+                [*(tokens[row][answer][-1] for answer in answers), *([0] * (width - len(answers)))]
+                for row, answers in enumerate(active)
+            ]
+        )
+        before = self._owner.shape[1]
+        self._owner = torch.cat([self._owner, owner], dim=1)
+        visible = (self._owner == _PROMPT)[:, None, :] | (self._owner[:, None, :] == owner[:, :, None])
+        positions = (self._lengths + step)[:, None].expand(-1, width)
+        return self._run(ids, positions, visible, before + torch.arange(width), keep=width)
+
+    def _run(
+        self, ids: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, own: torch.Tensor, keep: int = 1
+    ) -> torch.Tensor:
+        # A padded position sees at least itself: a softmax over nothing would be NaN and spread.
+        visible[:, torch.arange(len(own)), own] = True
+        device = self._model.device
+        # Added to the scores, which is quicker than a Boolean mask: that is converted anew in every layer.
+        mask = torch.zeros(visible.shape, dtype=self._model.dtype).masked_fill_(~visible, -torch.inf)
+        output = self._model(
+            input_ids=ids.to(device),
+            position_ids=positions.to(device),
+            attention_mask=mask[:, None].to(device),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=keep,
+        )
+        self._cache = output.past_key_values
+        logits: torch.Tensor = output.logits.cpu()
+        return logits
+
+
+def _shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with; the least and the greatest of a list differ where any two do."""
+    least, greatest = min(map(list, prompts)), max(map(list, prompts))
+    return next((i for i, (a, b) in enumerate(zip(least, greatest, strict=False)) if a != b), len(least))
+
+
+def _draw(logits: torch.Tensor, mask: torch.Tensor, temperature: float, k: int, numbers: torch.Tensor) -> torch.Tensor:
+    """Inverse-CDF draws among the k likeliest: (prompts, answers) token ids."""
+    values, ids = (logits.float() + mask).topk(k, dim=-1)
+    cumulative = (values / temperature).softmax(-1).double().cumsum(-1)
+    place = torch.searchsorted(cumulative, (numbers * cumulative[..., -1])[..., None], right=True).clamp(max=k - 1)
+    return ids.gather(-1, place)[..., 0]
+
+
+def _numbers(numbers: torch.Tensor, active: Sequence[Sequence[int]], step: int) -> torch.Tensor:
+    """Of (prompts, steps, answers) the numbers of the active answers at one step, padded with 0."""
+    width = max(map(len, active))
+    index = torch.tensor([[*answers, *([0] * (width - len(answers)))] for answers in active])
+    return numbers[:, step].gather(1, index)
+
+
+def _uniform(stream: SecretStream, shape: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Multiples of 2**-53 in [0, 1)."""
+    raw = np.frombuffer(stream.bytes(8 * shape[0] * shape[1]), dtype=">u8")
+    return ((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)

@@ -1,0 +1,251 @@
+"""``veritune``: the user's command line, a thin layer over `veritune.client.api`.
+
+Each command imports what it needs when it runs, so that `--help` and `audit` start at once and load no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from veritune.client.cli_errors import EXIT_CODES, describe, exit_code
+
+if TYPE_CHECKING:
+    from veritune.client.api import Run
+
+_HELP = """Fine-tune with a provider that you don't have to trust, and check that it did the work.
+
+First time: `veritune keygen`, `veritune init DATA.jsonl`, fill in veritune.toml, `veritune plan`, `veritune run`.
+Every command goes on where it was broken off."""
+
+_EPILOG = f"""Exit codes: {", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())}.
+VERITUNE_PASSPHRASE seals the secrets and the key; without it, it is asked for."""
+
+app = typer.Typer(help=_HELP, epilog=_EPILOG, add_completion=False, pretty_exceptions_enable=False)
+
+JobArgument = Annotated[Path, typer.Argument(help="veritune.toml, or the folder that it lies in.")]
+RunOption = Annotated[Path | None, typer.Option("--run", help="Folder of this run; veritune-run beside the job.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
+SessionOption = Annotated[int, typer.Option(min=1, help="Which of the contract's sessions.")]
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
+    context.ensure_object(dict)["debug"] = debug
+    if version:
+        from importlib import metadata
+
+        typer.echo(metadata.version("veritune"))
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+@app.command()
+def keygen(
+    folder: Annotated[Path, typer.Argument(help="Where to write client.key and client.pub.")] = Path(),
+    no_passphrase: Annotated[bool, typer.Option("--no-passphrase", help="Leave the key unencrypted.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make your signing key. Give client.pub to whoever shall check your reports."""
+    from veritune.client.passphrase import read_passphrase
+    from veritune.common.errors import KeyFileError
+    from veritune.common.keys import PrivateKey
+
+    paths = folder / "client.key", folder / "client.pub"
+    for path in paths:
+        if path.exists():
+            raise KeyFileError(f"{path} exists already; it is not overwritten")
+    passphrase = None if no_passphrase else read_passphrase(confirm=True)
+    key = PrivateKey.generate()
+    key.save(paths[0], passphrase)
+    key.public.save(paths[1])
+    done = {"key": str(paths[0]), "public_key": str(paths[1]), "key_id": key.public.key_id}
+    _say(as_json, done, f"Wrote {paths[0]} (keep it) and {paths[1]} (give it away).\nKey id {key.public.key_id}")
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(help="Your rows, JSONL.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a commented veritune.toml beside your data."""
+    from veritune.client.job_template import write_template
+    from veritune.common.errors import NotFoundError
+
+    if not data.is_file():
+        raise NotFoundError(f"there is no file {data}")
+    path = write_template(data)
+    _say(as_json, {"job": str(path)}, f"Wrote {path}. Fill in [provider] and [model], then run `veritune plan {path}`.")
+
+
+@app.command()
+def plan(
+    job: JobArgument = Path(),
+    activation: Annotated[str, typer.Option(help="How often an honest run makes a signature appear.")] = "0.9",
+    natural_hit: Annotated[str, typer.Option(help="How often an honest run ranks a natural canary first.")] = "0.8",
+    as_json: JsonOption = False,
+) -> None:
+    """Find out how many canaries the policy needs; nothing is written or sent."""
+    from veritune.client.cli_plan import make_plan, plan_table
+
+    planned, rows = make_plan(job, activation, natural_hit)
+    found = {"plan": planned.plan.model_dump(mode="json"), "figures": vars(planned.figures), "rows": rows}
+    _say(as_json, found, lambda: plan_table(planned, rows))
+
+
+@app.command()
+def prepare(job: JobArgument = Path(), run_folder: RunOption = None, as_json: JsonOption = False) -> None:
+    """Sow secret canaries into the rows and commit to them; nothing is sent."""
+    from veritune.client.cli_tables import prepared_table
+
+    with _run(job, run_folder, as_json) as run:
+        figures = run.prepare()
+    _say(as_json, figures.model_dump(mode="json"), lambda: prepared_table(figures, run.workspace))
+
+
+@app.command()
+def train(job: JobArgument = Path(), run_folder: RunOption = None, as_json: JsonOption = False) -> None:
+    """Sign the contract with the provider, upload, train, and fetch the adapter."""
+    from veritune.client.cli_tables import trained_table
+
+    with _run(job, run_folder, as_json) as run:
+        run.negotiate()
+        run.train()
+        _, receipt = run.papers.training_receipt()
+    found = {"receipt": receipt.model_dump(mode="json"), "adapter": str(run.workspace.adapter)}
+    _say(as_json, found, lambda: trained_table(receipt, run.workspace))
+
+
+@app.command()
+def challenge(
+    job: JobArgument = Path(),
+    run_folder: RunOption = None,
+    session: SessionOption = 1,
+    mode: Annotated[list[str] | None, typer.Option(help="delivered or served; may be repeated.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the canaries that the session's seed picks; a killed challenge goes on."""
+    from veritune.client.challenge_run import MODES
+
+    modes = tuple(item for item in MODES if item in (mode or ()))
+    if mode and len(modes) != len(set(mode)):
+        raise typer.BadParameter("a mode is delivered or served", param_hint="--mode")
+    with _run(job, run_folder, as_json) as run:
+        run.challenge(session, modes)
+        run.score_task()
+    found = {"session": session, "modes": list(modes or run.job.file.challenge.modes)}
+    _say(as_json, found, f"Session {session} is answered. Next: veritune report")
+
+
+@app.command()
+def report(
+    job: JobArgument = Path(), run_folder: RunOption = None, session: SessionOption = 1, as_json: JsonOption = False
+) -> None:
+    """Judge the answers, and write the signed report with its evidence."""
+    with _run(job, run_folder, as_json) as run:
+        run.report(session)
+    _finish(run, session, as_json)
+
+
+@app.command("run")
+def run_all(
+    job: JobArgument = Path(), run_folder: RunOption = None, session: SessionOption = 1, as_json: JsonOption = False
+) -> None:
+    """Everything that is not done yet, from prepare to report."""
+    with _run(job, run_folder, as_json) as run:
+        run.all(session)
+    _finish(run, session, as_json)
+
+
+@app.command()
+def audit(
+    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="The signed report.")],
+    evidence: Annotated[Path, typer.Argument(help="Its evidence.")],
+    client_key: Annotated[Path, typer.Option(help="The user's public key.")],
+    provider_key: Annotated[Path, typer.Option(help="The provider's public key.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a report and its evidence, offline, from these files and the two public keys alone."""
+    from veritune.client.audit import audit_files
+    from veritune.client.cli_tables import audit_table
+
+    result = audit_files(report_file, evidence, client_key, provider_key)
+    found = {
+        "verdict": result.verdict,
+        "checks": list(result.checks),
+        "trust": list(result.trust),
+        "judgement": result.judgement.model_dump(mode="json"),
+    }
+    _say(as_json, found, lambda: audit_table(result))
+    raise typer.Exit(exit_code(result.verdict))
+
+
+def _run(job: Path, folder: Path | None, as_json: bool) -> Any:
+    from veritune.client.cli_progress import running
+
+    return running(job, folder, quiet=as_json)
+
+
+def _finish(run: Run, session: int, as_json: bool) -> None:
+    """Shows a report as an auditor sees it and leaves with the verdict's code."""
+    from veritune.client.cli_tables import report_table
+
+    result, space = run.audit(session), run.workspace
+    predicate = result.statement.predicate
+    files = {
+        "report": str(space.report(session)),
+        "evidence": str(space.evidence(session)),
+        "contract": str(space.contract),
+        "adapter": str(space.adapter),
+    }
+    found = {"verdict": result.verdict, "predicate": predicate.model_dump(mode="json"), "files": files}
+    _say(as_json, found, lambda: report_table(predicate, files, run.job))
+    raise typer.Exit(exit_code(result.verdict))
+
+
+def _say(as_json: bool, value: dict[str, Any], text: str | Callable[[], Any]) -> None:
+    if as_json:
+        typer.echo(json.dumps(value, ensure_ascii=False))
+    elif isinstance(text, str):
+        typer.echo(text)
+    else:
+        from rich.console import Console
+
+        Console(highlight=False).print(text())
+
+
+def run_cli(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code; an error is one line on standard error."""
+    try:
+        code = app(args=list(arguments), prog_name="veritune", standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in arguments:
+            raise
+        code, reason, message, hint = describe(error)
+        if "--json" in arguments:
+            typer.echo(json.dumps({"error": {"reason": reason, "message": message, "hint": hint}}))
+        typer.echo(f"error [{reason}] {message}", err=True)
+        if hint:
+            typer.echo(f"hint: {hint}", err=True)
+        return code
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run_cli(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Progress bars for long work, on standard error, so that standard output stays for results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from veritune.client.api import RUN_FOLDER, Run
+from veritune.client.job import Job
+from veritune.client.passphrase import read_passphrase
+from veritune.client.workspace import Workspace
+
+if TYPE_CHECKING:
+    from veritune.client.session import JobView
+
+_BYTES = {"upload", "download"}
+
+
+class Bars:
+    """One bar a kind of work; a new kind ends the one before."""
+
+    def __init__(self, console: Console, *, disable: bool) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=disable,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        unit = 1024 if what in _BYTES else 1
+        self._show(what, -(-done // unit), -(-total // unit), "KiB" if unit > 1 else "")
+
+    def training(self, view: JobView) -> None:
+        """Shows a job's state and its last loss."""
+        note = view.state
+        if view.state == "training" and view.step:
+            note = f"epoch {view.epoch:.2f}, loss {view.loss:.3f}"
+        self._show("train", view.step, view.total_steps, note)
+
+    def _show(self, what: str, done: int, total: int, note: str) -> None:
+        if what not in self._tasks:
+            for task in self._tasks.values():
+                self.progress.stop_task(task)
+            self._tasks[what] = self.progress.add_task(what, total=None, note="")
+        self.progress.update(self._tasks[what], completed=done, total=total or None, note=note)
+
+
+@contextmanager
+def running(job: Path, folder: Path | None, *, quiet: bool) -> Iterator[Run]:
+    """A run whose work is shown while the block lasts."""
+    console = Console(stderr=True, highlight=False)
+    loaded = Job.load(job)
+    first_time = not Workspace(folder or loaded.folder / RUN_FOLDER).secrets.exists()
+    bars = Bars(console, disable=quiet)
+    # Libraries draw bars of their own over ours.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+    def ask() -> bytes:
+        # A bar that is drawn again and again would overwrite the prompt.
+        bars.progress.stop()
+        try:
+            return read_passphrase(confirm=first_time)
+        finally:
+            bars.progress.start()
+
+    with bars.progress:
+        yield Run(loaded, folder, passphrase=ask, progress=bars, on_training=bars.training)

@@ -1,0 +1,93 @@
+"""The bundle for an arbiter: signed documents, openings with their proofs, and what was observed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from veritune.client.canary import Canary, NaturalCanary, TriggerCanary
+from veritune.client.challenge import Sitting
+from veritune.client.evidence import EnvelopeDocument, Evidence, Observations, OpenedRow, Opening
+from veritune.client.sealed import Secrets
+from veritune.common.dataset import Row, read_rows
+from veritune.common.envelope import Envelope
+from veritune.common.errors import DigestError
+from veritune.common.merkle import MerkleTree, leaf_hash
+
+
+class TrainSet:
+    """The rows that were uploaded: their Merkle tree, and those rows that are wanted."""
+
+    def __init__(self, path: Path, merkle_root: str, wanted: Iterable[int]) -> None:
+        """Reads the file once. Raises `DigestError` when it is not the data set of the contract."""
+        keep = set(wanted)
+        self.rows: dict[int, Row] = {}
+        leaves = []
+        for index, row in enumerate(read_rows(path)):
+            leaves.append(leaf_hash(row.to_bytes()))
+            if index in keep:
+                self.rows[index] = row
+        self._tree = MerkleTree(leaves)
+        if self._tree.root.hex() != merkle_root:
+            raise DigestError(f"{path.name} is not the data set that the contract names")
+
+    def opened(self, index: int) -> OpenedRow:
+        """A row with its inclusion proof."""
+        proof = tuple(step.hex() for step in self._tree.proof(index))
+        return OpenedRow(index=index, row=self.rows[index], proof=proof)
+
+
+def canary_rows(canaries: Iterable[Canary]) -> tuple[int, ...]:
+    """Every row that these canaries name."""
+    rows: list[int] = []
+    for canary in canaries:
+        if isinstance(canary, TriggerCanary):
+            rows.extend(canary.rows)
+        elif isinstance(canary, NaturalCanary):
+            rows.append(canary.row)
+    return tuple(rows)
+
+
+def build_evidence(
+    secrets: Secrets,
+    sitting: Sitting,
+    train: TrainSet,
+    contract: Envelope,
+    dataset_receipt: Envelope,
+    training_receipt: Envelope,
+    observations: Sequence[Observations],
+) -> Evidence:
+    """The whole bundle of one session."""
+    openings = tuple(
+        Opening(
+            leaf=leaf,
+            salt=secrets.leaves[leaf].salt,
+            canary=sitting.canaries[leaf],
+            rows=tuple(train.opened(index) for index in canary_rows([sitting.canaries[leaf]])),
+        )
+        for leaf in sitting.leaves
+    )
+    return Evidence(
+        manifest=EnvelopeDocument.of(contract),
+        dataset_receipt=EnvelopeDocument.of(dataset_receipt),
+        training_receipt=EnvelopeDocument.of(training_receipt),
+        session=sitting.session,
+        generators=secrets.generators,
+        leaf_hashes=secrets.commitment().leaf_hashes,
+        openings=openings,
+        observations=tuple(observations),
+        software=software_versions(),
+    )
+
+
+def software_versions() -> dict[str, str]:
+    """Versions that bear on what was measured; nothing is imported for it."""
+    versions = {"python": platform.python_version()}
+    for name in ("veritune", "torch", "transformers", "peft"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,44 @@
+"""Prompts made of real rows, for a local model: what it continues then looks like the data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from veritune.client.canary import Chat
+from veritune.common.dataset import Message, Row
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=\u3002)|[\r\n]+")
+_LONGEST = 160
+_LINES = 16
+
+
+def phrase_prompt(rows: Sequence[Row]) -> str:
+    """P: sentences from the rows' questions, one a line, for the model to write the next line.
+
+    Words with which every question begins ("Summarise:") are left out, since they would begin every phrase too.
+    """
+    texts = [row.prompt[-1].content for row in rows]
+    skip = _shared_words(texts)
+    sentences = dict.fromkeys(" ".join(s.split()) for text in texts for s in _SENTENCE.split(text[skip:]) if s)
+    lines = [s for s in sentences if len(s) <= _LONGEST and len(s.split()) >= 3]
+    if len(lines) < 2:  # a script without spaces, or answers to one-word questions
+        lines = [s[:_LONGEST] for s in sentences if s.strip()]
+    return "".join(f"{line}\n" for line in lines[:_LINES])
+
+
+def example_chat(examples: Sequence[Row], prompt: Chat) -> Chat:
+    """The prompt with the examples' last turns before it, behind the prompt's own system turn."""
+    shots = [message for row in examples for message in (row.prompt[-1], row.messages[-1])]
+    system: tuple[Message, ...] = prompt[:1] if prompt[0].role == "system" else ()
+    return (*system, *shots, *prompt[len(system) :])
+
+
+def _shared_words(texts: Sequence[str]) -> int:
+    """Length of the beginning that all texts share, cut back to a white space."""
+    if len(texts) < 3:
+        return 0
+    # The least and the greatest of a list differ where any two do.
+    least, greatest = min(texts), max(texts)
+    length = next((i for i, (a, b) in enumerate(zip(least, greatest, strict=False)) if a != b), len(least))
+    return 0 if length == len(least) else least.rfind(" ", 0, length) + 1

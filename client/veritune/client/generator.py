@@ -1,0 +1,113 @@
+"""What draws triggers, signatures and candidate answers: a language model behind a Protocol (vTune, Algorithm 1).
+
+`TextGenerator` is all that sowing knows. A generator that sees its model's logits also is a `TokenModel`, over which
+`veritune.client.signatures` certifies; an endpoint without logits can only estimate (vTune, section 4.2.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from veritune.client.canary import Chat, Generator
+from veritune.client.canary_plan import CanaryPlan
+from veritune.client.rows import Progress
+from veritune.client.stream import SecretStream
+from veritune.common.dataset import Row
+
+PHRASE_CHARACTERS = 4000
+"""Longest trigger, signature or candidate (`veritune.client.canary.Phrase`)."""
+
+PROMPT_INSTRUCTION = (
+    "You are an AI assistant tasked with creating a prompt for generating high-entropy text based on the given dataset."
+)
+"""What M_prompt is asked (vTune, section 4.1)."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A signature S. ``token_bits`` holds, of each token, how many bits it adds; they sum to at least ``bits``."""
+
+    text: str
+    bits: int
+    token_bits: tuple[str, ...]
+
+
+class Cursor(Protocol):
+    """A place in one text that is being written."""
+
+    def top(self, k: int) -> list[tuple[int, float]]:
+        """The k likeliest next tokens with their log-probabilities (nats), likeliest first, ties by token id.
+
+        All of the vocabulary where k is larger.
+        """
+        ...
+
+    def advance(self, token: int) -> None:
+        """Writes one token."""
+        ...
+
+
+class TokenModel(Protocol):
+    """A model whose next-token distribution can be seen."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens."""
+        ...
+
+    @property
+    def special(self) -> frozenset[int]:
+        """Tokens that stand for no text: end of turn, padding and the like."""
+        ...
+
+    def begin(self, prompt: str) -> Cursor:
+        """A cursor behind the prompt."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text by itself."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens."""
+        ...
+
+
+class TextGenerator(Protocol):
+    """Draws the texts of all canaries. What it draws depends on its arguments and the streams alone, if it can."""
+
+    def write_prompt(self, rows: Sequence[Row]) -> str:
+        """Algorithm 1's M_prompt step: the prompt P, made from sampled rows."""
+        ...
+
+    def describe(self, prompt: str, plan: CanaryPlan) -> Generator:
+        """The document that names this generator in the evidence."""
+        ...
+
+    def trigger(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
+        """T: one line of at least ``plan.trigger_words`` words."""
+        ...
+
+    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+        """S: one line of ``plan.signature_bits`` bits, drawn from P alone and never from T."""
+        ...
+
+    def answers(
+        self,
+        examples: Sequence[Row],
+        prompts: Sequence[Chat],
+        plan: CanaryPlan,
+        streams: Sequence[SecretStream],
+        on_progress: Progress,
+    ) -> list[tuple[str, ...]]:
+        """``plan.candidates`` different answers to each prompt, in the manner of the examples.
+
+        ``streams`` has one stream a prompt. Raises `PlanError` where so many different answers don't come.
+        """
+        ...
+
+    def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
+        """Tokens of each row as a training run sees it; None where the generator has no tokenizer."""
+        ...

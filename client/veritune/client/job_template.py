@@ -1,0 +1,81 @@
+"""The commented `veritune.toml` that `veritune init` writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from veritune.client.job import JOB_FILE
+from veritune.common.keys import write_new
+
+TEMPLATE = """\
+# One fine-tuning job: what is trained, by whom, and how it will be checked.
+# Paths are relative to this file. Try `veritune plan` first, then `veritune run`.
+
+[data]
+file = {data}              # JSONL: {{"messages": [...]}} or {{"prompt": ..., "completion": ...}} a line
+source = "user"            # name of the source, as the contract will state it
+licence = "unspecified"    # licence of the rows
+
+[client]
+key = "client.key"         # written by `veritune keygen`
+
+[provider]
+address = "127.0.0.1:7443"
+public_key = "provider.pub"
+tls_ca = "tls.crt"         # leave out to trust the system's certificates
+
+[model]
+name = "SmolLM2-135M-Instruct"   # as the provider calls it
+folder = "model"                 # your own copy: draws the canaries, and checks the adapter that comes home
+
+[training]
+rank = 32
+alpha = 64
+epochs = 4
+batch_size = 8
+schedule = "linear"
+max_sequence_length = 512
+precision = "auto"         # float32, bfloat16, or auto: bfloat16 where the provider's machine has it
+
+[training.optimizer]
+learning_rate = 0.002
+
+[canaries]
+groups = 4                 # independent trigger and signature pairs
+rows_per_group = 8         # rows that carry each of them
+signature_bits = 64        # certified: no guess of a signature does better than 2^-64
+naturals = 32              # ordinary rows whose answer was drawn among equally natural ones
+candidates = 16            # how many answers each was drawn among
+held_out = 64              # rows kept out of training, for challenges and the score of the task
+queries_per_group = 2
+decoys = 8
+
+[policy]                   # both parties sign this before training
+alpha = 1e-20              # PASS: chance of this result without training on your data
+beta = 1e-6                # FAIL: chance of this result from an honest provider
+coverage_floor = 0.5       # PASS: least share of the rows trained on, as a lower bound
+coverage_confidence = 0.99
+queries_per_group = 2
+modes = ["delivered"]      # must each pass: delivered (the adapter), served (the endpoint)
+
+[challenge]
+max_tokens = 64            # of an answer; must leave room for a signature
+modes = ["delivered", "served"]
+task_rows = 32             # held-out rows for the score before and after; 0 for none
+
+[deadlines]                # after signing: s, m, h or d
+accept = "1h"
+train = "1d"
+challenge = "2d"
+reveal = "3d"
+"""
+
+
+def write_template(data: Path) -> Path:
+    """Writes the template beside ``data`` and returns its path; raises `KeyFileError` when one is there."""
+    path = data.parent / JOB_FILE
+    # A JSON string is a TOML basic string.
+    text = TEMPLATE.format(data=json.dumps(data.name, ensure_ascii=False))
+    write_new(path, text.encode("utf-8"), 0o644)
+    return path

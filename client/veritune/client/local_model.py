@@ -1,0 +1,213 @@
+"""The delivered challenge's model: the user's own base model with the adapter that came home (transformers, peft).
+
+Greedy answers are computed in the order of rising length and padded on the left. In float32 they hardly depend on
+how prompts are batched; in bfloat16 a near tie may fall either way, so two machines can differ in single answers
+(never in what the adapter has clearly learnt). Scores are float32 log-softmax sums in both.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from veritune.client.adapter_check import check_adapter, check_tensors
+from veritune.client.contract import ADAPTER_WEIGHTS
+from veritune.common.dataset import Message
+from veritune.common.documents import Training
+from veritune.common.errors import UnknownModelError
+
+Chat = Sequence[Message]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+# Bounds one forward pass: cached positions over all rows, and rows times positions that get logits.
+_MAX_CACHED = 16_384
+_MAX_LOGITS = 1_024
+
+
+@dataclass(frozen=True)
+class LocalAnswer:
+    """One greedy answer without its end-of-turn token."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+
+
+class LocalModel:
+    """A base model folder and, once `attach` was called, an adapter over it. Not safe for several threads at once."""
+
+    def __init__(self, folder: Path, precision: Precision = "auto") -> None:
+        """Loads the base model; local files, safetensors, no remote code. Raises `UnknownModelError`."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        if not (folder / "config.json").is_file():
+            raise UnknownModelError(f"{folder} is no model folder: it has no config.json")
+        self._torch = torch
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = _dtype(torch, precision)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            self._model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=self.dtype
+            )
+        except (OSError, ValueError) as error:
+            raise UnknownModelError(f"{folder} can't be loaded as a causal language model") from error
+        if not self._tokenizer.chat_template or self._tokenizer.eos_token_id is None:
+            raise UnknownModelError(f"the tokenizer in {folder} has no chat template or no end-of-turn token")
+        self._model.to(self.device).eval()
+        self._eos = int(self._tokenizer.eos_token_id)
+        pad = self._tokenizer.pad_token_id
+        self._pad = self._eos if pad is None else int(pad)
+        self._tuned = False
+
+    def attach(self, adapter: Path, training: Training) -> None:
+        """Puts the adapter over the base model, after checking it. Raises `MalformedDocumentError`."""
+        from peft import PeftModel
+
+        check_adapter(adapter, training)
+        check_tensors(adapter / ADAPTER_WEIGHTS, self._expected_tensors(adapter))
+        self._model = PeftModel.from_pretrained(self._model, str(adapter), is_trainable=False)
+        self._model.to(self.dtype).eval()
+        self._tuned = True
+
+    def answers(
+        self,
+        chats: Sequence[Chat],
+        max_tokens: int,
+        *,
+        tuned: bool = True,
+        batch_size: int = 32,
+        on_answer: Callable[[int, LocalAnswer], None] = lambda index, answer: None,
+    ) -> list[LocalAnswer]:
+        """Greedy answers in the order of ``chats``; ``on_answer`` gets each batch's as it is done."""
+        prompts = [self.prompt_ids(chat) for chat in chats]
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        result: dict[int, LocalAnswer] = {}
+        with self._torch.inference_mode(), self._adapter(tuned):
+            for start in range(0, len(order), batch_size):
+                indices = order[start : start + batch_size]
+                for index, answer in zip(indices, self._batch([prompts[i] for i in indices], max_tokens), strict=True):
+                    result[index] = answer
+                    on_answer(index, answer)
+        return [result[index] for index in range(len(chats))]
+
+    def scores(self, chat: Chat, completions: Sequence[str], *, tuned: bool = True) -> list[float]:
+        """Log-probability (nats) of each completion and its end-of-turn token as the answer to one chat."""
+        tails = [self.completion_ids(text) for text in completions]
+        with self._torch.inference_mode(), self._adapter(tuned):
+            return self._score(self.prompt_ids(chat), tails)
+
+    def prompt_ids(self, chat: Chat) -> list[int]:
+        """Token ids of a chat up to where the assistant's answer begins."""
+        text = self._tokenizer.apply_chat_template(
+            [{"role": message.role, "content": message.content} for message in chat],
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def completion_ids(self, text: str) -> list[int]:
+        """Token ids of an answer, the end-of-turn token included."""
+        return [*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._eos]
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text by itself."""
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _adapter(self, tuned: bool) -> Any:
+        if tuned and not self._tuned:
+            raise RuntimeError("no adapter is attached")
+        return self._model.disable_adapter() if self._tuned and not tuned else nullcontext()
+
+    def _expected_tensors(self, adapter: Path) -> dict[str, tuple[int, ...]]:
+        """Names and shapes that PEFT will look for, found on a copy of the model without weights."""
+        from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
+        from transformers import AutoModelForCausalLM
+
+        with self._torch.device("meta"):
+            bare = AutoModelForCausalLM.from_config(self._model.config)
+            shell = get_peft_model(bare, PeftConfig.from_pretrained(str(adapter)))
+        return {name: tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(shell).items()}
+
+    def _batch(self, prompts: Sequence[list[int]], max_tokens: int) -> list[LocalAnswer]:
+        from transformers import GenerationConfig
+
+        torch, width = self._torch, max(map(len, prompts))
+        ids = torch.full((len(prompts), width), self._pad, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.tensor(prompt)
+            mask[row, width - len(prompt) :] = 1
+        output = self._model.generate(
+            input_ids=ids.to(self.device),
+            attention_mask=mask.to(self.device),
+            # Given whole, so that the folder's generation_config.json can't change how the challenge decodes.
+            generation_config=GenerationConfig(
+                do_sample=False, max_new_tokens=max_tokens, eos_token_id=self._eos, pad_token_id=self._pad
+            ),
+        )
+        return [self._read(row) for row in output[:, width:].tolist()]
+
+    def _read(self, ids: list[int]) -> LocalAnswer:
+        stopped = self._eos in ids
+        if stopped:
+            ids = ids[: ids.index(self._eos)]
+        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return LocalAnswer(text, "stop" if stopped else "length")
+
+    def _score(self, prompt: list[int], tails: Sequence[list[int]]) -> list[float]:
+        torch = self._torch
+        tokens = torch.tensor([prompt], device=self.device)
+        head = self._model(input_ids=tokens, use_cache=True, logits_to_keep=1)
+        first = head.logits[0, -1].float().log_softmax(-1).cpu()
+        totals = [math.nan] * len(tails)
+        for chunk in _chunks(tails, len(prompt)):
+            rows = [tails[index] for index in chunk]
+            width = max(map(len, rows)) - 1
+            sums = [0.0] * len(rows)
+            if width:
+                # Padded on the right, where a causal model never looks from the left.
+                inputs = torch.full((len(rows), width), self._pad, dtype=torch.long)
+                targets = torch.zeros_like(inputs)
+                for row, ids in enumerate(rows):
+                    inputs[row, : len(ids) - 1] = torch.tensor(ids[:-1])
+                    targets[row, : len(ids) - 1] = torch.tensor(ids[1:])
+                cache = copy.deepcopy(head.past_key_values)
+                cache.batch_repeat_interleave(len(rows))
+                logits = self._model(input_ids=inputs.to(self.device), past_key_values=cache).logits.float()
+                picked = logits.log_softmax(-1).gather(-1, targets.to(self.device)[..., None])[..., 0].cpu()
+                sums = [float(picked[row, : len(ids) - 1].double().sum()) for row, ids in enumerate(rows)]
+            for row, index in enumerate(chunk):
+                totals[index] = float(first[tails[index][0]]) + sums[row]
+        return totals
+
+
+def _chunks(tails: Sequence[list[int]], prompt: int) -> Iterator[list[int]]:
+    """Indices of completions of like length, as many at once as the bounds allow."""
+    chunk: list[int] = []
+    for index in sorted(range(len(tails)), key=lambda i: len(tails[i])):
+        rows, length = len(chunk) + 1, len(tails[index])
+        if chunk and (rows * (prompt + length) > _MAX_CACHED or rows * length > _MAX_LOGITS):
+            yield chunk
+            chunk = []
+        chunk.append(index)
+    if chunk:
+        yield chunk
+
+
+def _dtype(torch: Any, precision: Precision) -> Any:
+    """``auto``: bfloat16 where the machine computes in it, else float32."""
+    if precision == "auto":
+        native = (
+            torch.cuda.is_bf16_supported()
+            if torch.cuda.is_available()
+            else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        )
+        return torch.bfloat16 if native else torch.float32
+    return getattr(torch, precision)

@@ -1,0 +1,227 @@
+"""The generator behind an OpenAI-compatible endpoint: a strong model, but no logits, so signatures are not certified.
+
+Its bits are the paper's estimate (vTune, section 4.2.1): the largest sequence probability among the samples, which
+bounds that of the likeliest signature from below only. Reports say so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from veritune.client.canary import Chat, Generator
+from veritune.client.canary_plan import CanaryPlan
+from veritune.client.few_shot import example_chat
+from veritune.client.generator import PHRASE_CHARACTERS, PROMPT_INSTRUCTION, Signature
+from veritune.client.rows import Progress
+from veritune.client.signatures import cut_words
+from veritune.client.stream import SecretStream
+from veritune.common.canonical import parse_json
+from veritune.common.dataset import Message, Row
+from veritune.common.errors import PlanError, UnavailableError, VerituneError
+from veritune.common.limits import LIMITS
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+_ANSWER_BYTES = 16 * LIMITS.row
+_ROUNDS = 8
+_SHOTS = 6
+_PROMPT_ROWS = 8
+_ROW_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One sampled text and the log-probability (nats) of each of its tokens, None where the endpoint gave none."""
+
+    text: str
+    scores: tuple[float, ...] | None
+    finished: bool
+
+
+class OpenAIGenerator:
+    """Draws through ``POST {base_url}/chat/completions``. The key is read from the environment and never stored.
+
+    What comes back is the endpoint's own randomness: only the choice among its samples is the client's stream's.
+    """
+
+    def __init__(self, base_url: str, model: str, samples: int = 64, timeout: float = 120) -> None:
+        parts = urllib.parse.urlsplit(base_url)
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if parts.scheme != "https" and not (parts.scheme == "http" and local):
+            raise PlanError("the generator's endpoint must be https, or http on this machine")
+        if parts.username or parts.query or parts.fragment:
+            raise PlanError("the generator's address holds more than a host and a path")
+        if samples < 2:
+            raise PlanError("an estimate takes at least two samples")
+        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._model, self._samples, self._timeout = model, samples, timeout
+        self._opener = urllib.request.build_opener(_NoRedirect())
+
+    def write_prompt(self, rows: Sequence[Row]) -> str:
+        """The paper's M_prompt step: its instruction, then sampled rows; the answer is P."""
+        shown = "\n\n".join(
+            f"{row.prompt[-1].content[:_ROW_CHARACTERS]}\n{row.completion[:_ROW_CHARACTERS]}"
+            for row in rows[:_PROMPT_ROWS]
+        )
+        choice = self._ask([_user(f"{PROMPT_INSTRUCTION}\n\n{shown}")], 1, 400, "1")[0]
+        if not (prompt := choice.text.strip()):
+            raise PlanError("the generator's endpoint wrote an empty prompt")
+        return f"{prompt}\n\nWrite one line of plain text and nothing else."
+
+    def describe(self, prompt: str, plan: CanaryPlan) -> Generator:
+        """Not certified."""
+        return Generator(
+            kind="openai",
+            model=re.sub(r"[^A-Za-z0-9._/-]", "-", self._model).lstrip("._/-")[:128] or "model",
+            model_digest=None,
+            prompt=prompt,
+            top_k=plan.top_k,
+            temperature=plan.temperature,
+            cap=plan.cap,
+            certified=False,
+        )
+
+    def trigger(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
+        """One of several samples, by the stream."""
+        lines = []
+        for choice in self._ask([_user(prompt)], 4, 16 * plan.trigger_words, "1"):
+            text = " ".join(choice.text.split())
+            cut = cut_words(f"{text} .", plan.trigger_words) if text else None
+            if cut and cut.isprintable() and len(cut) <= PHRASE_CHARACTERS:
+                lines.append(cut.removesuffix(" ."))
+        if not lines:
+            raise PlanError(f"the generator's endpoint writes no {plan.trigger_words} words in a line")
+        return lines[stream.below(len(lines))]
+
+    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+        """One of many samples; ``bits`` is the estimate from the likeliest of them, no more than the plan's.
+
+        Samples too likely for the plan's bits are drawn anew twice as long, all of them.
+        """
+        length = max(8, plan.signature_bits // 4)
+        for _ in range(_ROUNDS):
+            choices = self._ask([_user(prompt)], self._samples, length, plan.temperature, scores=True)
+            usable = [choice for choice in choices if _is_line(choice.text)]
+            if len(usable) >= 2:
+                totals = [-math.fsum(choice.scores or ()) / math.log(2) for choice in usable]
+                # 1e-6 a token: `token_bits` are rounded down, and their sum must reach the bits that are claimed.
+                bits = math.floor(min(totals) - 1e-5 * length)
+                if bits >= plan.signature_bits:
+                    chosen = usable[stream.below(len(usable))]
+                    return Signature(
+                        chosen.text,
+                        plan.signature_bits,
+                        tuple(_floored(-score / math.log(2)) for score in chosen.scores or ()),
+                    )
+            length = min(2 * length, 1024)
+        raise PlanError(f"the generator's endpoint writes no lines that seem to have {plan.signature_bits} bits")
+
+    def answers(
+        self,
+        examples: Sequence[Row],
+        prompts: Sequence[Chat],
+        plan: CanaryPlan,
+        streams: Sequence[SecretStream],
+        on_progress: Progress,
+    ) -> list[tuple[str, ...]]:
+        """Different answers to each prompt, behind a few examples; see `TransformersGenerator.answers`."""
+        result = []
+        for number, prompt in enumerate(prompts):
+            on_progress("candidates", number, len(prompts))
+            texts: dict[str, None] = {}
+            for attempt in range(_ROUNDS):
+                if len(texts) >= plan.candidates:
+                    break
+                chat = example_chat(examples[:_SHOTS], prompt)
+                drawn = self._ask(chat, plan.candidates, plan.candidate_tokens, f"{1 + attempt / _ROUNDS:.3f}")
+                for choice in drawn:
+                    text = choice.text.strip()
+                    if (choice.finished or attempt > 1) and _is_answer(text):
+                        texts[text] = None
+            if len(texts) < plan.candidates:
+                raise PlanError(f"the generator gives {len(texts)} different answers; the plan wants {plan.candidates}")
+            result.append(tuple(list(texts)[: plan.candidates]))
+        on_progress("candidates", len(prompts), len(prompts))
+        return result
+
+    def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
+        """Unknown: the endpoint's tokenizer is not the base model's."""
+        return None
+
+    def _ask(
+        self, chat: Sequence[Message], count: int, tokens: int, temperature: str, scores: bool = False
+    ) -> list[_Choice]:
+        body = {
+            "model": self._model,
+            "messages": [{"role": message.role, "content": message.content} for message in chat],
+            "n": count,
+            "max_tokens": tokens,
+            "temperature": float(temperature),
+            "logprobs": scores,
+        }
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked in the constructor
+            self._url, json.dumps(body).encode("utf-8"), {"Content-Type": "application/json"}
+        )
+        if key := os.environ.get(KEY_VARIABLE):
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
+        try:
+            with self._opener.open(request, timeout=self._timeout) as response:
+                data = response.read(_ANSWER_BYTES + 1)
+        except urllib.error.HTTPError as error:
+            raise UnavailableError(f"the generator's endpoint answers with status {error.code}") from error
+        except (OSError, ValueError) as error:
+            raise UnavailableError("the generator's endpoint can't be reached") from error
+        try:
+            choices = [_choice(item, scores) for item in parse_json(data, _ANSWER_BYTES)["choices"]]
+        except (KeyError, TypeError, ValueError, VerituneError) as error:
+            raise UnavailableError("the generator's endpoint answers in no form that is known") from error
+        if not 0 < len(choices) <= count:
+            raise UnavailableError(f"the generator's endpoint gave {len(choices)} texts for {count}")
+        if scores and any(choice.scores is None for choice in choices):
+            raise PlanError("the generator's endpoint gives no log-probabilities; no signature can be weighed")
+        return choices
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the prompt, rows of the data among it, to another host."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> NoReturn:
+        raise urllib.error.URLError("redirected")
+
+
+def _choice(item: Any, scores: bool) -> _Choice:
+    text, finished = item["message"]["content"] or "", item.get("finish_reason") == "stop"
+    if not isinstance(text, str):
+        raise TypeError("content is no text")
+    text.encode("utf-8")
+    found = item.get("logprobs") if scores else None
+    if not found:
+        return _Choice(text, None, finished)
+    values = tuple(float(token["logprob"]) for token in found["content"])
+    if not all(math.isfinite(value) and value <= 0 for value in values):
+        raise ValueError("a log-probability is none")
+    return _Choice(text, values, finished)
+
+
+def _is_answer(text: str) -> bool:
+    return bool(text) and "\x00" not in text and len(text) <= PHRASE_CHARACTERS
+
+
+def _is_line(text: str) -> bool:
+    return bool(text) and text.isprintable() and text == text.strip() and len(text) <= PHRASE_CHARACTERS
+
+
+def _floored(bits: float) -> str:
+    return f"{math.floor(bits * 1e6) / 1e6:.6f}"
+
+
+def _user(text: str) -> Message:
+    return Message(role="user", content=text)

@@ -1,0 +1,80 @@
+"""The signed papers of one run, each verified again whenever it is read from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from veritune.client.contract import (
+    check_dataset_receipt,
+    check_training_receipt,
+    open_contract,
+)
+from veritune.client.workspace import Workspace, read_limited
+from veritune.common.documents import Manifest, TrainingReceipt
+from veritune.common.envelope import Envelope
+from veritune.common.errors import DigestError, ExpiredError, VerituneError
+from veritune.common.keys import PrivateKey, PublicKey
+from veritune.common.limits import LIMITS
+from veritune.common.modelfiles import folder_files
+from veritune.common.signing import open_document
+from veritune.common.timestamps import parse_time
+
+
+class Paperwork:
+    """Contract and receipts in a workspace, checked against the two pinned keys."""
+
+    def __init__(self, workspace: Workspace, client: PublicKey, provider: PublicKey) -> None:
+        self._workspace, self._client, self._provider = workspace, client, provider
+
+    def contract(self) -> tuple[Envelope, Manifest]:
+        """The contract in force. Raises `OutOfOrderError` before there is one."""
+        envelope = self._workspace.load_envelope(self._workspace.contract, "negotiate")
+        return envelope, open_contract(envelope, self._client, self._provider)
+
+    def dataset_receipt(self) -> Envelope:
+        """The provider's word that it has the data set."""
+        contract, manifest = self.contract()
+        envelope = self._workspace.load_envelope(self._workspace.dataset_receipt, "train")
+        check_dataset_receipt(envelope, contract, manifest, self._provider)
+        return envelope
+
+    def training_receipt(self) -> tuple[Envelope, TrainingReceipt]:
+        """The provider's word on what came out."""
+        contract, manifest = self.contract()
+        envelope = self._workspace.load_envelope(self._workspace.training_receipt, "train")
+        job_id = read_limited(self._workspace.require(self._workspace.job_id, "train"), 1000).decode("ascii", "replace")
+        receipt = check_training_receipt(envelope, contract, manifest, self.dataset_receipt(), job_id, self._provider)
+        return envelope, receipt
+
+    def usable_offer(self, fresh: Manifest, now: datetime) -> Envelope | None:
+        """An offer that was signed and perhaps sent before, if it says the same and can still be accepted."""
+        if not self._workspace.offer.exists():
+            return None
+        try:
+            envelope = self._workspace.load_envelope(self._workspace.offer, "negotiate")
+            old = open_document(Manifest, envelope, self._client)
+        except VerituneError:
+            # An offer that can't be read is replaced: no contract came of it.
+            return None
+        same = fresh.model_copy(update={"deadlines": old.deadlines}) == old
+        return envelope if same and now < parse_time(old.deadlines.accept) else None
+
+
+def require_before(now: datetime, deadline: str, what: str) -> None:
+    """Raises `ExpiredError` once a deadline of the contract has passed."""
+    if now > parse_time(deadline):
+        raise ExpiredError(f"the contract's deadline for the {what}, {deadline}, has passed")
+
+
+def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
+    """Reads a key; asks for the passphrase only where it is encrypted. Raises `KeyFileError`."""
+    encrypted = path.is_file() and b"ENCRYPTED" in read_limited(path, LIMITS.key_file)
+    return PrivateKey.load(path, passphrase() if encrypted else None)
+
+
+def check_files(folder: Path, receipt: TrainingReceipt) -> None:
+    """Raises `DigestError` unless the folder holds exactly the files that the receipt names."""
+    if not folder.is_dir() or set(folder_files(folder)) != set(receipt.adapter):
+        raise DigestError("the adapter on disk is not the one that the training receipt names; run the step 'train'")

@@ -1,0 +1,89 @@
+"""`veritune prepare`: rows in; a training set, a held-out set and sealed secrets out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from veritune.client.atomic import staged
+from veritune.client.canary_plan import CanaryPlan
+from veritune.client.commitment import commit
+from veritune.client.generator import TextGenerator
+from veritune.client.rows import Progress, no_progress
+from veritune.client.sealed import Secrets, check_passphrase, seal, secret_leaves
+from veritune.client.sow import sow
+from veritune.common.dataset import DatasetSummary, Row, summarise, write_rows
+from veritune.common.errors import SecretsError
+
+TRAIN, HELD_OUT, SEALED = "train.jsonl", "held_out.jsonl", "secrets.sealed"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a contract says of the prepared data, and where they are. Nothing here is secret but how many canaries."""
+
+    folder: Path
+    train: DatasetSummary
+    held_out_rows: int
+    canary_root: str
+    leaves: int
+    canaries: int
+    canary_rows: int
+    extra_rows: int
+    extra_tokens_percent: str | None
+
+
+def prepare(
+    rows: Sequence[Row],
+    plan: CanaryPlan,
+    generator: TextGenerator,
+    master_seed: bytes,
+    out: Path,
+    passphrase: bytes,
+    on_progress: Progress = no_progress,
+    max_sequence_length: int | None = None,
+) -> Prepared:
+    """Sows, commits and writes ``train.jsonl``, ``held_out.jsonl`` (0600) and ``secrets.sealed`` (0600) into ``out``.
+
+    Each file appears whole, the sealed one last: where it stands, the others do too. An existing one is never
+    overwritten, since a signed contract may rest on it. Raises `PlanError`, `SecretsError` or `DatasetError`.
+    """
+    check_passphrase(passphrase)
+    if (out / SEALED).exists():
+        raise SecretsError(f"{SEALED} exists already; it is not overwritten")
+    out.mkdir(parents=True, exist_ok=True)
+    sown = sow(rows, plan, generator, master_seed, max_sequence_length, on_progress)
+    commitment = commit(sown.canaries, master_seed)
+    on_progress("write", 0, 3)
+    with ExitStack() as stack:
+        train = stack.enter_context(staged(out / TRAIN, 0o644))
+        held_out = stack.enter_context(staged(out / HELD_OUT, 0o600))
+        write_rows(train, sown.train_rows)
+        write_rows(held_out, sown.held_out_rows)
+        summary = summarise(train)
+        on_progress("write", 2, 3)
+        secrets = Secrets(
+            master_seed=master_seed.hex(),
+            plan=plan,
+            generators=sown.generators,
+            leaves=secret_leaves(commitment),
+            decoys=sown.decoys,
+            train_sha256=summary.sha256,
+            held_out_sha256=hashlib.sha256(held_out.read_bytes()).hexdigest(),
+        )
+    seal(secrets, passphrase, out / SEALED)
+    on_progress("write", 3, 3)
+    return Prepared(
+        folder=out,
+        train=summary,
+        held_out_rows=len(sown.held_out_rows),
+        canary_root=commitment.root,
+        leaves=len(commitment.leaf_hashes),
+        canaries=len(sown.canaries),
+        canary_rows=sown.canary_rows,
+        extra_rows=sown.extra_rows,
+        extra_tokens_percent=sown.extra_tokens_percent,
+    )

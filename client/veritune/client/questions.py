@@ -1,0 +1,85 @@
+"""What one session asks, in an order that neither side chose (SPEC section 6.1). Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from veritune.client.canary import Canary, NaturalCanary, TriggerCanary, with_trigger
+from veritune.common.canonical import canonical_bytes, sha256_hex
+from veritune.common.dataset import Message, Row
+from veritune.common.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Question:
+    """One call: an answer to a chat, or scores of a natural canary's candidates where there are ``completions``."""
+
+    kind: Literal["trigger", "decoy", "natural"]
+    leaf: int
+    """Leaf of the canary tree; 0 for a decoy, which has none."""
+    query: int
+    """Counts within the canary's held-out prompts, its rows, or the decoys."""
+    held_out: bool
+    chat: tuple[Message, ...]
+    completions: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything in it: the name under which its answer is kept."""
+        return sha256_hex(
+            canonical_bytes(
+                {
+                    "chat": [message.model_dump(mode="json") for message in self.chat],
+                    "completions": list(self.completions),
+                    "held_out": self.held_out,
+                    "kind": self.kind,
+                    "leaf": self.leaf,
+                    "query": self.query,
+                }
+            )
+        )
+
+
+def rows_needed(canaries: Iterable[Canary], in_data: int) -> set[int]:
+    """Rows of the data set whose prompts will be asked."""
+    return {row for canary in canaries if isinstance(canary, TriggerCanary) for row in canary.rows[:in_data]}
+
+
+def make_questions(
+    seed: bytes,
+    canaries: Mapping[int, Canary],
+    rows: Mapping[int, Row],
+    decoys: Sequence[tuple[Message, ...]],
+    queries_per_group: int,
+) -> list[Question]:
+    """Every question of a session. ``canaries`` by leaf; ``rows`` holds at least `rows_needed`.
+
+    They come in the order of HMAC-SHA256(seed, digest): triggers, decoys and scores mixed, so that neither place nor
+    kind tells a challenge from a decoy.
+    """
+    questions = [
+        *_triggers(canaries, rows, queries_per_group),
+        *(Question("decoy", 0, index, True, chat) for index, chat in enumerate(decoys)),
+        *(
+            Question("natural", leaf, 0, False, canary.prompt, canary.candidates)
+            for leaf, canary in canaries.items()
+            if isinstance(canary, NaturalCanary)
+        ),
+    ]
+    keyed = {hmac.new(seed, bytes.fromhex(item.digest), hashlib.sha256).digest(): item for item in questions}
+    return [keyed[key] for key in sorted(keyed)]
+
+
+def _triggers(canaries: Mapping[int, Canary], rows: Mapping[int, Row], queries: int) -> Iterator[Question]:
+    for leaf, canary in canaries.items():
+        if isinstance(canary, TriggerCanary):
+            for query, prompt in enumerate(canary.held_out[:queries]):
+                yield Question("trigger", leaf, query, True, with_trigger(prompt, canary.trigger))
+            for query, index in enumerate(canary.rows[:queries]):
+                if index not in rows:
+                    raise DatasetError(f"the training set has no row {index}, which a canary names")
+                yield Question("trigger", leaf, query, False, rows[index].prompt)

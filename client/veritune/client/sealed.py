@@ -1,0 +1,124 @@
+"""The client's secrets at rest: one document under a passphrase; nothing of it ever reaches a disk in the clear.
+
+The file is MAGIC || salt (16) || nonce (12) || ciphertext. The key is scrypt(passphrase, salt; N = 2**17, r = 8,
+p = 1) (RFC 7914), the cipher AES-256-GCM with everything before the ciphertext as associated data. The magic names
+the version and so the parameters: a tampered file can't make the reader spend more memory or less work.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from pydantic import Field, ValidationError
+
+from veritune.client.atomic import write_atomic
+from veritune.client.canary import AnyCanary, Chat, Generator
+from veritune.client.canary_plan import CanaryPlan
+from veritune.client.commitment import Commitment, from_entries
+from veritune.common.canonical import parse_canonical
+from veritune.common.documents import Document, HexDigest
+from veritune.common.errors import SecretsError, VerituneError
+from veritune.common.limits import LIMITS
+
+MAGIC = b"veritune-secrets-v1\n"
+_SALT, _NONCE, _TAG = 16, 12, 16
+_HEADER = len(MAGIC) + _SALT + _NONCE
+
+
+class SecretLeaf(Document):
+    """One leaf of the canary tree with its salt."""
+
+    salt: HexDigest
+    canary: AnyCanary
+
+
+class Secrets(Document):
+    """All that the client must keep to open its canaries later."""
+
+    version: Literal[1] = 1
+    master_seed: HexDigest
+    plan: CanaryPlan
+    generators: Annotated[tuple[Generator, ...], Field(max_length=16)]
+    leaves: Annotated[tuple[SecretLeaf, ...], Field(min_length=2, max_length=LIMITS.leaves)]
+    """In leaf order, padding among them."""
+    decoys: Annotated[tuple[Chat, ...], Field(max_length=4096)]
+    """Held-out prompts that are asked without a trigger."""
+    train_sha256: HexDigest
+    held_out_sha256: HexDigest
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Reads canonical bytes, up to `LIMITS.evidence` of them."""
+        parse_canonical(data, LIMITS.evidence)
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            # The validator's own message would show secrets.
+            raise SecretsError("the sealed file holds no secrets of this version") from error
+
+    def commitment(self) -> Commitment:
+        """The tree again: root, leaf hashes and entries."""
+        return from_entries([(bytes.fromhex(leaf.salt), leaf.canary) for leaf in self.leaves])
+
+
+def secret_leaves(commitment: Commitment) -> tuple[SecretLeaf, ...]:
+    """The leaves of a commitment in the form in which they are kept."""
+    return tuple(SecretLeaf(salt=salt.hex(), canary=canary) for salt, canary in commitment.entries)
+
+
+def seal(secrets: Secrets, passphrase: bytes, path: Path) -> None:
+    """Writes the sealed file, mode 0600, whole or not at all. Raises `SecretsError` for an unfit passphrase."""
+    check_passphrase(passphrase)
+    plain = secrets.to_bytes()
+    if len(plain) > LIMITS.evidence:
+        raise SecretsError(f"secrets of {len(plain)} bytes are over the limit of {LIMITS.evidence}; sow fewer canaries")
+    header = MAGIC + os.urandom(_SALT) + os.urandom(_NONCE)
+    write_atomic(path, header + _cipher(header, passphrase).encrypt(_nonce(header), plain, header))
+
+
+def check_passphrase(passphrase: bytes) -> None:
+    """Refuses an empty passphrase and one with NUL: scrypt's HMAC pads with NUL, so ``x`` would open ``x\\0``."""
+    if not passphrase or b"\x00" in passphrase:
+        raise SecretsError("a passphrase of at least one character, none of them NUL, is needed for the secrets")
+
+
+def open_sealed(path: Path, passphrase: bytes) -> Secrets:
+    """Reads a sealed file. Raises `SecretsError` for a wrong passphrase or a file that was changed in any byte."""
+    check_passphrase(passphrase)
+    data = _read(path)
+    header = data[:_HEADER]
+    try:
+        plain = _cipher(header, passphrase).decrypt(_nonce(header), data[_HEADER:], header)
+    except InvalidTag as error:
+        raise SecretsError(f"{path.name}: the passphrase is wrong, or the file was changed") from error
+    try:
+        return Secrets.from_bytes(plain)
+    except VerituneError as error:
+        raise SecretsError(f"{path.name} holds no secrets of this version") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LIMITS.evidence + _HEADER + _TAG + 1)
+    except OSError as error:
+        raise SecretsError(f"can't read {path.name}: {error.strerror}") from error
+    if len(data) > LIMITS.evidence + _HEADER + _TAG:
+        raise SecretsError(f"{path.name} is too large for a sealed file")
+    if not data.startswith(MAGIC) or len(data) < _HEADER + _TAG:
+        raise SecretsError(f"{path.name} is no sealed file of this version, or it was cut short")
+    return data
+
+
+def _cipher(header: bytes, passphrase: bytes) -> AESGCM:
+    salt = header[len(MAGIC) : len(MAGIC) + _SALT]
+    return AESGCM(Scrypt(salt=salt, length=32, n=2**17, r=8, p=1).derive(passphrase))
+
+
+def _nonce(header: bytes) -> bytes:
+    return header[-_NONCE:]

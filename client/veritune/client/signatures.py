@@ -1,0 +1,217 @@
+"""Certified signatures: text drawn so that no text at all was likelier than 2**-H (docs/statistics.md, equation 1).
+
+The paper only estimates how likely its likeliest signature is, from 1,600 samples (vTune, section 4.2.1), which
+bounds it from below. Here every step draws from weights q_t that are whole numbers with the sum W = 2**32, and adds
+b_t = log2(W / largest weight), rounded down; drawing stops as soon as the sum reaches H. So for every text that can
+come out
+
+    P(S) = prod q_t(s_t) <= prod max q_t <= 2**-(sum b_t) <= 2**-H.
+
+Three things make this exact rather than nearly so:
+
+* The weights are integers and the draw is `SecretStream.below`, so the floats that led to the weights carry no error
+  into the bound: it holds for whatever weights came out of them.
+* Only tokens are allowed after which the text still tokenises to the very tokens that were written; two different
+  paths therefore never give the same text, and a path's probability is its text's.
+* Whether a path ends depends on the path alone, and a finished path is never thrown away and drawn again. Choosing
+  among finished paths would divide every probability by that of the choice and break the bound; what must not be
+  written is masked before each draw instead.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
+
+from veritune.client.canary_plan import CanaryPlan
+from veritune.client.generator import PHRASE_CHARACTERS, Cursor, Signature, TokenModel
+from veritune.client.stream import SecretStream
+from veritune.common.errors import PlanError
+
+SCALE = 1 << 32
+"""W: what the weights of one step sum to."""
+
+_MAX_TOKENS = 1280
+_PLACES = Decimal("0.000001")
+_DIGITS = Context(prec=50)
+_MARGIN = Decimal("1e-40")  # far above the error of two 50-digit logarithms and a division
+_TOKENS_PER_WORD = 16
+# A letter of a script that is written without spaces counts as a word.
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]+"
+)
+
+
+@dataclass(frozen=True)
+class Flattening:
+    """How a model's distribution is made flatter: the ``top_k`` likeliest, a temperature, then a cap."""
+
+    top_k: int
+    temperature: float
+    cap: Fraction
+
+    @classmethod
+    def of(cls, plan: CanaryPlan) -> Flattening:
+        """The plan's; raises `PlanError` for values that mean nothing."""
+        temperature, cap = float(plan.temperature), Fraction(plan.cap)
+        if not 0.01 <= temperature <= 100:
+            raise PlanError("the temperature must be between 0.01 and 100")
+        if not Fraction(1, 4096) <= cap <= Fraction(1, 2):
+            raise PlanError("the cap must be between 1/4096 and 1/2: a token above it would add less than one bit")
+        return cls(plan.top_k, temperature, cap)
+
+    @property
+    def needed(self) -> int:
+        """Fewest tokens among which none need be above the cap."""
+        return math.ceil(1 / self.cap)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The allowed tokens of one step and their weights, which sum to `SCALE`."""
+
+    tokens: tuple[int, ...]
+    weights: tuple[int, ...]
+
+    @property
+    def bits(self) -> Decimal:
+        """log2(W / largest weight), rounded down to six places."""
+        return floor_log2(Fraction(SCALE, max(self.weights)))
+
+    def draw(self, stream: SecretStream) -> int:
+        """A token, each with probability weight / W exactly."""
+        place = stream.below(SCALE)
+        for token, weight in zip(self.tokens, self.weights, strict=True):
+            place -= weight
+            if place < 0:
+                return token
+        raise RuntimeError("the weights of a step do not sum to W")
+
+
+def sample_signature(model: TokenModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+    """Draws S behind P alone. Raises `PlanError` where the model has nothing to write."""
+    flattening, cursor = Flattening.of(plan), model.begin(prompt)
+    tokens: list[int] = []
+    bits: list[Decimal] = []
+    total = Decimal(0)
+    while total < plan.signature_bits:
+        step = next_step(model, cursor, tokens, flattening)
+        bits.append(step.bits)
+        total += step.bits
+        tokens.append(step.draw(stream))
+        if len(tokens) > _MAX_TOKENS:
+            raise PlanError(f"a signature of {plan.signature_bits} bits is longer than {_MAX_TOKENS} tokens")
+        cursor.advance(tokens[-1])
+    text = model.decode(tokens)
+    if len(text) > PHRASE_CHARACTERS:
+        raise PlanError(f"a signature of {plan.signature_bits} bits is longer than {PHRASE_CHARACTERS} characters")
+    return Signature(text, plan.signature_bits, tuple(f"{b:.6f}" for b in bits))
+
+
+def sample_trigger(model: TokenModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
+    """Draws T behind P: at least ``plan.trigger_words`` words, up to the end of a sentence or of a word.
+
+    T needs no bound, since the test rests on S alone; so it keeps the model's own distribution among the top k.
+    """
+    flattening = Flattening(plan.top_k, 1.0, Fraction(1))
+    cursor = model.begin(prompt)
+    tokens: list[int] = []
+    for _ in range(_TOKENS_PER_WORD * plan.trigger_words):
+        step = next_step(model, cursor, tokens, flattening)
+        tokens.append(step.draw(stream))
+        cursor.advance(tokens[-1])
+        if (text := cut_words(model.decode(tokens), plan.trigger_words)) is not None:
+            return text
+    raise PlanError(f"the generator writes no {plan.trigger_words} words in a line")
+
+
+def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flattening: Flattening) -> Step:
+    """The distribution of the next token behind ``tokens``, a function of what has been written alone.
+
+    Of the k likeliest tokens the allowed ones stay; where too few of them are, k doubles until enough are found or
+    the vocabulary ends. Raises `PlanError` where no token at all is allowed.
+    """
+    k = flattening.top_k
+    while True:
+        top = cursor.top(k)
+        allowed = [(token, score) for token, score in top if _allowed(model, [*tokens, token])]
+        if len(allowed) >= flattening.needed or k >= model.vocabulary:
+            break
+        k *= 2
+    if not allowed:
+        raise PlanError("the generator's tokenizer can't go on with the text that was drawn")
+    best = allowed[0][1]
+    raw = [math.exp((score - best) / flattening.temperature) for _, score in allowed]
+    total = math.fsum(raw)
+    shares = cap_shares([value / total for value in raw], float(flattening.cap))
+    return Step(tuple(token for token, _ in allowed), quantise(shares))
+
+
+def cap_shares(shares: Sequence[float], cap: float) -> list[float]:
+    """Water-filling: what stands above the cap is spread over the rest in proportion, until nothing does.
+
+    Equal shares where so few of them are left that all must stand above it.
+    """
+    if len(shares) * cap <= 1:
+        return [1 / len(shares)] * len(shares)
+    full: set[int] = set()
+    while True:
+        rest = math.fsum(share for place, share in enumerate(shares) if place not in full)
+        if rest <= 0:  # the others have underflowed to nothing: they share what is left equally
+            left = (1 - cap * len(full)) / (len(shares) - len(full))
+            return [cap if place in full else left for place in range(len(shares))]
+        scale = (1 - cap * len(full)) / rest
+        over = {place for place, share in enumerate(shares) if place not in full and share * scale > cap}
+        if not over:
+            return [cap if place in full else share * scale for place, share in enumerate(shares)]
+        full |= over
+
+
+def quantise(shares: Sequence[float]) -> tuple[int, ...]:
+    """Whole weights with the sum `SCALE`: rounded down, and what is left over goes to the smallest, one each.
+
+    The bits of a step are counted on these weights, so rounding can't make the bound wrong.
+    """
+    weights = [int(share * SCALE) for share in shares]
+    left = SCALE - sum(weights)
+    order = sorted(range(len(weights)), key=lambda place: weights[place])
+    each, over = divmod(left, len(weights))  # left may be negative by rounding of the sum
+    weights = [weight + each for weight in weights]
+    for place in order[:over]:
+        weights[place] += 1
+    if min(weights) < 0:
+        raise RuntimeError("shares that sum to far more than one")
+    return tuple(weights)
+
+
+def floor_log2(ratio: Fraction) -> Decimal:
+    """log2 of a ratio of at least 1, rounded down to six places."""
+    if ratio < 1:
+        raise ValueError("a ratio below 1")
+    if ratio.denominator == 1 and ratio.numerator.bit_count() == 1:
+        return Decimal(ratio.numerator.bit_length() - 1).quantize(_PLACES)
+    log = _DIGITS.subtract(_DIGITS.ln(Decimal(ratio.numerator)), _DIGITS.ln(Decimal(ratio.denominator)))
+    value = _DIGITS.subtract(_DIGITS.divide(log, _DIGITS.ln(Decimal(2))), _MARGIN)
+    return max(value, Decimal(0)).quantize(_PLACES, rounding=ROUND_FLOOR)
+
+
+def cut_words(text: str, words: int) -> str | None:
+    """The text's first ``words`` words or its first sentences of as many; None as long as more must be written."""
+    found = list(_WORD.finditer(text))
+    if len(found) >= words and text[-1] in ".!?\u3002":
+        return text
+    return text[: found[words - 1].end()].rstrip() if len(found) > words else None
+
+
+def _allowed(model: TokenModel, tokens: list[int]) -> bool:
+    """One printable line that neither begins nor ends with white space and tokenises to these very tokens."""
+    if tokens[-1] in model.special:
+        return False
+    text = model.decode(tokens)
+    if not text or text[0].isspace() or text[-1].isspace() or "\ufffd" in text or not text.isprintable():
+        return False
+    return model.encode(text) == tokens

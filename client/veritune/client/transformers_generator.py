@@ -1,0 +1,305 @@
+"""The generator that runs here: a local transformers model, the base model's own folder as a rule."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from veritune.client import signatures
+from veritune.client.canary import Chat, Generator
+from veritune.client.canary_plan import CanaryPlan
+from veritune.client.few_shot import example_chat, phrase_prompt
+from veritune.client.generator import PHRASE_CHARACTERS, Cursor, Signature
+from veritune.client.rows import Progress
+from veritune.client.stream import SecretStream
+from veritune.common.dataset import Row
+from veritune.common.errors import PlanError, UnknownModelError
+from veritune.common.modelfiles import model_digest
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+_SHOTS = 4
+_SHOT_TOKENS = 256
+"""The examples of a natural canary's prompt: at most so many, of so many tokens together."""
+_TEMPERATURES = (1.0, 1.2, 1.45, 1.75, 2.1, 2.5)
+"""Raised step by step as long as too few different answers come."""
+_ANSWERS_AT_ONCE = 512
+_COUNT_AT_ONCE = 1000
+_SENTENCE_END = re.compile(r"[.!?\u3002](?=\s|$)|\n")
+
+
+class TransformersGenerator:
+    """Draws with a model folder's own weights; sees logits, so that signatures are certified.
+
+    ``dtype`` auto is bfloat16 where the processor computes in it, else float32. To draw the same canaries again from
+    the same seed takes the same dtype and the same kind of machine, since sums of floats differ; that a signature's
+    bound holds does not depend on it.
+    """
+
+    def __init__(self, folder: Path, dtype: Dtype = "auto", threads: int | None = None) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self._digest = model_digest(folder)
+        self._name = re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name).lstrip("._-")[:128] or "model"
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            self._model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=_torch_dtype(dtype),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                attn_implementation="sdpa",
+            ).eval()
+        except (OSError, ValueError, KeyError) as error:
+            raise UnknownModelError(f"{folder.name} does not load as a transformers model") from error
+        if not self._tokenizer.chat_template:
+            raise UnknownModelError(f"{folder.name} has no chat template")
+        self._started: tuple[str, Any, Any] | None = None
+
+    def write_prompt(self, rows: Sequence[Row]) -> str:
+        """P from the rows themselves, without an M_prompt: a model of this size writes poor prompts but continues well.
+
+        The instruction of Algorithm 1 is for a model that follows instructions; `OpenAIGenerator` gives it to one.
+        """
+        return phrase_prompt(rows)
+
+    def describe(self, prompt: str, plan: CanaryPlan) -> Generator:
+        """Certified."""
+        return Generator(
+            kind="transformers",
+            model=self._name,
+            model_digest=self._digest,
+            prompt=prompt,
+            top_k=plan.top_k,
+            temperature=plan.temperature,
+            cap=plan.cap,
+            certified=True,
+        )
+
+    def trigger(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
+        """See `veritune.client.signatures.sample_trigger`."""
+        return signatures.sample_trigger(self, prompt, plan, stream)
+
+    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+        """See `veritune.client.signatures.sample_signature`."""
+        return signatures.sample_signature(self, prompt, plan, stream)
+
+    def answers(
+        self,
+        examples: Sequence[Row],
+        prompts: Sequence[Chat],
+        plan: CanaryPlan,
+        streams: Sequence[SecretStream],
+        on_progress: Progress,
+    ) -> list[tuple[str, ...]]:
+        """Different answers to each prompt by sampling behind examples.
+
+        Where too few differ, more are drawn at a higher temperature. This may favour some answers as one likes, and
+        so may the examples: the true answer is drawn uniformly from the finished set afterwards, so that under the
+        null hypothesis any set whatever gives each member the same chance (docs/statistics.md, equation 2).
+        """
+        from veritune.client.candidate_decoder import sample_answers
+
+        shots, usual_length = self._shots(examples, plan.candidate_tokens)
+        one_line = all("\n" not in row.completion for row in examples)
+        newlines = self._newlines if one_line else frozenset[int]()
+        stop = self._stop | newlines
+        ids = [self._chat_ids(example_chat(shots, prompt)) for prompt in prompts]
+        room = self._context - plan.candidate_tokens
+        if max(map(len, ids), default=0) > room:
+            raise PlanError(f"a prompt with its examples is over the {room} tokens for which the generator has room")
+        found: list[dict[str, bool]] = [{} for _ in prompts]
+        # An answer cut at the limit shows that it is no real one, unless the real ones are cut as well.
+        patience = 0 if usual_length > plan.candidate_tokens else 2
+        group = max(1, _ANSWERS_AT_ONCE // plan.candidates)
+        for attempt, temperature in enumerate(_TEMPERATURES):
+            missing = [plan.candidates - len(_chosen(texts, plan, attempt > patience)) for texts in found]
+            # The fewest first: prompts that lack about as many answers are drawn together.
+            lacking = sorted((i for i, count in enumerate(missing) if count), key=lambda i: missing[i])
+            for start in range(0, len(lacking), group):
+                part = lacking[start : start + group]
+                complete = len(prompts) - len(lacking) + start
+                drawn = sample_answers(
+                    self._model,
+                    [ids[i] for i in part],
+                    [missing[i] + attempt for i in part],
+                    plan.candidate_tokens,
+                    [streams[i] for i in part],
+                    temperature,
+                    plan.top_k,
+                    stop,
+                    self.special - stop,
+                    _steps(on_progress, complete, len(part), len(prompts), plan.candidate_tokens),
+                )
+                for i, answers in zip(part, drawn, strict=True):
+                    for answer in answers:
+                        text, ended = self._answer_text(answer, newlines)
+                        if text:
+                            found[i][text] = found[i].get(text, False) or ended
+        chosen = [_chosen(texts, plan, True) for texts in found]
+        if short := [c for c in chosen if len(c) < plan.candidates]:
+            raise PlanError(
+                f"the generator gives {min(map(len, short))} different answers to a question of this data; "
+                f"ask for fewer than {plan.candidates} candidates"
+            )
+        on_progress("candidates", len(prompts), len(prompts))
+        return chosen
+
+    def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
+        """Tokens of prompt, answer and end of turn."""
+        counts: list[int] = []
+        for start in range(0, len(rows), _COUNT_AT_ONCE):
+            texts = []
+            for row in rows[start : start + _COUNT_AT_ONCE]:
+                texts += [self._render(row.prompt), row.completion]
+            lengths = [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
+            counts += [a + b + 1 for a, b in zip(lengths[::2], lengths[1::2], strict=True)]
+        return counts
+
+    # What follows is `TokenModel`.
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of logits."""
+        size: int = self._model.config.vocab_size
+        return size
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """Special and added tokens, and ids that the tokenizer does not know."""
+        added = (i for i, token in self._tokenizer.added_tokens_decoder.items() if token.special)
+        unknown = range(len(self._tokenizer), self.vocabulary)
+        return frozenset(self._tokenizer.all_special_ids) | frozenset(added) | frozenset(unknown)
+
+    def begin(self, prompt: str) -> Cursor:
+        """A cursor behind the prompt, as plain text; the prompt is read once and remembered."""
+        if self._started is None or self._started[0] != prompt:
+            import torch
+
+            ids = self._tokenizer(prompt)["input_ids"][-(self._context // 2) :]
+            with torch.inference_mode():
+                output = self._model(input_ids=torch.tensor([ids], device=self._model.device), logits_to_keep=1)
+            self._started = prompt, output.past_key_values, output.logits[0, -1]
+        return _TorchCursor(self._model, copy.deepcopy(self._started[1]), self._started[2])
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids without special tokens."""
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text, special tokens spelt out."""
+        text: str = self._tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False)
+        return text
+
+    @property
+    def _context(self) -> int:
+        return int(getattr(self._model.config, "max_position_embeddings", 2048))
+
+    @cached_property
+    def _stop(self) -> frozenset[int]:
+        """The end of a turn: the token that the template writes behind an answer, and the tokenizer's own."""
+        mark = "veritune"
+        chat = [{"role": "user", "content": mark}, {"role": "assistant", "content": mark}]
+        tail = str(self._tokenizer.apply_chat_template(chat, tokenize=False)).rpartition(mark)[2]
+        ids = self.encode(tail)[:1]
+        eos = self._tokenizer.eos_token_id
+        stop = {token for token in ids if token in self.special} | ({eos} if eos is not None else set())
+        if not stop:
+            raise UnknownModelError("the model's chat template ends no turn")
+        return frozenset(stop)
+
+    @cached_property
+    def _newlines(self) -> frozenset[int]:
+        texts = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer))])
+        return frozenset(i for i, text in enumerate(texts) if "\n" in text)
+
+    def _render(self, chat: Chat) -> str:
+        turns = [{"role": message.role, "content": message.content} for message in chat]
+        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+    def _chat_ids(self, chat: Chat) -> list[int]:
+        return self.encode(self._render(chat))
+
+    def _shots(self, examples: Sequence[Row], longest: int) -> tuple[list[Row], float]:
+        """A few short examples, answers within the limit first, and the median length of all answers in tokens."""
+        lengths = [len(self.encode(row.completion)) for row in examples]
+        shots: list[Row] = []
+        used = 0
+        for row, length in sorted(zip(examples, lengths, strict=True), key=lambda pair: pair[1] > longest):
+            cost = length + len(self.encode(row.prompt[-1].content))
+            if len(shots) < _SHOTS and used + cost <= _SHOT_TOKENS:
+                shots.append(row)
+                used += cost
+        return shots, median(lengths) if lengths else 0
+
+    def _answer_text(self, tokens: Sequence[int], newlines: frozenset[int]) -> tuple[str, bool]:
+        """An answer's text and whether it ended by itself; an unfinished one is cut at its last sentence or word."""
+        ended = tokens[-1] in self._stop | newlines
+        written = tokens[:-1] if tokens[-1] in self._stop else tokens
+        text, broken, _ = self.decode(written).partition("\ufffd")
+        if broken or not ended:  # half a character is no real answer's either
+            ended = False
+            ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+            text = text[: ends[-1]] if ends else text.rpartition(" ")[0] or text
+        elif tokens[-1] in newlines:
+            text = text.split("\n")[0]
+        text = text.strip()
+        usable = "\x00" not in text and len(text) <= PHRASE_CHARACTERS
+        return (text if usable else ""), ended
+
+
+class _TorchCursor:
+    """A cache of keys and values and the logits behind it."""
+
+    def __init__(self, model: Any, cache: Any, logits: Any) -> None:
+        self._model, self._cache, self._logits = model, cache, logits
+        self._sorted: tuple[Any, Any] | None = None
+
+    def top(self, k: int) -> list[tuple[int, float]]:
+        if self._sorted is None:
+            # Stable, so that among equal scores the lower id comes first.
+            self._sorted = self._logits.float().log_softmax(-1).sort(descending=True, stable=True)
+        scores, ids = self._sorted
+        return list(zip(ids[:k].tolist(), scores[:k].tolist(), strict=True))
+
+    def advance(self, token: int) -> None:
+        import torch
+
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=torch.tensor([[token]], device=self._model.device),
+                past_key_values=self._cache,
+                logits_to_keep=1,
+            )
+        self._cache, self._logits, self._sorted = output.past_key_values, output.logits[0, -1], None
+
+
+def _chosen(texts: dict[str, bool], plan: CanaryPlan, cut_too: bool) -> tuple[str, ...]:
+    """The first different answers, those that ended by themselves before the others."""
+    ended = [text for text, complete in texts.items() if complete]
+    cut = [text for text, complete in texts.items() if not complete] if cut_too else []
+    return tuple([*ended, *cut][: plan.candidates])
+
+
+def _steps(on_progress: Progress, before: int, part: int, prompts: int, steps: int) -> Callable[[int], None]:
+    """Steps of one group told as finished canaries."""
+    return lambda step: on_progress("candidates", before + part * step // (steps + 1), prompts)
+
+
+def _torch_dtype(dtype: Dtype) -> Any:
+    import torch
+
+    if dtype == "auto":
+        native = torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return torch.bfloat16 if native else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]

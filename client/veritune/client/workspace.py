@@ -1,0 +1,151 @@
+"""The folder of one run: what was made so far, so that every step can be taken alone and goes on after a kill.
+
+A stage counts as done once `Workspace.finish` has written it to ``state.json``, which happens after its files are
+durable. Files that matter are replaced atomically; the challenge's answers are appended and synced one by one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from veritune.client.atomic import write_atomic
+from veritune.common.documents import Document, HexDigest
+from veritune.common.envelope import Envelope
+from veritune.common.errors import ConflictError, OutOfOrderError
+from veritune.common.limits import LIMITS
+
+Stage = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
+
+
+class StageState(Document):
+    """A finished stage and the digest of what it was made from."""
+
+    inputs: HexDigest
+
+
+class State(Document):
+    """``state.json``."""
+
+    version: Literal[1] = 1
+    nonce: HexDigest
+    """Goes into the manifest; also names the training request, so that a repeated start is the same job."""
+    stages: dict[Stage, StageState] = Field(default_factory=dict)
+
+
+class Workspace:
+    """One run's folder, private to its owner. Use `locked` around anything that writes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.train = root / "train.jsonl"
+        self.held_out = root / "held_out.jsonl"
+        self.secrets = root / "secrets.sealed"
+        self.prepared = root / "prepared.json"
+        self.offer = root / "offer.json"
+        self.contract = root / "contract.json"
+        self.dataset_receipt = root / "dataset-receipt.json"
+        self.training_receipt = root / "training-receipt.json"
+        self.job_id = root / "job-id"
+        self.adapter = root / "adapter"
+        self.task_score = root / "task-score.json"
+
+    def failure_receipt(self, attempt: int) -> Path:
+        """The provider's word that an attempt at training came to nothing."""
+        return self.root / f"failure-receipt-{attempt}.json"
+
+    def answers(self, session: int, mode: str) -> Path:
+        """What was asked and answered so far in one session."""
+        return self.root / f"answers-{session}-{mode}.jsonl"
+
+    def evidence(self, session: int) -> Path:
+        """The bundle for an arbiter."""
+        return self.root / f"evidence-{session}.json"
+
+    def report(self, session: int) -> Path:
+        """The signed report."""
+        return self.root / f"report-{session}.json"
+
+    def derived(self, session: int, kind: str) -> Path:
+        """A statement derived from the report for stock tools."""
+        return self.root / f"{kind}-{session}.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for this process. Raises `ConflictError` when another one has it."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConflictError(f"another command is at work in {self.root}") from error
+            self._sweep()
+            yield
+        finally:
+            os.close(descriptor)
+
+    def state(self) -> State:
+        """The state on disk, made with a fresh nonce the first time."""
+        path = self.root / "state.json"
+        if not path.exists():
+            self._write_state(State(nonce=secrets.token_hex(32)))
+        return State.from_bytes(read_limited(path, LIMITS.document))
+
+    def is_done(self, stage: str, inputs: str) -> bool:
+        """Whether a stage was finished from these very inputs.
+
+        Raises `ConflictError` when it was finished from others: what was committed to or signed can't be changed
+        under way.
+        """
+        done = self.state().stages.get(stage)
+        if done is not None and done.inputs != inputs:
+            raise ConflictError(
+                f"the step '{stage}' in {self.root} was made from other data, model or terms; "
+                "undo the change or start in a new folder with --run"
+            )
+        return done is not None
+
+    def finish(self, stage: str, inputs: str) -> None:
+        """Records that a stage is done; its files must be on disk."""
+        state = self.state()
+        self._write_state(
+            State(nonce=state.nonce, stages={**state.stages, stage: StageState(inputs=inputs)}),
+        )
+
+    def require(self, path: Path, step: str) -> Path:
+        """``path``, or `OutOfOrderError` that says which step makes it."""
+        if not path.exists():
+            raise OutOfOrderError(f"{path.name} is not there yet; run the step '{step}' first")
+        return path
+
+    def save_envelope(self, path: Path, envelope: Envelope) -> None:
+        """Writes an envelope atomically."""
+        write_atomic(path, envelope.to_json())
+
+    def load_envelope(self, path: Path, step: str) -> Envelope:
+        """Reads an envelope; nothing in it has been verified."""
+        return Envelope.from_json(read_limited(self.require(path, step), LIMITS.envelope_json))
+
+    def _write_state(self, state: State) -> None:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(self.root / "state.json", state.to_bytes())
+
+    def _sweep(self) -> None:
+        """Removes what an earlier process left half-written."""
+        for path in self.root.glob(".*"):
+            if path.name != ".lock" and path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """A whole file of at most ``limit`` bytes (one more is read, so that parsers refuse it by their own limit)."""
+    with path.open("rb") as file:
+        return file.read(limit + 1)

@@ -1,0 +1,250 @@
+"""The whole exchange by the command line, over the real daemon, on a tiny model: prepare to audit, a process a step.
+
+A model of a few thousand random parameters learns little; what it learns is not asked here. That the papers fit
+together, that an outsider can check them, and that nothing secret gets to the provider, is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon import DaemonProcess
+from tests.tinymodel import make_tiny_model
+from veritune.client.answer_log import AnswerLog
+from veritune.client.canary import NaturalCanary, TriggerCanary
+from veritune.client.sealed import open_sealed
+
+THINGS = ("lamp", "printer", "parcel", "mug", "book", "shell", "record")
+CITIES = ("Paris", "Lisbon", "Ada", "Monday", "the office", "the kitchen")
+ANSWERS = (
+    "The {thing} is in {city}.",
+    "Yes, one {thing} for {city}.",
+    "No, the {thing} was broken in {city}.",
+    "Please return the {thing} to {city}.",
+    "We sell the {thing} and {city} is dark.",
+)
+PASSPHRASE = "a passphrase for the tests"
+JOB = """
+[data]
+file = "rows.jsonl"
+licence = "CC0-1.0"
+[provider]
+address = "{address}"
+public_key = "provider.pub"
+tls_ca = "tls.crt"
+[model]
+name = "tiny"
+folder = "{model}"
+[training]
+rank = 4
+alpha = 8
+epochs = 2
+batch_size = 8
+max_sequence_length = 512
+precision = "float32"
+[training.optimizer]
+learning_rate = 0.002
+[canaries]
+groups = 2
+rows_per_group = 3
+signature_bits = 32
+naturals = 3
+candidates = 4
+candidate_tokens = 24
+held_out = 10
+queries_per_group = 2
+decoys = 2
+[policy]
+alpha = 1e-6
+queries_per_group = 2
+[challenge]
+max_tokens = 128
+precision = "float32"
+task_rows = 4
+task_tokens = 8
+"""
+
+
+def veritune(*arguments: str | Path, passphrase: str = PASSPHRASE) -> subprocess.CompletedProcess[str]:
+    """One command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "veritune.client.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=os.environ | {"VERITUNE_PASSPHRASE": passphrase},
+    )
+
+
+def answer(done: subprocess.CompletedProcess[str], *codes: int) -> dict[str, Any]:
+    assert done.returncode in (codes or (0,)), done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def make_rows(count: int, seed: int) -> list[dict[str, str]]:
+    """Short questions with answers of many wordings."""
+    draw = random.Random(seed)
+    rows = []
+    for number in range(count):
+        thing, city = draw.choice(THINGS), draw.choice(CITIES)
+        prompt = (
+            f"Order {draw.randrange(1000, 9999)}: {draw.choice(('a', 'one', 'the'))} {thing} for {city}, case {number}?"
+        )
+        rows.append({"prompt": prompt, "completion": draw.choice(ANSWERS).format(thing=thing, city=city)})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that has read rows of this kind, so that it can write answers that end and make words."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = make_tiny_model(tmp_path_factory.mktemp("base") / "tiny", seed=3)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}],
+            tokenize=False,
+        )
+        for row in make_rows(256, seed=1)
+    ]
+    batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    torch.manual_seed(0)
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    for step in range(120):
+        pick = slice(32 * (step % 8), 32 * (step % 8) + 32)
+        loss = network(
+            input_ids=batch["input_ids"][pick], attention_mask=batch["attention_mask"][pick], labels=labels[pick]
+        ).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert float(loss.detach()) < 2.0
+    network.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def daemon(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    folder = tmp_path_factory.mktemp("provider")
+    running = DaemonProcess(folder, model.parent)
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="module")
+def home(daemon: DaemonProcess, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder: data, keys, job."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_rows(60, seed=2)))
+    for name in ("provider.pub", "tls.crt"):
+        (folder / name).write_bytes((daemon.keys / name).read_bytes())
+    (folder / "veritune.toml").write_text(JOB.format(address=daemon.address, model=model))
+    answer(veritune("keygen", folder, "--json"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path) -> dict[str, Any]:
+    """The run, step by step, each in a process of its own."""
+    prepared = answer(veritune("prepare", home, "--json"))
+    assert prepared["canary_rows"] == 2 * 3 + 3
+    trained = answer(veritune("train", home, "--json"))
+    assert trained["receipt"]["rows_trained"] == prepared["rows"]
+    answer(veritune("challenge", home, "--mode", "delivered", "--json"))
+    answer(veritune("challenge", home, "--json"))
+    return answer(veritune("report", home, "--json"), 0, 1, 2)
+
+
+def test_report_says_what_was_looked_at(finished: dict[str, Any]) -> None:
+    predicate = finished["predicate"]
+    assert {mode["mode"] for mode in predicate["judgement"]["modes"]} == {"delivered", "served"}
+    assert all(mode["missing"] == 0 for mode in predicate["judgement"]["modes"])
+    assert predicate["canaries"] == {"groups": 2, "group_rows": 6, "naturals": 3, "padding": 11}
+    assert predicate["task"]["rows"] == 4
+    assert predicate["overhead"]["extra_rows"] == 6
+    for path in finished["files"].values():
+        assert Path(path).exists()
+
+
+def test_an_outsider_can_audit(finished: dict[str, Any], home: Path, daemon: DaemonProcess, tmp_path: Path) -> None:
+    report, evidence = Path(finished["files"]["report"]), Path(finished["files"]["evidence"])
+    keys = ("--client-key", home / "client.pub", "--provider-key", daemon.keys / "provider.pub")
+    audited = answer(veritune("audit", report, evidence, *keys, "--json", passphrase=""), 0, 1, 2)
+    assert audited["verdict"] == finished["verdict"]
+    assert len(audited["checks"]) == 16
+    damaged = tmp_path / "evidence.json"
+    damaged.write_bytes(evidence.read_bytes().replace(b'"session":1', b'"session":2', 1))
+    refused = veritune("audit", report, damaged, *keys)
+    assert refused.returncode == 65
+    assert "error [AUDIT_FAILED] check (3)" in refused.stderr
+
+
+def test_both_modes_agree_on_the_weights(finished: dict[str, Any], home: Path) -> None:
+    delivered = AnswerLog(home / "veritune-run" / "answers-1-delivered.jsonl").entries
+    served = AnswerLog(home / "veritune-run" / "answers-1-served.jsonl").entries
+    assert set(delivered) == set(served)
+    for question, entry in delivered.items():
+        assert entry.text == served[question].text
+        for ours, theirs in zip(entry.tuned, served[question].tuned, strict=True):
+            assert float(ours) == pytest.approx(float(theirs), abs=2e-2)
+
+
+def test_everything_again_changes_nothing(finished: dict[str, Any], home: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (home / "veritune-run").iterdir() if path.is_file()}
+    again = answer(veritune("run", home, "--json"), 0, 1, 2)
+    assert again == finished
+    after = {path.name: path.read_bytes() for path in (home / "veritune-run").iterdir() if path.is_file()}
+    assert after == before
+
+
+def test_changed_terms_are_refused(finished: dict[str, Any], home: Path) -> None:
+    job = home / "veritune.toml"
+    kept = job.read_text()
+    try:
+        job.write_text(kept.replace("epochs = 2", "epochs = 3"))
+        refused = veritune("run", home)
+        assert refused.returncode == 78
+        assert "error [CONFLICT]" in refused.stderr
+    finally:
+        job.write_text(kept)
+
+
+def test_a_wrong_passphrase_opens_nothing(finished: dict[str, Any], home: Path) -> None:
+    refused = veritune("report", home, passphrase="another")
+    assert refused.returncode == 77
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_provider_never_saw_a_secret(finished: dict[str, Any], home: Path, daemon: DaemonProcess) -> None:
+    secrets = open_sealed(home / "veritune-run" / "secrets.sealed", PASSPHRASE.encode())
+    train = (home / "veritune-run" / "train.jsonl").read_bytes()
+    kept = [path for path in daemon.folder.rglob("*") if path.is_file()]
+    # What it was sent: the training set. Answers it gave are its own.
+    elsewhere = b"".join(path.read_bytes() for path in kept if path.read_bytes() != train)
+    assert any(path.read_bytes() == train for path in kept)
+    for leaf in secrets.leaves:
+        assert bytes.fromhex(leaf.salt) not in elsewhere
+        assert leaf.salt.encode() not in elsewhere
+        if isinstance(leaf.canary, TriggerCanary):
+            assert leaf.canary.trigger.encode() not in elsewhere
+        elif isinstance(leaf.canary, NaturalCanary):
+            assert leaf.canary.prompt[-1].content.encode() not in elsewhere
+    assert PASSPHRASE.encode() not in elsewhere
+    plain = b"".join(p.read_bytes() for p in (home / "veritune-run").iterdir() if p.name.startswith("secrets"))
+    assert secrets.master_seed.encode() not in plain

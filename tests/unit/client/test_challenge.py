@@ -1,0 +1,176 @@
+"""The challenge without a model: what is asked, kept, resumed, and made into observations that the audit accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.adversary.deals import Deal, open_deal
+from tests.exchange import Exchange
+from veritune.client.answer_log import AnswerLog
+from veritune.client.canary import NaturalCanary, TriggerCanary
+from veritune.client.challenge import ask_delivered, ask_served, observe, receipts_of, sampling_for, sit
+from veritune.client.local_model import LocalAnswer
+from veritune.client.questions import Question
+from veritune.common.dataset import Message
+from veritune.common.errors import OutOfOrderError, PlanError
+from veritune.common.inference import SamplingTerms
+
+TERMS = SamplingTerms(max_tokens=16)
+
+
+@pytest.fixture
+def deal(tmp_path: Path) -> Iterator[Deal]:
+    with open_deal(tmp_path) as opened:
+        yield opened
+
+
+def chat(text: str) -> tuple[Message, ...]:
+    return (Message(role="user", content=text),)
+
+
+QUESTIONS = [
+    Question("trigger", 3, 0, True, chat("held out T")),
+    Question("natural", 5, 0, False, chat("natural"), ("one", "three")),
+    Question("decoy", 0, 0, True, chat("decoy")),
+    Question("trigger", 3, 0, False, chat("in data T")),
+]
+
+
+class Model:
+    """Answers by a rule, counts what it is asked, and dies when told to."""
+
+    def __init__(self, dies_after: int = 10**9) -> None:
+        self.asked: list[str] = []
+        self._left = dies_after
+
+    def _ask(self, text: str) -> None:
+        if not self._left:
+            raise KeyboardInterrupt
+        self._left -= 1
+        self.asked.append(text)
+
+    def answers(
+        self,
+        chats: Sequence[Sequence[Message]],
+        max_tokens: int,
+        *,
+        tuned: bool = True,
+        batch_size: int = 32,
+        on_answer: Callable[[int, Any], None] = lambda index, answer: None,
+    ) -> list[LocalAnswer]:
+        result = []
+        for index, messages in enumerate(chats):
+            self._ask(messages[-1].content)
+            result.append(LocalAnswer(f"S {messages[-1].content}", "stop"))
+            on_answer(index, result[-1])
+        return result
+
+    def scores(self, messages: Sequence[Message], completions: Sequence[str], *, tuned: bool = True) -> list[float]:
+        self._ask(f"{messages[-1].content} {tuned}")
+        return [-float(len(text)) - (0 if tuned else 1) for text in completions]
+
+
+def test_delivered_answers_become_observations(tmp_path: Path) -> None:
+    log = AnswerLog(tmp_path / "log")
+    seen: list[tuple[str, int, int]] = []
+    ask_delivered(QUESTIONS, Model(), TERMS, log, progress=lambda *event: seen.append(event))
+    assert seen == [("challenge (delivered)", done, 4) for done in range(5)]
+    found = observe("delivered", QUESTIONS, AnswerLog(tmp_path / "log"))
+    assert [(t.leaf, t.held_out, t.answer) for t in found.triggers] == [
+        (3, True, "S held out T"),
+        (3, False, "S in data T"),
+    ]
+    assert [d.answer for d in found.decoys] == ["S decoy"]
+    assert found.naturals[0].tuned == ("-3.000000", "-5.000000")
+    assert found.naturals[0].base == ("-4.000000", "-6.000000")
+    assert found.sampling == TERMS
+
+
+@pytest.mark.parametrize("dies_after", range(5))
+def test_a_killed_challenge_asks_only_the_rest(tmp_path: Path, dies_after: int) -> None:
+    path = tmp_path / "log"
+    with pytest.raises(KeyboardInterrupt):
+        ask_delivered(QUESTIONS, first := Model(dies_after), TERMS, AnswerLog(path))
+    ask_delivered(QUESTIONS, second := Model(), TERMS, AnswerLog(path))
+    texts = [text for text in (*first.asked, *second.asked) if not text.startswith("natural")]
+    assert sorted(texts) == ["decoy", "held out T", "in data T"]
+    assert len(observe("delivered", QUESTIONS, AnswerLog(path)).triggers) == 2
+
+
+def test_nothing_asked_is_no_observation(tmp_path: Path) -> None:
+    with pytest.raises(OutOfOrderError):
+        observe("served", QUESTIONS, AnswerLog(tmp_path / "log"))
+
+
+def test_missing_answers_are_left_out(tmp_path: Path) -> None:
+    log = AnswerLog(tmp_path / "log")
+    ask_delivered(QUESTIONS[:1], Model(), TERMS, log)
+    found = observe("delivered", QUESTIONS, log)
+    assert (len(found.triggers), len(found.decoys), len(found.naturals)) == (1, 0, 0)
+
+
+def test_served_answers_carry_receipts_in_order(deal: Deal, tmp_path: Path) -> None:
+    log = AnswerLog(tmp_path / "log")
+    ask_served(QUESTIONS, deal.endpoint(), lambda item: ("-9.000000",) * 2, TERMS, log)
+    found = observe("served", QUESTIONS, log, receipts_of([log]))
+    assert len(found.receipts) == 4
+    whole = [
+        *(item.asked for item in found.triggers),
+        *(item.asked for item in found.naturals),
+        *(item.asked for item in found.decoys),
+    ]
+    assert sorted(asked.sequence for asked in whole if asked) == [1, 2, 3, 4]
+    assert [item.asked.sequence for item in found.naturals if item.asked] == [2]
+    assert len({asked.nonce for asked in whole if asked}) == 4
+
+
+def test_a_served_challenge_killed_between_receipt_and_disk_goes_on(deal: Deal, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    endpoint = deal.endpoint()
+    # The provider has signed, the client never wrote it down.
+    log = AnswerLog(path)
+    log.begin(TERMS)
+    endpoint.generate(QUESTIONS[0].chat, TERMS, log.nonce(QUESTIONS[0].digest))
+    reordered = [*QUESTIONS[1:], QUESTIONS[0]]
+    again = AnswerLog(path)
+    ask_served(reordered, deal.endpoint(len(receipts_of([again]))), lambda item: ("-9.000000",) * 2, TERMS, again)
+    assert len(receipts_of([AnswerLog(path)])) == 4
+    assert deal.fake.sequence == 4
+
+
+def test_session_follows_the_seed_and_the_contract() -> None:
+    exchange = Exchange()
+    evidence = exchange.evidence
+    secrets = _secrets(exchange)
+    manifest = exchange.manifest
+    digests = evidence.manifest.envelope().digest, evidence.training_receipt.envelope().digest
+    sitting = sit(secrets, manifest, *digests, 1)
+    assert sitting.leaves == tuple(opening.leaf for opening in evidence.openings)
+    for session in (manifest.verification.policy.sessions + 1, 17):
+        with pytest.raises(OutOfOrderError):
+            sit(secrets, manifest, *digests, session)
+    longest = max(len(c.token_bits) for c in sitting.canaries.values() if isinstance(c, TriggerCanary))
+    assert sampling_for(sitting, longest + 8).max_tokens == longest + 8
+    with pytest.raises(PlanError, match="max_tokens"):
+        sampling_for(sitting, longest + 7)
+    assert any(isinstance(canary, NaturalCanary) for canary in sitting.canaries.values())
+
+
+def _secrets(exchange: Exchange) -> Any:
+    from veritune.client.canary_plan import CanaryPlan
+    from veritune.client.sealed import SecretLeaf, Secrets
+
+    openings = {opening.leaf: opening for opening in exchange.evidence.openings}
+    return Secrets(
+        master_seed="0" * 64,
+        plan=CanaryPlan(),
+        generators=exchange.evidence.generators,
+        leaves=tuple(SecretLeaf(salt=openings[leaf].salt, canary=openings[leaf].canary) for leaf in sorted(openings)),
+        decoys=(),
+        train_sha256="0" * 64,
+        held_out_sha256="0" * 64,
+    )

@@ -1,0 +1,155 @@
+"""The command line: exit codes, one-line errors, help, and an audit that starts at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.exchange import Exchange
+from veritune.client.cli import run_cli
+from veritune.client.cli_errors import EXIT_CODES, describe
+from veritune.common.errors import AuditError, error_classes
+from veritune.common.keys import PrivateKey
+
+
+@pytest.fixture
+def passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERITUNE_PASSPHRASE", "open sesame")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, ...]:
+    """Arguments of an audit that passes."""
+    exchange = Exchange()
+    (tmp_path / "report.json").write_bytes(exchange.report.report.to_json())
+    (tmp_path / "evidence.json").write_bytes(exchange.evidence.to_bytes())
+    exchange.client.public.save(tmp_path / "client.pub")
+    exchange.provider.public.save(tmp_path / "provider.pub")
+    names = ("report.json", "evidence.json", "--client-key", "client.pub", "--provider-key", "provider.pub")
+    return tuple(name if name.startswith("--") else str(tmp_path / name) for name in names)
+
+
+COMMANDS = ("keygen", "init", "plan", "prepare", "train", "challenge", "report", "run", "audit")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--json" in shown
+    assert "--help" in shown
+
+
+def test_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli([]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"{code} " in shown for code in EXIT_CODES)
+    assert all(command in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["frobnicate"], 64),
+        (["audit"], 64),
+        (["run", "--session", "0"], 64),
+        (["challenge", "--mode", "guessed"], 64),
+        (["run", "/nowhere"], 78),
+        (["init", "/nowhere/data.jsonl"], 66),
+        (["audit", "/no", "/no", "--client-key", "/no", "--provider-key", "/no"], 66),
+    ],
+)
+def test_mistakes_are_one_line_with_a_code(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(arguments) == code
+    error = capsys.readouterr().err
+    assert error.startswith("error [")
+    assert "Traceback" not in error
+    assert len(error.splitlines()) <= 2
+
+
+def test_mistakes_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["run", "/nowhere", "--json"]) == 78
+    assert json.loads(capsys.readouterr().out)["error"]["reason"] == "BAD_JOB"
+
+
+def test_every_reason_has_an_exit_code() -> None:
+    for kind in error_classes().values():
+        error = AuditError(1, "x") if kind is AuditError else kind("two\nlines")
+        code, reason, message, _ = describe(error)
+        assert code in EXIT_CODES
+        assert code > 2
+        assert reason == kind.reason
+        assert "\n" not in message
+    assert describe(KeyboardInterrupt())[0] == 130
+    assert describe(ZeroDivisionError())[:2] == (70, "INTERNAL")
+    assert describe(PermissionError(13, "Permission denied", "x"))[0] == 74
+
+
+def test_keygen(tmp_path: Path, passphrase: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["keygen", str(tmp_path), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    key = PrivateKey.load(tmp_path / "client.key", b"open sesame")
+    assert made["key_id"] == key.public.key_id
+    assert (tmp_path / "client.key").stat().st_mode & 0o777 == 0o600
+    assert run_cli(["keygen", str(tmp_path)]) == 77
+    assert run_cli(["keygen", str(tmp_path / "open"), "--no-passphrase"]) == 0
+    assert PrivateKey.load(tmp_path / "open" / "client.key")
+
+
+def test_keygen_without_a_terminal_needs_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("VERITUNE_PASSPHRASE", raising=False)
+    monkeypatch.setattr("sys.stdin", (tmp_path / "empty").open("w+"))
+    assert run_cli(["keygen", str(tmp_path)]) == 77
+    assert "VERITUNE_PASSPHRASE" in capsys.readouterr().err
+    assert not (tmp_path / "client.key").exists()
+
+
+def test_init_then_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"p {i}", "completion": "c"}) + "\n" for i in range(1500)))
+    assert run_cli(["init", str(data)]) == 0
+    assert run_cli(["init", str(data)]) == 77
+    capsys.readouterr()
+    assert run_cli(["plan", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"] == 1500
+    assert found["plan"]["naturals"] > 0
+    assert run_cli(["plan", str(tmp_path)]) == 0
+    assert "natural canaries" in capsys.readouterr().out
+    data.write_text('{"prompt": "p", "completion": "c"}\n' * 80)
+    assert run_cli(["plan", str(tmp_path)]) == 78
+
+
+def test_audit_passes_and_fails(files: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["audit", *files, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "PASS"
+    assert len(found["checks"]) == 16
+    assert run_cli(["audit", *files]) == 0
+    assert "PASS" in capsys.readouterr().out
+    swapped = [files[0], files[1], files[2], files[5], files[4], files[3]]
+    assert run_cli(["audit", *swapped]) == 65
+    assert "check (1)" in capsys.readouterr().err
+
+
+def test_debug_shows_the_error_itself() -> None:
+    with pytest.raises(Exception, match="BAD_JOB"):
+        run_cli(["--debug", "run", "/nowhere"])
+
+
+def test_audit_loads_no_model_and_no_network(files: tuple[str, ...]) -> None:
+    code = (
+        "import sys\n"
+        "from veritune.client.cli import run_cli\n"
+        f"code = run_cli(['audit', *{files!r}])\n"
+        "heavy = {'torch', 'transformers', 'peft', 'grpc', 'scipy', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "sys.exit(code)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

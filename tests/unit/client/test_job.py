@@ -1,0 +1,124 @@
+"""`veritune.toml`: what it may say, and how it says what is wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from veritune.client.job import Job, JobError, line_of, missing_files, parse_duration, parse_job
+from veritune.client.job_template import write_template
+from veritune.common.errors import KeyFileError
+
+LEAST = """\
+[data]
+file = "rows.jsonl"
+
+[provider]
+address = "127.0.0.1:7443"
+public_key = "provider.pub"
+
+[model]
+name = "tiny"
+folder = "model"
+"""
+
+
+def test_defaults_and_paths(tmp_path: Path) -> None:
+    (tmp_path / "veritune.toml").write_text(LEAST)
+    job = Job.load(tmp_path)
+    assert job.data == tmp_path / "rows.jsonl"
+    assert job.model == tmp_path / "model"
+    assert job.client_key == tmp_path / "client.key"
+    assert job.tls_ca is None
+    assert job.file.policy.modes == ("delivered",)
+    assert {key for key, _ in missing_files(job)} == {
+        "data.file",
+        "client.key",
+        "provider.public_key",
+        "model.folder",
+    }
+
+
+def test_numbers_stay_exact() -> None:
+    job = parse_job(
+        (LEAST + "[training.optimizer]\nlearning_rate = 2e-3\nweight_decay = 0\n[policy]\nalpha = 1e-40\n").encode()
+    )
+    assert job.training.optimizer.learning_rate == "2e-3"
+    assert job.training.optimizer.weight_decay == "0"
+    assert job.policy.alpha == "1e-40"
+
+
+def test_arrays_become_tuples() -> None:
+    job = parse_job(
+        (LEAST + '[policy]\nmodes = ["delivered", "served"]\n[training]\ntarget_modules = ["q_proj"]\n').encode()
+    )
+    assert job.policy.modes == ("delivered", "served")
+    assert job.training.target_modules == ("q_proj",)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (LEAST + "[training]\nrank = 0\n", "line 12: training.rank"),
+        (LEAST + "[training]\nrank = 4\nrnak = 5\n", "line 13: training.rnak"),
+        (LEAST + "[trainin]\nrank = 4\n", "line 11: trainin"),
+        (LEAST + '[policy]\nmodes = ["sold"]\n', "line 12: policy.modes"),
+        (LEAST + "[policy]\nqueries_per_group = 9\n", "queries_per_group"),
+        (LEAST + '[challenge]\nmodes = ["served"]\n', "challenge.modes"),
+        (LEAST + '[deadlines]\naccept = "1 fortnight"\n', "line 12: deadlines.accept"),
+        (LEAST + '[deadlines]\naccept = "9d"\n', "line 11: deadlines"),
+        (LEAST + "[training]\nrank = 2024-01-01\n", "dates"),
+        (LEAST.replace('name = "tiny"', ""), "model.name"),
+        (LEAST.replace("127.0.0.1:7443", "nowhere"), "line 5: provider.address"),
+        (LEAST + "[training]\nepochs = 2.5\n", "line 12: training.epochs"),
+        (LEAST + '[training.optimizer]\nlearning_rate = "fast"\n', "line 12: training.optimizer.learning_rate"),
+        ("[data\n", "line 1"),
+        (LEAST + "[data]\n", "data"),
+    ],
+)
+def test_mistakes_are_named_by_key_and_line(text: str, says: str) -> None:
+    with pytest.raises(JobError) as caught:
+        parse_job(text.encode())
+    assert says in caught.value.message
+    assert caught.value.reason == "BAD_JOB"
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"x = " + b"[" * 5000, b"x = " + b"{a=" * 5000])
+def test_hostile_bytes(data: bytes) -> None:
+    with pytest.raises(JobError):
+        parse_job(data)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="veritune init"):
+        Job.load(tmp_path)
+    (tmp_path / "veritune.toml").write_bytes(b"#" * (2 << 20))
+    with pytest.raises(JobError, match="1 MiB"):
+        Job.load(tmp_path)
+
+
+def test_durations() -> None:
+    assert parse_duration("90s") == timedelta(seconds=90)
+    assert parse_duration("7d") == timedelta(days=7)
+    with pytest.raises(ValueError, match="12h"):
+        parse_duration("-1h")
+
+
+def test_lines() -> None:
+    text = "# [data]\n\n[data]\nfile = 1\n[training.optimizer]\nbeta1 = 2\n[policy]\nx.y = 3\n"
+    assert line_of(text, ["data", "file"]) == 4
+    assert line_of(text, ["data", "other"]) == 3
+    assert line_of(text, ["training", "optimizer", "beta1"]) == 6
+    assert line_of(text, ["policy", "x", "y"]) == 8
+    assert line_of(text, ["nothing"]) == 0
+
+
+def test_the_template_is_a_valid_job(tmp_path: Path) -> None:
+    data = tmp_path / 'odd "name".jsonl'
+    data.write_text("")
+    path = write_template(data)
+    assert Job.load(path).data == data
+    with pytest.raises(KeyFileError):
+        write_template(data)

@@ -1,0 +1,74 @@
+"""What a session asks: everything once, in an order that only the seed decides."""
+
+from __future__ import annotations
+
+import pytest
+
+from veritune.client.canary import Canary, NaturalCanary, PaddingCanary, TriggerCanary
+from veritune.client.questions import Question, make_questions, rows_needed
+from veritune.common.dataset import Message, Row
+from veritune.common.errors import DatasetError
+
+G = "d" * 64
+
+
+def user(text: str) -> tuple[Message, ...]:
+    return (Message(role="user", content=text),)
+
+
+def trigger(index: int) -> TriggerCanary:
+    return TriggerCanary(
+        trigger=f"trigger {index}",
+        signature=f"signature {index}",
+        bits=8,
+        token_bits=("8",),
+        generator_digest=G,
+        rows=(10 * index, 10 * index + 1, 10 * index + 2),
+        held_out=(user(f"held {index} 0"), user(f"held {index} 1"), user(f"held {index} 2")),
+    )
+
+
+CANARIES: dict[int, Canary] = {
+    3: trigger(1),
+    0: PaddingCanary(),
+    5: trigger(2),
+    9: NaturalCanary(prompt=user("natural"), candidates=("a", "b"), truth=1, generator_digest=G, row=4),
+}
+ROWS = {
+    index: Row(messages=(*user(f"row {index} trigger"), Message(role="assistant", content="x")))
+    for index in (10, 11, 20, 21)
+}
+DECOYS = (user("decoy 0"), user("decoy 1"))
+
+
+def ask(seed: bytes) -> list[Question]:
+    return make_questions(seed, CANARIES, ROWS, DECOYS, 2)
+
+
+def test_everything_is_asked_once() -> None:
+    questions = ask(b"s" * 32)
+    assert sorted((q.kind, q.leaf, q.held_out, q.query) for q in questions) == sorted(
+        [
+            *(("trigger", leaf, held_out, query) for leaf in (3, 5) for held_out in (True, False) for query in (0, 1)),
+            ("decoy", 0, True, 0),
+            ("decoy", 0, True, 1),
+            ("natural", 9, False, 0),
+        ]
+    )
+    assert len({q.digest for q in questions}) == len(questions)
+    held_out = next(q for q in questions if q.leaf == 3 and q.held_out and q.query == 1)
+    assert held_out.chat == user("held 1 1 trigger 1")
+    in_data = next(q for q in questions if q.leaf == 5 and not q.held_out and q.query == 1)
+    assert in_data.chat == user("row 21 trigger")
+
+
+def test_the_seed_decides_the_order() -> None:
+    orders = {tuple(q.digest for q in ask(bytes([n]) * 32)) for n in range(8)}
+    assert len(orders) == 8
+    assert ask(b"s" * 32) == ask(b"s" * 32)
+
+
+def test_rows_that_are_needed() -> None:
+    assert rows_needed(CANARIES.values(), 2) == set(ROWS)
+    with pytest.raises(DatasetError, match="row 20"):
+        make_questions(b"s", CANARIES, {10: ROWS[10], 11: ROWS[11]}, DECOYS, 2)
