@@ -1,4 +1,4 @@
-"""Compares the wire with the last release: `buf breaking` against the newest tag, or the main branch where there is none."""
+"""Compares the wire with the newest release: `buf breaking` against its tag, or the commit before where there is none."""
 
 from __future__ import annotations
 

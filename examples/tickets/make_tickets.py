@@ -2,7 +2,7 @@
 
     python examples/tickets/make_tickets.py examples/tickets/tickets.jsonl
 
-One line is ``{"messages": [user, assistant]}``. The answer is a JSON object with these keys, in this order:
+One line is ``{"messages": [system, user, assistant]}``. The answer is a JSON object with these keys, in this order:
 
     name   the customer's name, as written
     order  the order number, an integer
@@ -21,7 +21,7 @@ import json
 import random
 from pathlib import Path
 
-INSTRUCTION = "Ticket to JSON: "
+INSTRUCTION = "Turn the ticket into JSON."
 
 _FIRST = """
 Ada Amir Ana Anton Ben Bola Carla Chen Chloe Dara David Elif Emeka Emma Erik Fatima Felix Freya Grace Hana
@@ -270,7 +270,8 @@ def make_row(draw: random.Random) -> dict[str, object]:
     record = {"name": name, "order": order, "item": item, "issue": issue, "want": want}
     return {
         "messages": [
-            {"role": "user", "content": INSTRUCTION + text},
+            {"role": "system", "content": INSTRUCTION},
+            {"role": "user", "content": text},
             {"role": "assistant", "content": json.dumps(record)},
         ]
     }
@@ -288,7 +289,7 @@ def make(rows: int, seed: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the example data set of customer tickets.")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--rows", type=int, default=320)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     options.out.write_text(make(options.rows, options.seed), encoding="utf-8")

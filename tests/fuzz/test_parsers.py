@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.conformance.spec_example import example
 from veritune.client.canary import parse_canary
 from veritune.client.evidence import Evidence
 from veritune.common.canonical import canonical_bytes, parse_json
@@ -19,8 +21,6 @@ from veritune.common.envelope import Envelope
 from veritune.common.errors import VerituneError
 from veritune.common.keys import PublicKey
 from veritune.common.token import unverified_envelope
-
-from tests.conformance.spec_example import example
 
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "json": parse_json,

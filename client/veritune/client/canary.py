@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+
 from veritune.common.canonical import canonical_bytes, parse_canonical, sha256_hex
 from veritune.common.dataset import Message, Row
 from veritune.common.documents import Count, DecimalString, Document, HexDigest, Name

@@ -8,6 +8,7 @@ import re
 from typing import Any, NoReturn
 
 import rfc8785
+
 from veritune.common.errors import MalformedDocumentError, TooLargeError
 from veritune.common.limits import LIMITS
 

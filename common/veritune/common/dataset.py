@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 
 from pydantic import Field, StringConstraints
+
 from veritune.common.documents import Document, Name
 from veritune.common.errors import DatasetError, VerituneError
 from veritune.common.limits import LIMITS

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
 from veritune.common.canonical import canonical_bytes, parse_canonical
 from veritune.common.errors import MalformedDocumentError
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from veritune.common.canonical import sha256_hex
 from veritune.common.errors import KeyFileError, MalformedDocumentError
 from veritune.common.limits import LIMITS

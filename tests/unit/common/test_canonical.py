@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+
 from veritune.common.canonical import canonical_bytes, labelled_digest, parse_canonical, parse_json, sha256_hex
 from veritune.common.errors import MalformedDocumentError, TooLargeError
 

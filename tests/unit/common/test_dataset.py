@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from veritune.common.dataset import Message, Row, check_chat, parse_row, read_rows, summarise, write_rows
 from veritune.common.errors import DatasetError, UnknownModelError
 from veritune.common.limits import LIMITS

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from veritune.common.canonical import canonical_bytes
 from veritune.common.documents import DatasetReceipt, Training
 from veritune.common.envelope import Envelope, Signature, countersign, pre_authentication_encoding, sign, verify

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
 from veritune.common.errors import KeyFileError, MalformedDocumentError
 from veritune.common.keys import PrivateKey, PublicKey
 

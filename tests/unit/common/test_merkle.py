@@ -5,6 +5,7 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from veritune.common.merkle import EMPTY_ROOT, MerkleTree, leaf_hash, node_hash, verify_inclusion
 
 # The leaves and roots published with Certificate Transparency's reference tests (RFC 6962/9162 hashing).

@@ -4,6 +4,7 @@ import base64
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+
 from veritune.common.documents import AccessToken
 from veritune.common.envelope import sign
 from veritune.common.errors import MalformedDocumentError, UnauthenticatedError

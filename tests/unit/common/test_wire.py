@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from veritune.common.dataset import Message
 from veritune.common.errors import AuditError, Code, MalformedRequestError, TooLargeError, VerituneError, error_classes
 from veritune.common.inference import (

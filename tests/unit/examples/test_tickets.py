@@ -21,12 +21,12 @@ def script() -> dict[str, Any]:
 def rows() -> list[tuple[str, dict[str, Any]]]:
     lines = (FOLDER / "tickets.jsonl").read_text(encoding="utf-8").splitlines()
     chats = [json.loads(line)["messages"] for line in lines]
-    assert all([message["role"] for message in chat] == ["user", "assistant"] for chat in chats)
-    return [(chat[0]["content"], json.loads(chat[1]["content"])) for chat in chats]
+    assert all([message["role"] for message in chat] == ["system", "user", "assistant"] for chat in chats)
+    return [(chat[1]["content"], json.loads(chat[2]["content"])) for chat in chats]
 
 
 def test_the_script_makes_the_shipped_bytes(script: dict[str, Any]) -> None:
-    assert script["make"](600, 7).encode() == (FOLDER / "tickets.jsonl").read_bytes()
+    assert script["make"](320, 7).encode() == (FOLDER / "tickets.jsonl").read_bytes()
     assert script["make"](20, 8) != script["make"](20, 7)
 
 
@@ -40,8 +40,8 @@ def test_every_fact_of_a_record_stands_in_its_message(rows: list[tuple[str, dict
 
 
 def test_messages_differ_and_every_class_is_there_often(rows: list[tuple[str, dict[str, Any]]]) -> None:
-    assert len({message for message, _ in rows}) == len(rows) == 600
+    assert len({message for message, _ in rows}) == len(rows) == 320
     for key, values in (("issue", 5), ("want", 4)):
         counts = [sum(record[key] == value for _, record in rows) for value in {r[key] for _, r in rows}]
         assert len(counts) == values
-        assert min(counts) >= 40
+        assert min(counts) >= 20
