@@ -1,4 +1,4 @@
-"""Compares the wire with the newest release: `buf breaking` against its tag, or the commit before where there is none."""
+"""Compares the wire with the newest release: `buf breaking` against its tag, else against the commit before."""
 
 from __future__ import annotations
 

@@ -8,14 +8,18 @@ alone. Against one sequence an answer this reads a fraction of the memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import AttentionInterface
 
 from veritune.client.stream import SecretStream
+from veritune.common.errors import PlanError
 
+_ATTENTION = "veritune_grouped"
 _PROMPT, _NOBODY = -1, -2  # owners of a position beside the answers 0, 1, 2 ...
 
 
@@ -42,7 +46,7 @@ def sample_answers(
     tokens: list[list[list[int]]] = [[[] for _ in range(count)] for count in counts]
     mask = torch.zeros(model.config.vocab_size)
     mask[sorted(banned)] = -torch.inf
-    with torch.inference_mode():
+    with torch.inference_mode(), _grouped(model):
         first = state.prefill()
         logits, active = first[:, None].expand(-1, width, -1), [list(range(count)) for count in counts]
         for step in range(max_tokens):
@@ -76,9 +80,8 @@ class _State:
         width = max(map(len, rests))
         if self._shared:
             ids = torch.tensor([list(self._prompts[0][: self._shared])])
-            self._cache = self._model(
-                input_ids=ids.to(self._model.device), use_cache=True, logits_to_keep=1
-            ).past_key_values
+            place = torch.arange(self._shared)
+            self._run(ids, place[None], (place[None, :] <= place[:, None])[None], place)
             self._cache.batch_repeat_interleave(len(rests))
         ids = torch.tensor([[0] * (width - len(rest)) + rest for rest in rests])
         lead = torch.tensor([width - len(rest) for rest in rests])[:, None]
@@ -129,6 +132,42 @@ class _State:
         self._cache = output.past_key_values
         logits: torch.Tensor = output.logits.cpu()
         return logits
+
+
+@contextmanager
+def _grouped(model: Any) -> Iterator[None]:
+    """Has the model attend by `_grouped_attention` for a while."""
+    before = model.config._attn_implementation
+    AttentionInterface.register(_ATTENTION, _grouped_attention)
+    model.set_attn_implementation(_ATTENTION)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _grouped_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention under a mask that is added: query (batch, heads, queries, size), keys and values of fewer heads.
+
+    Heads that share keys are folded into the queries. On a CPU this takes less than half the time of torch's own
+    function, for which transformers first copies every key and value as often as heads share it.
+    """
+    if attention_mask is None or kwargs.get("softcap") is not None:
+        raise PlanError("the generator's model attends in a way that drawing candidates does not know")
+    batch, heads, queries, size = query.shape
+    folded = query.reshape(batch, key.shape[1], -1, size) * (size**-0.5 if scaling is None else scaling)
+    scores = (folded @ key.transpose(-1, -2)).view(batch, key.shape[1], -1, queries, key.shape[2])
+    weights = (scores + attention_mask[:, :, None]).softmax(-1, dtype=torch.float32).to(query.dtype)
+    mixed = weights.view(batch, key.shape[1], -1, key.shape[2]) @ value
+    return mixed.view(batch, heads, queries, size).transpose(1, 2).contiguous(), None
 
 
 def _shared_length(prompts: Sequence[Sequence[int]]) -> int:

@@ -201,7 +201,7 @@ def floor_log2(ratio: Fraction) -> Decimal:
 
 def cut_words(text: str, words: int) -> str | None:
     """The text's first ``words`` words or its first sentences of as many; None as long as more must be written."""
-    found = list(_WORD.finditer(text))
+    found = [match for match in _WORD.finditer(text) if any(map(str.isalnum, match[0]))]
     if len(found) >= words and text[-1] in ".!?\u3002":
         return text
     return text[: found[words - 1].end()].rstrip() if len(found) > words else None

@@ -23,10 +23,10 @@ from veritune.common.modelfiles import model_digest
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 
-_SHOTS = 4
-_SHOT_TOKENS = 256
+_SHOTS = 6
+_SHOT_TOKENS = 384
 """The examples of a natural canary's prompt: at most so many, of so many tokens together."""
-_TEMPERATURES = (1.0, 1.2, 1.45, 1.75, 2.1, 2.5)
+_TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
 """Raised step by step as long as too few different answers come."""
 _ANSWERS_AT_ONCE = 512
 _COUNT_AT_ONCE = 1000
@@ -120,7 +120,9 @@ class TransformersGenerator:
         found: list[dict[str, bool]] = [{} for _ in prompts]
         # An answer cut at the limit shows that it is no real one, unless the real ones are cut as well.
         patience = 0 if usual_length > plan.candidate_tokens else 2
-        group = max(1, _ANSWERS_AT_ONCE // plan.candidates)
+        # Some come twice or don't end; a few more at first save a round.
+        spare = plan.candidates * 3 // 8
+        group = max(1, _ANSWERS_AT_ONCE // (plan.candidates + spare))
         for attempt, temperature in enumerate(_TEMPERATURES):
             missing = [plan.candidates - len(_chosen(texts, plan, attempt > patience)) for texts in found]
             # The fewest first: prompts that lack about as many answers are drawn together.
@@ -131,7 +133,7 @@ class TransformersGenerator:
                 drawn = sample_answers(
                     self._model,
                     [ids[i] for i in part],
-                    [missing[i] + attempt for i in part],
+                    [missing[i] + (attempt or spare) for i in part],
                     plan.candidate_tokens,
                     [streams[i] for i in part],
                     temperature,

@@ -189,6 +189,7 @@ def test_log_of_powers_of_two_is_exact() -> None:
         ("one two three fo", "one two three"),
         ("one two three, f", "one two three,"),
         ("one two", None),
+        ("one . - two fo", None),
         ("注文番号を", "注文番"),
     ],
 )
