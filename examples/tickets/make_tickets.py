@@ -2,7 +2,7 @@
 
     python examples/tickets/make_tickets.py examples/tickets/tickets.jsonl
 
-One line is ``{"messages": [system, user, assistant]}``. The answer is a JSON object with these keys, in this order:
+One line is ``{"messages": [system, user, assistant]}``. The answer is a JSON object without white space, with these keys, in this order:
 
     name   the customer's name, as written
     order  the order number, an integer
@@ -272,7 +272,7 @@ def make_row(draw: random.Random) -> dict[str, object]:
         "messages": [
             {"role": "system", "content": INSTRUCTION},
             {"role": "user", "content": text},
-            {"role": "assistant", "content": json.dumps(record)},
+            {"role": "assistant", "content": json.dumps(record, separators=(",", ":"))},
         ]
     }
 
