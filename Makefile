@@ -35,7 +35,7 @@ test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a mi
 	$(RUN)/python -m pytest -m slow
 
 test-vllm:  ## One conformance suite over both engines, in an environment of its own
-	sh tests/vllm/make-env.sh
+	bash tests/vllm/make-env.sh
 
 lint: $(READY)  ## ruff, mypy --strict, buf lint, stub drift
 	$(RUN)/ruff check .

@@ -88,7 +88,10 @@ class ToyGenerator:
     def write_prompt(self, rows: Sequence[Row]) -> str:
         return phrase_prompt(rows)
 
-    def describe(self, prompt: str, plan: CanaryPlan) -> Generator:
+    def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
+        return tuple(rows[:2])
+
+    def describe(self, prompt: str, examples: Sequence[Row], plan: CanaryPlan) -> Generator:
         return Generator(
             kind="wordlist",
             model="toy",
@@ -97,6 +100,7 @@ class ToyGenerator:
             top_k=plan.top_k,
             temperature=plan.temperature,
             cap=plan.cap,
+            examples=tuple(examples),
             certified=True,
         )
 

@@ -2,7 +2,8 @@
 
     python examples/tickets/make_tickets.py examples/tickets/tickets.jsonl
 
-One line is ``{"messages": [system, user, assistant]}``. The answer is a JSON object without white space, with these keys, in this order:
+One line is ``{"messages": [system, user, assistant]}``. The answer is a JSON object without white space; its keys
+are, in this order:
 
     name   the customer's name, as written
     order  the order number, an integer

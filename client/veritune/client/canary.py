@@ -72,6 +72,9 @@ class Generator(Document):
     temperature: DecimalString
     cap: DecimalString
     """Largest probability that one token may have after flattening."""
+    examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
+    """Rows shown before a natural canary's prompt, both when its candidates are drawn and when the base model scores
+    them: so the base model knows the form of an answer, and having learnt the form alone moves no rank."""
     certified: bool
     """False: the bits are the paper's estimate from samples, which is no upper bound (section 4.2.1)."""
 

@@ -112,7 +112,7 @@ def ask_delivered(
     for item in questions:
         if item.completions and item.digest not in log.entries:
             tuned = _texts(model.scores(item.chat, item.completions, tuned=True))
-            base = _texts(model.scores(item.chat, item.completions, tuned=False))
+            base = _texts(model.scores(item.reference, item.completions, tuned=False))
             log.add(Entry(question=item.digest, tuned=tuned, base=base))
             meter.step()
 

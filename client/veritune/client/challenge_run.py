@@ -51,6 +51,7 @@ class ChallengeRun:
             self._train.rows,
             secrets.decoys,
             manifest.verification.policy.queries_per_group,
+            {generator.digest: generator for generator in secrets.generators},
         )
 
     def is_answered(self, mode: Mode) -> bool:
@@ -78,7 +79,7 @@ class ChallengeRun:
             known = measured.get(item.digest)
             if known is not None and known.base:
                 return known.base
-            scores = load().scores(item.chat, item.completions, tuned=False)
+            scores = load().scores(item.reference, item.completions, tuned=False)
             return tuple(format_logprob(score) for score in scores)
 
         endpoint = connect(len(receipts_of(self._served_logs())))

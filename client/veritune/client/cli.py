@@ -6,6 +6,7 @@ Each command imports what it needs when it runs, so that `--help` and `audit` st
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -244,6 +245,10 @@ def run_cli(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    # Read when torch and its friends are imported: nothing reaches for a hub, and the only progress bars are ours.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(run_cli(sys.argv[1:]))
 
 

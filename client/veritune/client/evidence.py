@@ -85,7 +85,8 @@ class DecoyObservation(Document):
 
 
 class NaturalObservation(Document):
-    """Log-probabilities (nats, six places) of a natural canary's candidates under the tuned and the base model."""
+    """Log-probabilities (nats, six places) of a natural canary's candidates: under the tuned model behind the canary's
+    prompt, and under the base model behind the generator's examples and the prompt."""
 
     leaf: Count
     tuned: Annotated[tuple[LogProb, ...], Field(min_length=2, max_length=256)]

@@ -82,7 +82,11 @@ class TextGenerator(Protocol):
         """Algorithm 1's M_prompt step: the prompt P, made from sampled rows."""
         ...
 
-    def describe(self, prompt: str, plan: CanaryPlan) -> Generator:
+    def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
+        """Of sampled rows the few that go before a natural canary's prompt."""
+        ...
+
+    def describe(self, prompt: str, examples: Sequence[Row], plan: CanaryPlan) -> Generator:
         """The document that names this generator in the evidence."""
         ...
 

@@ -76,7 +76,11 @@ class OpenAIGenerator:
             raise PlanError("the generator's endpoint wrote an empty prompt")
         return f"{prompt}\n\nWrite one line of plain text and nothing else."
 
-    def describe(self, prompt: str, plan: CanaryPlan) -> Generator:
+    def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
+        """The first few."""
+        return tuple(rows[:_SHOTS])
+
+    def describe(self, prompt: str, examples: Sequence[Row], plan: CanaryPlan) -> Generator:
         """Not certified."""
         return Generator(
             kind="openai",
@@ -86,6 +90,7 @@ class OpenAIGenerator:
             top_k=plan.top_k,
             temperature=plan.temperature,
             cap=plan.cap,
+            examples=tuple(examples),
             certified=False,
         )
 
@@ -140,7 +145,7 @@ class OpenAIGenerator:
             for attempt in range(_ROUNDS):
                 if len(texts) >= plan.candidates:
                     break
-                chat = example_chat(examples[:_SHOTS], prompt)
+                chat = example_chat(examples, prompt)
                 drawn = self._ask(chat, plan.candidates, plan.candidate_tokens, f"{1 + attempt / _ROUNDS:.3f}")
                 for choice in drawn:
                     text = choice.text.strip()

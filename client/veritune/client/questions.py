@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from veritune.client.canary import Canary, NaturalCanary, TriggerCanary, with_trigger
+from veritune.client.canary import Canary, Generator, NaturalCanary, TriggerCanary, with_trigger
+from veritune.client.few_shot import example_chat
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError
@@ -26,6 +27,8 @@ class Question:
     held_out: bool
     chat: tuple[Message, ...]
     completions: tuple[str, ...] = ()
+    reference: tuple[Message, ...] = ()
+    """What the base model is asked in place of ``chat``: the same behind the generator's examples."""
 
     @property
     def digest(self) -> str:
@@ -55,8 +58,9 @@ def make_questions(
     rows: Mapping[int, Row],
     decoys: Sequence[tuple[Message, ...]],
     queries_per_group: int,
+    generators: Mapping[str, Generator],
 ) -> list[Question]:
-    """Every question of a session. ``canaries`` by leaf; ``rows`` holds at least `rows_needed`.
+    """Every question of a session. ``canaries`` by leaf, ``generators`` by digest; ``rows`` holds `rows_needed`.
 
     They come in the order of HMAC-SHA256(seed, digest): triggers, decoys and scores mixed, so that neither place nor
     kind tells a challenge from a decoy.
@@ -65,13 +69,20 @@ def make_questions(
         *_triggers(canaries, rows, queries_per_group),
         *(Question("decoy", 0, index, True, chat) for index, chat in enumerate(decoys)),
         *(
-            Question("natural", leaf, 0, False, canary.prompt, canary.candidates)
+            Question("natural", leaf, 0, False, canary.prompt, canary.candidates, _reference(canary, generators))
             for leaf, canary in canaries.items()
             if isinstance(canary, NaturalCanary)
         ),
     ]
     keyed = {hmac.new(seed, bytes.fromhex(item.digest), hashlib.sha256).digest(): item for item in questions}
     return [keyed[key] for key in sorted(keyed)]
+
+
+def _reference(canary: NaturalCanary, generators: Mapping[str, Generator]) -> tuple[Message, ...]:
+    generator = generators.get(canary.generator_digest)
+    if generator is None:
+        raise DatasetError("a canary names a generator that is not described")
+    return example_chat(generator.examples, canary.prompt)
 
 
 def _triggers(canaries: Mapping[int, Canary], rows: Mapping[int, Row], queries: int) -> Iterator[Question]:

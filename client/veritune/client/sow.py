@@ -75,10 +75,12 @@ def sow(
     held_out = [rows[i] for i in split.held_out]
     asked, decoys = _questions(held_out, plan, [fits[i] for i in split.held_out], seed)
     prompt = generator.write_prompt(_pick(train, _PROMPT_ROWS, SecretStream(seed, "prompt-rows")))
-    document = generator.describe(prompt, plan)
+    sampled = _pick(train, _EXAMPLES, SecretStream(seed, "examples"))
+    examples = generator.choose_examples(sampled, plan) if plan.naturals else ()
+    document = generator.describe(prompt, examples, plan)
 
     phrases = _phrases(rows, plan, generator, prompt, seed, on_progress)
-    natural_rows, naturals = _naturals([rows[i] for i in split.set_aside], train, plan, generator, seed, on_progress)
+    natural_rows, naturals = _naturals([rows[i] for i in split.set_aside], examples, plan, generator, seed, on_progress)
     hosts = SecretStream(seed, "group-rows").sample(
         [i for i in split.train if fits[i]], plan.groups * plan.rows_per_group
     )
@@ -206,7 +208,7 @@ def _phrases(
 
 def _naturals(
     hosts: Sequence[Row],
-    train: Sequence[Row],
+    examples: Sequence[Row],
     plan: CanaryPlan,
     generator: TextGenerator,
     seed: bytes,
@@ -215,7 +217,6 @@ def _naturals(
     """The natural canaries' rows and (prompt, candidates, truth) of each; truth is drawn once candidates are fixed."""
     if not hosts:
         return [], []
-    examples = _pick(train, _EXAMPLES, SecretStream(seed, "examples"))
     streams = [SecretStream(seed, f"candidates/{number}") for number in range(len(hosts))]
     answers = generator.answers(examples, [row.prompt for row in hosts], plan, streams, on_progress)
     sown, naturals = [], []

@@ -72,7 +72,19 @@ class TransformersGenerator:
         """
         return phrase_prompt(rows)
 
-    def describe(self, prompt: str, plan: CanaryPlan) -> Generator:
+    def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
+        """A few short ones, answers within the plan's limit first."""
+        lengths = [len(self.encode(row.completion)) for row in rows]
+        shots: list[Row] = []
+        used = 0
+        for row, length in sorted(zip(rows, lengths, strict=True), key=lambda pair: pair[1] > plan.candidate_tokens):
+            cost = length + len(self.encode(row.prompt[-1].content))
+            if len(shots) < _SHOTS and used + cost <= _SHOT_TOKENS:
+                shots.append(row)
+                used += cost
+        return tuple(shots)
+
+    def describe(self, prompt: str, examples: Sequence[Row], plan: CanaryPlan) -> Generator:
         """Certified."""
         return Generator(
             kind="transformers",
@@ -82,6 +94,7 @@ class TransformersGenerator:
             top_k=plan.top_k,
             temperature=plan.temperature,
             cap=plan.cap,
+            examples=tuple(examples),
             certified=True,
         )
 
@@ -109,11 +122,11 @@ class TransformersGenerator:
         """
         from veritune.client.candidate_decoder import sample_answers
 
-        shots, usual_length = self._shots(examples, plan.candidate_tokens)
+        usual_length = median(len(self.encode(row.completion)) for row in examples) if examples else 0
         one_line = all("\n" not in row.completion for row in examples)
         newlines = self._newlines if one_line else frozenset[int]()
         stop = self._stop | newlines
-        ids = [self._chat_ids(example_chat(shots, prompt)) for prompt in prompts]
+        ids = [self._chat_ids(example_chat(examples, prompt)) for prompt in prompts]
         room = self._context - plan.candidate_tokens
         if max(map(len, ids), default=0) > room:
             raise PlanError(f"a prompt with its examples is over the {room} tokens for which the generator has room")
@@ -231,18 +244,6 @@ class TransformersGenerator:
 
     def _chat_ids(self, chat: Chat) -> list[int]:
         return self.encode(self._render(chat))
-
-    def _shots(self, examples: Sequence[Row], longest: int) -> tuple[list[Row], float]:
-        """A few short examples, answers within the limit first, and the median length of all answers in tokens."""
-        lengths = [len(self.encode(row.completion)) for row in examples]
-        shots: list[Row] = []
-        used = 0
-        for row, length in sorted(zip(examples, lengths, strict=True), key=lambda pair: pair[1] > longest):
-            cost = length + len(self.encode(row.prompt[-1].content))
-            if len(shots) < _SHOTS and used + cost <= _SHOT_TOKENS:
-                shots.append(row)
-                used += cost
-        return shots, median(lengths) if lengths else 0
 
     def _answer_text(self, tokens: Sequence[int], newlines: frozenset[int]) -> tuple[str, bool]:
         """An answer's text and whether it ended by itself; an unfinished one is cut at its last sentence or word."""

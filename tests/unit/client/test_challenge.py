@@ -34,7 +34,7 @@ def chat(text: str) -> tuple[Message, ...]:
 
 QUESTIONS = [
     Question("trigger", 3, 0, True, chat("held out T")),
-    Question("natural", 5, 0, False, chat("natural"), ("one", "three")),
+    Question("natural", 5, 0, False, chat("natural"), ("one", "three"), chat("natural behind examples")),
     Question("decoy", 0, 0, True, chat("decoy")),
     Question("trigger", 3, 0, False, chat("in data T")),
 ]

@@ -63,10 +63,11 @@ def test_examples_stand_between_the_system_turn_and_the_question() -> None:
 
 
 def test_describes_the_model_by_its_files(tiny: TransformersGenerator, tiny_model: Path) -> None:
-    document = tiny.describe("P", PLAN)
+    document = tiny.describe("P", ROWS[:1], PLAN)
     assert document.certified
     assert document.model_digest == model_digest(tiny_model)
     assert (document.kind, document.model, document.prompt) == ("transformers", "tiny", "P")
+    assert document.examples == (ROWS[0],)
 
 
 def test_signatures_are_canonical_lines_of_enough_bits(tiny: TransformersGenerator) -> None:
@@ -116,7 +117,9 @@ def test_answers_differ_and_come_from_the_streams(tiny: TransformersGenerator) -
 
     def draw(plan: CanaryPlan, label: str, chats: Sequence[tuple[Message, ...]]) -> list[tuple[str, ...]]:
         streams = [stream(f"{label}{i}") for i in range(len(chats))]
-        return tiny.answers(ROWS[10:], chats, plan, streams, lambda *step: seen.append(step))
+        return tiny.answers(
+            tiny.choose_examples(ROWS[10:], PLAN), chats, plan, streams, lambda *step: seen.append(step)
+        )
 
     first = draw(PLAN, "a", prompts)
     assert first == draw(PLAN, "a", prompts) != draw(PLAN, "b", prompts)
@@ -166,10 +169,10 @@ def test_answers_follow_the_models_own_probabilities(tiny: TransformersGenerator
 
 def test_too_long_a_prompt_and_too_many_answers(tiny: TransformersGenerator) -> None:
     with pytest.raises(PlanError, match="room"):
-        tiny.answers(ROWS, [row("word " * 2000).prompt], PLAN, [stream("a")], no_progress)
+        tiny.answers(ROWS[:4], [row("word " * 2000).prompt], PLAN, [stream("a")], no_progress)
     greedy = PLAN.model_copy(update={"top_k": 2, "candidate_tokens": 4, "candidates": 256})
     with pytest.raises(PlanError, match="different answers"):
-        tiny.answers(ROWS, [ROWS[0].prompt], greedy, [stream("a")], no_progress)
+        tiny.answers(ROWS[:4], [ROWS[0].prompt], greedy, [stream("a")], no_progress)
 
 
 def test_counts_tokens_like_training(tiny: TransformersGenerator) -> None:
@@ -256,8 +259,8 @@ def test_endpoint_estimates_and_says_so(
     assert ROWS[0].completion in requests[-1]["messages"][0]["content"]
     assert requests[-1]["authorization"] == "Bearer k-123"
     assert requests[-1]["path"] == "/v1/chat/completions"
-    assert not generator.describe(prompt, PLAN).certified
-    assert "k-123" not in repr(vars(generator)) + generator.describe(prompt, PLAN).model_dump_json()
+    assert not generator.describe(prompt, (), PLAN).certified
+    assert "k-123" not in repr(vars(generator)) + generator.describe(prompt, (), PLAN).model_dump_json()
 
     signature = generator.signature(prompt, PLAN, stream("s"))
     assert signature.bits == 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from veritune.client.canary import Canary, NaturalCanary, PaddingCanary, TriggerCanary
+from veritune.client.canary import Canary, Generator, NaturalCanary, PaddingCanary, TriggerCanary
 from veritune.client.questions import Question, make_questions, rows_needed
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError
@@ -38,11 +38,22 @@ ROWS = {
     index: Row(messages=(*user(f"row {index} trigger"), Message(role="assistant", content="x")))
     for index in (10, 11, 20, 21)
 }
+GENERATOR = Generator(
+    kind="wordlist",
+    model="toy",
+    model_digest=None,
+    prompt="P",
+    top_k=2,
+    temperature="1",
+    cap="1",
+    examples=(ROWS[10],),
+    certified=True,
+)
 DECOYS = (user("decoy 0"), user("decoy 1"))
 
 
 def ask(seed: bytes) -> list[Question]:
-    return make_questions(seed, CANARIES, ROWS, DECOYS, 2)
+    return make_questions(seed, CANARIES, ROWS, DECOYS, 2, {G: GENERATOR})
 
 
 def test_everything_is_asked_once() -> None:
@@ -71,4 +82,12 @@ def test_the_seed_decides_the_order() -> None:
 def test_rows_that_are_needed() -> None:
     assert rows_needed(CANARIES.values(), 2) == set(ROWS)
     with pytest.raises(DatasetError, match="row 20"):
-        make_questions(b"s", CANARIES, {10: ROWS[10], 11: ROWS[11]}, DECOYS, 2)
+        make_questions(b"s", CANARIES, {10: ROWS[10], 11: ROWS[11]}, DECOYS, 2, {G: GENERATOR})
+    with pytest.raises(DatasetError, match="generator"):
+        make_questions(b"s", CANARIES, ROWS, DECOYS, 2, {})
+
+
+def test_the_base_model_is_asked_behind_the_examples() -> None:
+    natural = next(q for q in ask(b"s" * 32) if q.kind == "natural")
+    assert natural.chat == user("natural")
+    assert natural.reference == (*GENERATOR.examples[0].messages, *user("natural"))

@@ -32,6 +32,7 @@ from veritune.provider.engines.base import (
 from veritune.provider.engines.batch import BASE, Row, Token, decode
 from veritune.provider.engines.chat import ChatFormat
 from veritune.provider.engines.scoring import score_ids
+from veritune.provider.precision import pick_precision
 
 Dtype = Literal["float32", "bfloat16", "auto"]
 _T = TypeVar("_T")
@@ -57,7 +58,7 @@ class _Waiting:
 class TransformersEngine(InferenceEngine):
     """Serves one local model folder and LoRA adapters over it.
 
-    ``dtype`` auto is bfloat16 on a CUDA device that has it, else float32. ``threads`` is torch's number of threads,
+    ``dtype`` auto is bfloat16 where the device computes in it, else float32. ``threads`` is torch's number of threads,
     as torch chooses when None. ``max_model_len`` is in tokens, by default the model's own limit.
     """
 
@@ -289,11 +290,9 @@ class TransformersEngine(InferenceEngine):
         if self._threads is not None:
             torch.set_num_threads(self._threads)
         cuda = torch.cuda.is_available()
-        native = cuda and torch.cuda.is_bf16_supported()
-        name = ("bfloat16" if native else "float32") if self._dtype == "auto" else self._dtype
         model = AutoModelForCausalLM.from_pretrained(
             self._model_dir,
-            dtype=getattr(torch, name),
+            dtype=getattr(torch, pick_precision(self._dtype)),
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,

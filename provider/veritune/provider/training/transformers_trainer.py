@@ -16,10 +16,14 @@ from typing import Any
 
 from veritune.common.errors import TrainingError
 from veritune.provider.engines.chat import ChatFormat
+from veritune.provider.precision import pick_precision
 from veritune.provider.training.base import Progress, TrainingCancelled, TrainingResult, TrainingTask
 from veritune.provider.training.data import TokenisedRows, collate, tokenise
-from veritune.provider.training.environment import hardware, pick_precision, software
+from veritune.provider.training.environment import hardware, software
 from veritune.provider.training.journal import Journal, job_id, whole_checkpoints
+
+_SHORT = 512
+"""Tokens of a row up to which plain attention is the quicker one on a CPU."""
 
 
 class TransformersTrainer:
@@ -75,12 +79,20 @@ class TransformersTrainer:
 
 
 def _model_with_adapter(task: TrainingTask, dtype: Any) -> Any:
+    import torch
     from peft import LoraConfig, TaskType, get_peft_model
     from transformers import AutoModelForCausalLM
 
     training = task.training
+    # On a CPU the fused attention kernel costs more than it saves on short rows, most of all in bfloat16.
+    short = not torch.cuda.is_available() and task.training.max_sequence_length <= _SHORT
     model = AutoModelForCausalLM.from_pretrained(
-        task.base_model, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        task.base_model,
+        dtype=dtype,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        attn_implementation="eager" if short else "sdpa",
     )
     model.config.use_cache = False
     every = training.target_modules == ("all-linear",)
