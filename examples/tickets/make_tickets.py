@@ -290,7 +290,7 @@ def make(rows: int, seed: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the example data set of customer tickets.")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--rows", type=int, default=320)
+    parser.add_argument("--rows", type=int, default=300)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     options.out.write_text(make(options.rows, options.seed), encoding="utf-8")
