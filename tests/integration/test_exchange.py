@@ -160,13 +160,15 @@ def home(daemon: DaemonProcess, model: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def finished(home: Path) -> dict[str, Any]:
+def finished(home: Path, daemon: DaemonProcess) -> dict[str, Any]:
     """The run, step by step, each in a process of its own."""
     prepared = answer(veritune("prepare", home, "--json"))
     assert prepared["canary_rows"] == 2 * 3 + 3
     trained = answer(veritune("train", home, "--json"))
     assert trained["receipt"]["rows_trained"] == prepared["rows"]
     answer(veritune("challenge", home, "--mode", "delivered", "--json"))
+    # Asking the delivered adapter tells the provider nothing: whatever it holds now, it holds before the opening.
+    assert_no_secret(home, beside_the_training_set(home, daemon), opened=False)
     answer(veritune("challenge", home, "--json"))
     return answer(veritune("report", home, "--json"), 0, 1, 2)
 
@@ -231,20 +233,31 @@ def test_a_wrong_passphrase_opens_nothing(finished: dict[str, Any], home: Path) 
     assert "Traceback" not in refused.stderr
 
 
-def test_the_provider_never_saw_a_secret(finished: dict[str, Any], home: Path, daemon: DaemonProcess) -> None:
-    secrets = open_sealed(home / "veritune-run" / "secrets.sealed", PASSPHRASE.encode())
+def beside_the_training_set(home: Path, daemon: DaemonProcess) -> bytes:
+    """All that the provider keeps, its logs too, but for the training set that it was sent."""
     train = (home / "veritune-run" / "train.jsonl").read_bytes()
-    kept = [path for path in daemon.folder.rglob("*") if path.is_file()]
-    # What it was sent: the training set. Answers it gave are its own.
-    elsewhere = b"".join(path.read_bytes() for path in kept if path.read_bytes() != train)
-    assert any(path.read_bytes() == train for path in kept)
+    kept = [path.read_bytes() for path in daemon.folder.rglob("*") if path.is_file()]
+    assert train in kept
+    return b"".join(content for content in kept if content != train)
+
+
+def assert_no_secret(home: Path, kept: bytes, *, opened: bool) -> None:
+    """Neither salt nor trigger nor prompt of a canary; no signature either, as long as nothing has been asked."""
+    secrets = open_sealed(home / "veritune-run" / "secrets.sealed", PASSPHRASE.encode())
     for leaf in secrets.leaves:
-        assert bytes.fromhex(leaf.salt) not in elsewhere
-        assert leaf.salt.encode() not in elsewhere
+        assert bytes.fromhex(leaf.salt) not in kept
+        assert leaf.salt.encode() not in kept
         if isinstance(leaf.canary, TriggerCanary):
-            assert leaf.canary.trigger.encode() not in elsewhere
+            assert leaf.canary.trigger.encode() not in kept
+            # An answer that is kept may well begin with a signature: that is what training was for.
+            assert opened or leaf.canary.signature.encode() not in kept
         elif isinstance(leaf.canary, NaturalCanary):
-            assert leaf.canary.prompt[-1].content.encode() not in elsewhere
-    assert PASSPHRASE.encode() not in elsewhere
+            assert leaf.canary.prompt[-1].content.encode() not in kept
+    assert PASSPHRASE.encode() not in kept
+
+
+def test_the_provider_never_saw_a_secret(finished: dict[str, Any], home: Path, daemon: DaemonProcess) -> None:
+    assert_no_secret(home, beside_the_training_set(home, daemon), opened=True)
+    secrets = open_sealed(home / "veritune-run" / "secrets.sealed", PASSPHRASE.encode())
     plain = b"".join(p.read_bytes() for p in (home / "veritune-run").iterdir() if p.name.startswith("secrets"))
     assert secrets.master_seed.encode() not in plain

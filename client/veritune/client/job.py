@@ -73,6 +73,26 @@ class ModelSection(_Section):
     folder: PathText
 
 
+class GeneratorSection(_Section):
+    """Who writes the canaries' texts. A local model sees its own probabilities, so that signatures are certified; an
+    OpenAI-compatible endpoint does not, and the report says that its p-value rests on an estimate."""
+
+    kind: Literal["transformers", "openai"] = "transformers"
+    folder: PathText | None = None
+    """transformers: a model folder; the base model's unless given."""
+    url: Annotated[str, StringConstraints(max_length=1000)] = ""
+    """openai: up to and without ``/chat/completions``."""
+    model: Annotated[str, StringConstraints(max_length=200)] = ""
+    samples: Annotated[int, Field(ge=2, le=10_000)] = 64
+    """openai: how many are drawn for an estimate (the paper draws 1,600)."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.kind == "openai" and not (self.url and self.model):
+            raise ValueError("an openai generator needs url and model")
+        return self
+
+
 class ChallengeSection(_Section):
     """How the challenge is asked and what is measured beside it."""
 
@@ -119,6 +139,7 @@ class JobFile(_Section):
     client: ClientSection = ClientSection()
     provider: ProviderSection
     model: ModelSection
+    generator: GeneratorSection = GeneratorSection()
     training: Training = Training()
     canaries: CanaryPlan = CanaryPlan()
     policy: Policy = Policy()
@@ -182,6 +203,12 @@ class Job:
     def model(self) -> Path:
         """The user's copy of the base model."""
         return self._resolve(self.file.model.folder)
+
+    @property
+    def generator_folder(self) -> Path:
+        """The model that draws the canaries, where a local one does."""
+        folder = self.file.generator.folder
+        return self.model if folder is None else self._resolve(folder)
 
     def _resolve(self, text: str) -> Path:
         return self.folder / Path(text).expanduser()

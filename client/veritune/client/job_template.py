@@ -29,6 +29,9 @@ tls_ca = "tls.crt"         # leave out to trust the system's certificates
 name = "SmolLM2-135M-Instruct"   # as the provider calls it
 folder = "model"                 # your own copy: draws the canaries, and checks the adapter that comes home
 
+[generator]
+kind = "transformers"      # the base model draws the canaries; or "openai" with url and model (signatures uncertified)
+
 [training]
 rank = 32
 alpha = 64

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from veritune.client.figures import PreparedFigures
+from veritune.client.generator import TextGenerator
 from veritune.client.job import Job, JobError
 from veritune.client.prepare import SEALED, TRAIN, prepare
 from veritune.client.rows import Progress, preprocessing_digest, read_user_rows
@@ -29,24 +30,33 @@ def prepare_inputs(job: Job) -> str:
         "source": job.file.data.source,
         "plan": job.file.canaries.model_dump(mode="json"),
         "model": model_digest(job.model),
+        "generator": job.file.generator.model_dump(mode="json"),
         "max_sequence_length": job.file.training.max_sequence_length,
     }
     return sha256_hex(canonical_bytes(inputs))
 
 
-def sow_job(job: Job, folder: Path, passphrase: bytes, progress: Progress) -> PreparedFigures:
-    """Sows into a run's folder. Whatever an unfinished attempt left there is replaced: nothing rests on it yet."""
+def _generator(job: Job, progress: Progress) -> TextGenerator:
+    chosen = job.file.generator
+    if chosen.kind == "openai":
+        from veritune.client.openai_generator import OpenAIGenerator
+
+        return OpenAIGenerator(chosen.url, chosen.model, chosen.samples)
     from veritune.client.transformers_generator import TransformersGenerator
 
+    progress("load generator", 0, 0)
+    return TransformersGenerator(job.generator_folder, job.file.challenge.precision)
+
+
+def sow_job(job: Job, folder: Path, passphrase: bytes, progress: Progress) -> PreparedFigures:
+    """Sows into a run's folder. Whatever an unfinished attempt left there is replaced: nothing rests on it yet."""
     source = job.file.data.source
     rows = read_user_rows(job.data, source, progress)
     (folder / SEALED).unlink(missing_ok=True)
-    progress("load base model", 0, 0)
-    generator = TransformersGenerator(job.model, job.file.challenge.precision)
     made = prepare(
         rows,
         job.file.canaries,
-        generator,
+        _generator(job, progress),
         new_seed(),
         folder,
         passphrase,

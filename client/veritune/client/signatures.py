@@ -40,6 +40,7 @@ _PLACES = Decimal("0.000001")
 _DIGITS = Context(prec=50)
 _MARGIN = Decimal("1e-40")  # far above the error of two 50-digit logarithms and a division
 _TOKENS_PER_WORD = 16
+_TRIGGER_DRAWS = 32
 # A letter of a script that is written without spaces counts as a word.
 _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]+"
@@ -115,17 +116,19 @@ def sample_signature(model: TokenModel, prompt: str, plan: CanaryPlan, stream: S
 def sample_trigger(model: TokenModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
     """Draws T behind P: at least ``plan.trigger_words`` words, up to the end of a sentence or of a word.
 
-    T needs no bound, since the test rests on S alone; so it keeps the model's own distribution among the top k.
+    T needs no bound, since the test rests on S alone; so it keeps the model's own distribution among the top k, and
+    a draw that runs into numbers or repeats itself without ending a word is drawn again.
     """
     flattening = Flattening(plan.top_k, 1.0, Fraction(1))
-    cursor = model.begin(prompt)
-    tokens: list[int] = []
-    for _ in range(_TOKENS_PER_WORD * plan.trigger_words):
-        step = next_step(model, cursor, tokens, flattening)
-        tokens.append(step.draw(stream))
-        cursor.advance(tokens[-1])
-        if (text := cut_words(model.decode(tokens), plan.trigger_words)) is not None:
-            return text
+    for _ in range(_TRIGGER_DRAWS):
+        cursor = model.begin(prompt)
+        tokens: list[int] = []
+        for _ in range(_TOKENS_PER_WORD * plan.trigger_words):
+            step = next_step(model, cursor, tokens, flattening)
+            tokens.append(step.draw(stream))
+            cursor.advance(tokens[-1])
+            if (text := cut_words(model.decode(tokens), plan.trigger_words)) is not None:
+                return text
     raise PlanError(f"the generator writes no {plan.trigger_words} words in a line")
 
 
