@@ -199,7 +199,14 @@ def show(outcomes: dict[str, dict[str, Any]], folder: Path, seconds: float) -> N
             _percent(outcomes[n]["predicate"]["task"]["before"]), _percent(outcomes[n]["predicate"]["task"]["after"])
         ),
     )
-    row("why", lambda n: "\n".join(reason["text"] for reason in outcomes[n]["judgement"]["reasons"]))
+    row(
+        "why",
+        lambda n: "\n".join(
+            reason["text"]
+            for reason in outcomes[n]["judgement"]["reasons"]
+            if reason["mode"] not in looks[n] or looks[n][reason["mode"]]["counts"]
+        ),
+    )
     row("report", lambda n: os.path.relpath(outcomes[n]["report"]))
     row("offline audit", lambda n: f"{len(outcomes[n]['checks'])} checks passed in {outcomes[n]['audit']:.2f} s")
     console.print(table)
