@@ -141,7 +141,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def daemon(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     folder = tmp_path_factory.mktemp("provider")
-    running = DaemonProcess(folder, model.parent)
+    config = folder / "provider.toml"
+    config.write_text('engine_dtype = "float32"\n')  # as the job's challenge, so that both ways can be compared
+    running = DaemonProcess(folder, model.parent, options=("--config", str(config)))
     running.start()
     yield running
     running.kill()
