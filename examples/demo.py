@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,8 @@ def show(outcomes: dict[str, dict[str, Any]], folder: Path, seconds: float) -> N
 
 
 def _percent(share: str) -> str:
-    return f"{100 * float(share):.1f}%"
+    # Four places become two without rounding: a bound must not grow on its way to the screen.
+    return f"{100 * Decimal(share):.2f}%"
 
 
 def _unbase64(text: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -136,4 +137,5 @@ def _table(title: str) -> Table:
 
 
 def _percent(share: str) -> str:
-    return f"{100 * float(share):.1f}%"
+    # Four places become two without rounding: a bound must not grow on its way to the screen.
+    return f"{100 * Decimal(share):.2f}%"
