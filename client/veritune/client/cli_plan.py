@@ -40,4 +40,6 @@ def plan_table(planned: Planned, rows: int) -> Group:
         ("chance of a full success by luck", f"10^{figures.log10_p_all}"),
     ):
         table.add_row(name, value)
-    return Group(table, f"Put naturals = {planned.plan.naturals} under \\[canaries] of veritune.toml, then: veritune run")
+    return Group(
+        table, f"Put naturals = {planned.plan.naturals} under \\[canaries] of veritune.toml, then: veritune run"
+    )
