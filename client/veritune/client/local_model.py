@@ -116,10 +116,6 @@ class LocalModel:
         """Token ids of an answer, the end-of-turn token included."""
         return [*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._eos]
 
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text by itself."""
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
     def _adapter(self, tuned: bool) -> Any:
         if tuned and not self._tuned:
             raise RuntimeError("no adapter is attached")
