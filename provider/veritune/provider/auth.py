@@ -10,7 +10,8 @@ from veritune.common.errors import UnauthenticatedError
 from veritune.common.token import METADATA_KEY, check_token
 from veritune.provider.contracts import Contract, Contracts
 from veritune.provider.receipts import Clock
-from veritune.provider.store import JobRecord, Store
+from veritune.provider.records import JobRecord
+from veritune.provider.store import Store
 from veritune.provider.threads import in_thread
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -20,7 +20,8 @@ from veritune.common.timestamps import parse_time
 from veritune.provider.models import ModelCatalog
 from veritune.provider.policy import ProviderPolicy, check_manifest
 from veritune.provider.receipts import Clock
-from veritune.provider.store import ContractRecord, Store
+from veritune.provider.records import ContractRecord
+from veritune.provider.store import Store
 from veritune.provider.threads import in_thread
 
 _CACHED = 256

@@ -37,9 +37,10 @@ from veritune.provider.engines.base import InferenceEngine, PromptTooLongError, 
 from veritune.provider.jobs import Jobs
 from veritune.provider.models import ModelCatalog
 from veritune.provider.receipts import Receipts
+from veritune.provider.records import AnswerRecord
 from veritune.provider.serving import Serving
 from veritune.provider.status import stream, unary
-from veritune.provider.store import AnswerRecord, Store
+from veritune.provider.store import Store
 from veritune.provider.threads import in_thread
 from veritune.v1 import inference_service_pb2 as pb
 from veritune.v1 import inference_service_pb2_grpc as pb_grpc

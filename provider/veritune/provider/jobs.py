@@ -22,6 +22,7 @@ from veritune.provider.contracts import Contract, Contracts
 from veritune.provider.logs import describe, get_logger
 from veritune.provider.models import ModelCatalog
 from veritune.provider.receipts import Clock, Receipts, trace_root
+from veritune.provider.records import ContractRecord, Ending, JobRecord, JobState
 from veritune.provider.result import (
     Event,
     FailedEvent,
@@ -33,7 +34,7 @@ from veritune.provider.result import (
     read_result,
     read_trace,
 )
-from veritune.provider.store import ContractRecord, Ending, JobRecord, JobState, Store
+from veritune.provider.store import Store
 from veritune.provider.threads import in_thread
 from veritune.provider.training.base import TrainingTask
 from veritune.provider.worker import EXIT_CANCELLED, write_task

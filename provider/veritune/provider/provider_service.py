@@ -29,8 +29,8 @@ from veritune.provider.contracts import Contracts
 from veritune.provider.jobs import Jobs
 from veritune.provider.models import ModelCatalog
 from veritune.provider.policy import ProviderPolicy
+from veritune.provider.records import JobRecord, JobState
 from veritune.provider.status import stream, unary
-from veritune.provider.store import JobRecord, JobState
 from veritune.provider.threads import in_thread
 from veritune.provider.uploads import Header, Uploads
 from veritune.v1 import provider_service_pb2 as pb

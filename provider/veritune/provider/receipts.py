@@ -20,8 +20,8 @@ from veritune.common.keys import PrivateKey
 from veritune.common.merkle import MerkleTree, leaf_hash
 from veritune.common.signing import sign_document
 from veritune.common.timestamps import format_time
+from veritune.provider.records import ContractRecord, JobRecord
 from veritune.provider.result import WorkerResult
-from veritune.provider.store import ContractRecord, JobRecord
 
 Clock = Callable[[], datetime]
 

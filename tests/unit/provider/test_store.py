@@ -13,7 +13,8 @@ from sqlalchemy import create_engine, text
 from veritune.common.documents import FileRef
 from veritune.common.envelope import Envelope, Signature
 from veritune.common.errors import ConflictError, NotFoundError, QuotaError
-from veritune.provider.store import ContractRecord, Ending, JobRecord, JobState, Store, StoreError
+from veritune.provider.records import ContractRecord, Ending, JobRecord, JobState
+from veritune.provider.store import Store, StoreError
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "a" * 64

@@ -10,10 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from veritune.common.turns import end_of_turn
 from veritune.provider.engines.base import Message
-
-# Stands for an answer while the template is asked what it puts behind one.
-_MARK = "veritune-mark"
 
 
 class ChatFormat:
@@ -26,7 +24,10 @@ class ChatFormat:
         if not getattr(tokenizer, "chat_template", None):
             raise ValueError("the model's tokenizer has no chat template")
         self._tokenizer = tokenizer
-        self.end_of_turn: int = self._find_end_of_turn()
+        end = end_of_turn(tokenizer)
+        if end is None:
+            raise ValueError("the chat template ends no turn and the tokenizer has no end-of-sequence token")
+        self.end_of_turn: int = end
         eos: int | None = tokenizer.eos_token_id
         self.stop_ids: frozenset[int] = frozenset({self.end_of_turn} | ({eos} if eos is not None else set()))
         pad: int | None = tokenizer.pad_token_id
@@ -70,18 +71,6 @@ class ChatFormat:
         # The template writes every special token itself, a leading one too.
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
-
-    def _find_end_of_turn(self) -> int:
-        """The token of its own that the template writes behind an answer, which need not be the tokenizer's eos."""
-        chat = [("user", _MARK), ("assistant", _MARK)]
-        tail = self._render(chat, add_generation_prompt=False).rpartition(_MARK)[2]
-        ids = self._encode(tail)
-        if ids and ids[0] in self._tokenizer.added_tokens_decoder:
-            return ids[0]
-        eos: int | None = self._tokenizer.eos_token_id
-        if eos is None:
-            raise ValueError("the chat template ends no turn and the tokenizer has no end-of-sequence token")
-        return eos
 
 
 class TextStream:

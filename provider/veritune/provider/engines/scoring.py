@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from veritune.common.kvcache import cache_argument
+
 # Bounds one forward pass: cached positions over all rows, and rows times positions that get logits.
 _MAX_CACHED = 16_384
 _MAX_LOGITS = 1_024
@@ -37,11 +39,10 @@ def score_ids(
                 for row, ids in enumerate(rows):
                     inputs[row, : len(ids) - 1] = torch.tensor(ids[:-1])
                     targets[row, : len(ids) - 1] = torch.tensor(ids[1:])
-                cache = copy.deepcopy(out.past_key_values)
-                cache.batch_repeat_interleave(len(rows))
-                logits = model(
-                    input_ids=inputs.to(model.device), past_key_values=cache, **_names(adapter, len(rows))
-                ).logits
+                cache = copy.deepcopy(cache_argument(out))
+                for kept in cache.values():
+                    kept.batch_repeat_interleave(len(rows))
+                logits = model(input_ids=inputs.to(model.device), **cache, **_names(adapter, len(rows))).logits
                 logprobs = logits.float().log_softmax(-1)
                 tails = logprobs.gather(-1, targets.to(model.device)[..., None])[..., 0].cpu()
             for row, index in enumerate(chunk):

@@ -1,0 +1,23 @@
+"""Where an answer ends: both sides must agree on the token, or they score and stop differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Stands for an answer while the template is asked what it puts behind one.
+_MARK = "veritune-mark"
+
+
+def end_of_turn(tokenizer: Any) -> int | None:
+    """The token of its own that the chat template writes behind an answer, which need not be the tokenizer's eos.
+
+    Gemma's ``<end_of_turn>`` is one that is not. Where the template writes none, the tokenizer's eos; None where
+    there is none either. ``tokenizer`` is a transformers tokenizer with a chat template.
+    """
+    chat = [{"role": "user", "content": _MARK}, {"role": "assistant", "content": _MARK}]
+    tail = tokenizer.apply_chat_template(chat, tokenize=False).rpartition(_MARK)[2]
+    ids: list[int] = tokenizer(tail, add_special_tokens=False)["input_ids"]
+    if ids and ids[0] in tokenizer.added_tokens_decoder:
+        return ids[0]
+    eos: int | None = tokenizer.eos_token_id
+    return eos
