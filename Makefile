@@ -22,7 +22,7 @@ demo: $(READY)  ## The whole exchange on a real model: honest provider, then one
 	$(RUN)/python examples/demo.py
 
 # What money rests on is covered whole, line and branch.
-VERDICT := $(foreach m,exact influence coverage verdict from_evidence report audit order evidence canary,client/veritune/client/$(m).py)
+VERDICT := $(foreach m,exact influence coverage sequential verdict from_evidence report audit order evidence canary,client/veritune/client/$(m).py)
 COMMA := ,
 EMPTY :=
 
@@ -40,7 +40,7 @@ test-vllm:  ## One conformance suite over both engines, in an environment of its
 lint: $(READY)  ## ruff, mypy --strict, buf lint, stub drift
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
-	$(RUN)/mypy proto common client provider tests examples
+	$(RUN)/mypy proto common client provider tests examples benchmarks
 	$(RUN)/buf lint
 	$(RUN)/python proto/generate.py --check
 	$(RUN)/python proto/breaking.py
@@ -48,5 +48,5 @@ lint: $(READY)  ## ruff, mypy --strict, buf lint, stub drift
 proto: $(READY)  ## Make the committed stubs again
 	$(RUN)/python proto/generate.py
 
-clean:  ## Remove environments and what the demo made
-	rm -rf $(VENV) .venv-vllm .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## Remove environments and what the demo and the benchmarks made
+	rm -rf $(VENV) .venv-vllm .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

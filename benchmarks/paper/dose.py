@@ -1,0 +1,103 @@
+"""Dose-response: the curve of hits by exposures, and the number of epochs that it gives back, with its interval.
+
+    python -m benchmarks.paper.dose
+
+Equation (D) of docs/statistics.md. For each setting of the calibration runs (data, model, learning rate) a curve is
+fitted to the honest runs by isotonic regression. Where a setting has several runs, each run's epochs are estimated by
+the curve of the others; where it has one, by its own, and the result says so. Writes ``benchmarks/results/dose.json``
+and the curves under ``benchmarks/results/curves/``; takes seconds, and no model.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+from scipy.optimize import isotonic_regression
+
+from benchmarks.paper.calibrate import RESULTS
+from benchmarks.paper.tables import grouped
+from veritune.client.dose import Curve, CurvePoint, Dose, estimate_epochs
+
+FOLDER = RESULTS.parent
+CONFIDENCE = Fraction(19, 20)
+
+
+def main() -> int:
+    """Returns 0."""
+    runs = [json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*-honest.json"))]
+    lines: list[dict[str, Any]] = []
+    for setting, alike in grouped(runs).items():
+        for run in alike:
+            others = [other for other in alike if other is not run]
+            lines += estimates(run, curve(others or alike, " ".join(setting)), bool(others))
+        target = FOLDER / "curves" / f"{'-'.join(setting)}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fitted = curve(alike, f"{' '.join(setting)}; LoRA rank 32, alpha 64, batch 4")
+        target.write_text(fitted.model_dump_json() + "\n", encoding="utf-8")
+    FOLDER.joinpath("dose.json").write_text(json.dumps(lines, separators=(",", ":")) + "\n", encoding="utf-8")
+    for line in lines:
+        print(" ".join(f"{key}={value}" for key, value in line.items()))
+    return 0
+
+
+def added(run: dict[str, Any], look: dict[str, Any]) -> list[dict[str, Any]]:
+    """The natural canaries of drawn answers; those in place have another number of candidates."""
+    return [n for n in look["naturals"] if n["candidates"] == run["plan"]["candidates"]]
+
+
+def curve(runs: Sequence[dict[str, Any]], measured_on: str) -> Curve:
+    """Share of hits by exposures, never falling, from luck at none."""
+    asked: Counter[int] = Counter()
+    hits: Counter[int] = Counter()
+    for run in runs:
+        for look in run["looks"]:
+            for natural in added(run, look):
+                exposures = natural["copies"] * look["epoch"]
+                asked[exposures] += 1
+                hits[exposures] += natural["rank"] == 1
+    candidates = runs[0]["plan"]["candidates"]
+    doses = sorted(asked)
+    luck = 1 / candidates
+    # One hit and one miss more: a share of 0 or 1 would rule out what one canary more may show.
+    shares = [(hits[dose] + luck) / (asked[dose] + 1) for dose in doses]
+    rising = isotonic_regression([luck, *shares], weights=[1e9, *(asked[dose] for dose in doses)]).x
+    return Curve(
+        canaries="answers",
+        candidates=candidates,
+        hit_rank=1,
+        measured_on=measured_on,
+        points=tuple(
+            CurvePoint(exposures=dose, probability=f"{value:.6f}")
+            for dose, value in zip([0, *doses], rising, strict=True)
+        ),
+    )
+
+
+def estimates(run: dict[str, Any], fitted: Curve, independent: bool) -> Iterator[dict[str, Any]]:
+    """After every epoch: what the canaries of 1, 2, 4 ... rows say of the number of epochs."""
+    for look in run["looks"]:
+        asked: Counter[int] = Counter()
+        hits: Counter[int] = Counter()
+        for natural in added(run, look):
+            asked[natural["copies"]] += 1
+            hits[natural["copies"]] += natural["rank"] == 1
+        doses = [Dose(copies, asked[copies], hits[copies]) for copies in sorted(asked)]
+        found = estimate_epochs(doses, fitted, CONFIDENCE)
+        yield {
+            "data": run["data"],
+            "seed": run["seed"],
+            "epochs": look["epoch"],
+            "likeliest": None if found.likeliest is None else float(found.likeliest),
+            "least": float(found.least),
+            "most": None if found.most is None else float(found.most),
+            "curve_of_other_runs": independent,
+        }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

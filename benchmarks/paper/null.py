@@ -1,0 +1,161 @@
+"""200 challenges of models that never saw the canaries: the p-values must be no smaller than uniform, and no PASS.
+
+    python -m benchmarks.paper.null --sown gsm8k-300-0-SmolLM2-135M-Instruct --model MODEL_FOLDER
+
+Three kinds of model: the base model; adapters trained on the same rows without canaries (``calibrate --provider plain``
+of the same rows); adapters trained on other data (``plain`` runs of other sets under ``.bench``). Every candidate of
+every natural canary is scored by each. A challenge then draws the truths anew, which is just what the null hypothesis
+calls random, and judges them under the demo's policy, with the answers that the model gave to the triggers. Writes
+``benchmarks/results/null-NAME.json``; a run that was broken off goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from scipy.stats import kstest
+
+from benchmarks.paper import looking, machine, sets
+from benchmarks.paper.calibrate import WORK, Layout, attach
+from veritune.client.canary import NaturalCanary, TriggerCanary, shows_signature
+from veritune.client.influence import Group, Ranked, influence_p, rank_p
+from veritune.client.local_model import LocalModel
+from veritune.client.questions import Question
+from veritune.client.stream import SecretStream
+from veritune.client.verdict import GroupLook, Look, judge
+from veritune.common.documents import Policy, Training
+
+CHALLENGES = 200
+POLICY = Policy(beta="1e-4", natural_floor="0.7")
+console = Console(highlight=False)
+
+
+def main() -> int:
+    """Returns 0 when no test speaks against the null calibration."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sown", required=True, help="folder under .bench whose canaries are asked")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
+    wanted = parser.parse_args()
+    folder = WORK / wanted.sown
+    layout = Layout.model_validate_json((folder / "sown.json").read_bytes())
+    questions = looking.questions_of(layout.canaries, layout.rows, (), 1, layout.generators)
+    started = time.monotonic()
+    models: dict[str, dict[str, Any]] = {}
+    for name, kind, adapter in null_models(wanted.sown):
+        kept = folder / f"null-{name}.json"
+        if not kept.exists():
+            found = ask(wanted.model, adapter, folder / "null-adapter", layout, questions, folder / "base-scores.json")
+            kept.write_text(json.dumps(found), encoding="utf-8")
+        models[name] = {"kind": kind, **json.loads(kept.read_bytes())}
+        console.print(f"asked {name}")
+    challenges = list(draw(models, layout))
+    result = {
+        "sown": wanted.sown,
+        "models": {name: found["kind"] for name, found in models.items()},
+        "policy": POLICY.model_dump(mode="json"),
+        **test(challenges),
+        "challenges": challenges,
+        "seconds": round(time.monotonic() - started),
+        "machine": machine.describe("torch", "transformers", "peft", "scipy"),
+    }
+    target = sets.ROOT / "benchmarks" / "results" / f"null-{wanted.sown}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(result, separators=(",", ":")) + "\n", encoding="utf-8")
+    console.print({key: result[key] for key in ("models", "verdicts", "smallest", "ks_p")})
+    return 0 if result["verdicts"].get("PASS", 0) == 0 and result["ks_p"] >= 0.01 else 1
+
+
+def null_models(sown: str) -> Iterator[tuple[str, str, Path | None]]:
+    """Name, kind and last checkpoint of every model that never saw the canaries."""
+    yield "base", "base model", None
+    for run in sorted(WORK.glob("*/*-plain")):
+        checkpoints = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+        if checkpoints:
+            kind = "same data without canaries" if run.parent.name == sown else "other data"
+            yield run.name, kind, checkpoints[-1]
+
+
+def ask(
+    base: Path, checkpoint: Path | None, adapter: Path, layout: Layout, questions: Sequence[Question], once: Path
+) -> dict[str, Any]:
+    """Of each natural canary tuned minus base scores (millionths of a nat); of each group whether S came."""
+    scored = looking.OnceScored(once)
+    tuned = checkpoint is not None
+    model = attach(base, Training(rank=32, alpha=64), checkpoint, adapter) if checkpoint else LocalModel(base)
+    scored.model = model
+    naturals: dict[str, list[int]] = {}
+    for item in questions:
+        if item.kind == "natural":
+            ours = model.scores(item.chat, item.completions, tuned=tuned)
+            theirs = scored.scores(item.reference, item.completions, tuned=False)
+            naturals[str(item.leaf)] = [round(1e6 * (a - b)) for a, b in zip(ours, theirs, strict=True)]
+    asked = [item for item in questions if item.kind == "trigger" and item.held_out]
+    answers = model.answers([item.chat for item in asked], 64, tuned=tuned)
+    groups = {}
+    for item, answer in zip(asked, answers, strict=True):
+        canary = layout.canaries[item.leaf]
+        assert isinstance(canary, TriggerCanary)  # noqa: S101
+        groups[str(item.leaf)] = shows_signature(answer.text, canary.signature)
+    return {"naturals": naturals, "groups": groups}
+
+
+def draw(models: dict[str, dict[str, Any]], layout: Layout) -> Iterator[dict[str, Any]]:
+    """`CHALLENGES` challenges, the models in turn; each draws the truth of every natural canary anew."""
+    names = list(models)
+    for number in range(CHALLENGES):
+        name = names[number % len(names)]
+        found = models[name]
+        stream = SecretStream(hashlib.sha256(f"null/{number}".encode()).digest(), "truths")
+        ranked = []
+        for leaf, scores in found["naturals"].items():
+            canary = layout.canaries[int(leaf)]
+            assert isinstance(canary, NaturalCanary)  # noqa: S101
+            truth = stream.below(len(scores))
+            ranked.append(Ranked(sum(score >= scores[truth] for score in scores), len(scores), len(canary.rows)))
+        groups = [
+            Group(1, canary.bits, len(canary.signature), found["groups"][str(leaf)])
+            for leaf, canary in enumerate(layout.canaries)
+            if isinstance(canary, TriggerCanary)
+        ]
+        look = Look(
+            mode="delivered",
+            groups=tuple(GroupLook(g, int(g.found), 0, 0, True) for g in groups),
+            naturals=tuple(ranked),
+            decoys_asked=0,
+            decoys_shown=0,
+            missing=0,
+        )
+        judged = judge(POLICY, len(layout.rows), [look])
+        yield {
+            "model": name,
+            "verdict": judged.verdict,
+            "p_ranks": float(rank_p(ranked)),
+            "p_influence": float(influence_p(groups, ranked)),
+            "share_least": judged.modes[0].coverage.share_least,
+        }
+
+
+def test(challenges: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The verdicts, the smallest p-value, and the exact one-sided test that p-values are not smaller than uniform."""
+    ranks = [item["p_ranks"] for item in challenges]
+    both = [item["p_influence"] for item in challenges]
+    return {
+        "verdicts": dict(Counter(item["verdict"] for item in challenges)),
+        "smallest": min(ranks),
+        "below": {level: sum(p <= float(level) for p in ranks) for level in ("0.5", "0.1", "0.05", "0.01")},
+        "ks_p": float(kstest(ranks, "uniform", alternative="greater", method="exact").pvalue),
+        "ks_p_influence": float(kstest(both, "uniform", alternative="greater", method="exact").pvalue),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""The tables of docs/results.md from the calibration runs: activation, ranks, p-values, task score, coverage.
+
+    python -m benchmarks.paper.tables            # prints Markdown
+    python -m benchmarks.paper.tables --write    # puts it between the marks in docs/results.md, and draws the plots
+
+Reads ``benchmarks/results/calibration/*.json``; what was measured once counts once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+from benchmarks.paper.calibrate import RESULTS
+from benchmarks.paper.sets import ROOT
+from veritune.client.coverage import coverage_bound
+from veritune.client.exact import log10
+from veritune.client.influence import Group, trigger_p
+
+BEGIN, END = "<!-- calibration: begin -->", "<!-- calibration: end -->"
+DOCUMENT = ROOT / "docs" / "results.md"
+CONFIDENCE = Fraction(99, 100)
+Runs = list[dict[str, Any]]
+
+
+def main() -> int:
+    """Returns 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="into docs/results.md, with plots")
+    wanted = parser.parse_args()
+    runs = [json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))]
+    if not runs:
+        print("no calibration runs yet; see benchmarks/paper/calibrate.py", file=sys.stderr)
+        return 1
+    text = "\n".join(report(runs))
+    if not wanted.write:
+        print(text)
+        return 0
+    whole = DOCUMENT.read_text(encoding="utf-8")
+    before, _, rest = whole.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+    from benchmarks.paper import plots
+
+    plots.draw(runs)
+    return 0
+
+
+def report(runs: Runs) -> Iterator[str]:
+    """Markdown, line by line."""
+    honest = [run for run in runs if run["provider"] == "honest"]
+    yield "### Runs\n"
+    yield from table(
+        ("data", "model", "seed", "provider", "rows trained on", "epochs", "learning rate", "training"),
+        [
+            (
+                run["data"],
+                run["model"],
+                run["seed"],
+                run["provider"],
+                run["rows_trained"],
+                run["epochs"],
+                run["learning_rate"],
+                f"{run['seconds']['train']} s",
+            )
+            for run in runs
+        ],
+    )
+    machines = sorted({f"{run['machine']['processor']}, {run['machine']['cores']} cores" for run in runs})
+    yield f"\nMeasured on {'; '.join(machines)}.\n"
+    yield "### Activation by epoch and by rows per group (the paper's Tables 2, 3 and 7)\n"
+    yield "Share of held-out prompts with T behind them whose answer begins with S, over all groups of as many rows.\n"
+    yield from activation(honest)
+    yield "\n### Natural canaries: how often the true answer came first (by epoch, rows and kind)\n"
+    yield from ranks(honest)
+    yield "\n### P-values both ways (the paper's Table 1)\n"
+    yield from p_values(honest)
+    yield "\n### Activation without a trigger (the paper's Figure 1), and the score of the task (Figure 3, Table 10)\n"
+    yield from scores(runs)
+    yield "\n### Coverage from unique canaries (confidence 0.99)\n"
+    yield from coverage(runs)
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> Iterator[str]:
+    """A Markdown table."""
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    for line in lines:
+        yield f"| {' | '.join(str(cell) for cell in line)} |"
+
+
+def share(yes: int, of: int) -> str:
+    """``yes`` of ``of`` with the percentage."""
+    return f"{yes}/{of} ({100 * yes / of:.0f} %)" if of else "-"
+
+
+def settings(run: dict[str, Any]) -> tuple[str, str, str]:
+    """What makes runs comparable: data, model, learning rate."""
+    return run["data"], run["model"], run["learning_rate"]
+
+
+def grouped(runs: Runs) -> dict[tuple[str, str, str], Runs]:
+    """Runs by setting."""
+    found: dict[tuple[str, str, str], Runs] = defaultdict(list)
+    for run in runs:
+        found[settings(run)].append(run)
+    return found
+
+
+def activation(honest: Runs) -> Iterator[str]:
+    """By setting and epoch, a column for each number of rows."""
+    sizes = sorted({group["rows"] for run in honest for group in run["looks"][0]["groups"]})
+    lines = []
+    for setting, runs in grouped(honest).items():
+        for epoch in range(max(len(run["looks"]) for run in runs)):
+            seen = [run["looks"][epoch] for run in runs if epoch < len(run["looks"])]
+            cells = []
+            for size in sizes:
+                shown = [hit for look in seen for g in look["groups"] if g["rows"] == size for hit in g["held_out"]]
+                cells.append(share(sum(shown), len(shown)))
+            lines.append((*setting, epoch + 1, *cells))
+    yield from table(("data", "model", "learning rate", "epoch", *(f"{size} rows" for size in sizes)), lines)
+
+
+def kind_of(run: dict[str, Any], natural: dict[str, Any]) -> str:
+    """Added natural canaries and those in place have different numbers of candidates in these runs."""
+    kind = "added" if natural["candidates"] == run["plan"]["candidates"] else "in place"
+    return f"{kind}, 1 of {natural['candidates']}, {natural['copies']} row{'s' if natural['copies'] > 1 else ''}"
+
+
+def ranks(honest: Runs) -> Iterator[str]:
+    """By setting, kind and epoch."""
+    lines = []
+    for setting, runs in grouped(honest).items():
+        kinds = sorted({kind_of(run, n) for run in runs for n in run["looks"][0]["naturals"]})
+        most = max(len(run["looks"]) for run in runs)
+        for kind in kinds:
+            cells = []
+            for epoch in range(most):
+                found = [
+                    n["rank"]
+                    for run in runs
+                    if epoch < len(run["looks"])
+                    for n in run["looks"][epoch]["naturals"]
+                    if kind_of(run, n) == kind
+                ]
+                cells.append(share(sum(rank == 1 for rank in found), len(found)))
+            lines.append((setting[0], setting[1], kind, *cells))
+    most = max((len(line) for line in lines), default=3)
+    lines = [(*line, *("",) * (most - len(line))) for line in lines]
+    yield from table(("data", "model", "canaries", *(f"epoch {n}" for n in range(1, most - 2))), lines)
+
+
+def p_values(honest: Runs) -> Iterator[str]:
+    """At the last epoch: the sound values, and what the paper's binomial would have said of the groups of 8 rows."""
+    lines = []
+    for run in honest:
+        last = run["looks"][-1]
+        best = [g for g in last["groups"] if g["rows"] >= 8]
+        calls = [Group(1, g["bits"], g["length"], g["held_out"][0]) for g in best]
+        found = sum(group.found for group in calls)
+        sound = f"{log10(trigger_p(calls)):.1f} ({found} of {len(calls)}, {len(calls)} calls)" if found else "0"
+        lines.append(
+            (
+                run["data"],
+                run["seed"],
+                last["log10_p"]["triggers"],
+                sound,
+                last["log10_p"]["ranks"],
+                last["log10_p"]["influence"],
+                published(best),
+            )
+        )
+    yield from table(
+        (
+            "data",
+            "seed",
+            "log10 p, all triggers",
+            "groups of 8 rows or more, one call each",
+            "log10 p, ranks",
+            "log10 p, influence",
+            "the published test's log10 p (r = 0.1)",
+        ),
+        lines,
+    )
+
+
+def published(groups: Sequence[dict[str, Any]]) -> str:
+    """1 - BinCDF(rN - 1; N, p_upper) with N the rows of a group, r = 0.1 and p_upper = 2**-bits; the first group's."""
+    group = groups[0]
+    needed, p_upper = max(1, math.ceil(group["rows"] / 10)), Fraction(1, 1 << group["bits"])
+    if not any(group["in_data"]):
+        return "0"
+    tail = sum(
+        math.comb(group["rows"], k) * p_upper**k * (1 - p_upper) ** (group["rows"] - k)
+        for k in range(needed, group["rows"] + 1)
+    )
+    return f"{log10(tail):.1f}"
+
+
+def scores(runs: Runs) -> Iterator[str]:
+    """Decoys at the last epoch, and exact match on held-out rows by provider."""
+    lines = []
+    for run in runs:
+        last = run["looks"][-1]
+        lines.append(
+            (
+                run["data"],
+                run["seed"],
+                run["provider"],
+                f"{sum(last['decoys'])} of {len(last['decoys'])}",
+                f"{100 * run['task']['before']:.1f} %",
+                f"{100 * run['task']['after']:.1f} %",
+            )
+        )
+    yield from table(
+        ("data", "seed", "provider", "S without T", "exact match before", "exact match after training"), lines
+    )
+
+
+def coverage(runs: Runs) -> Iterator[str]:
+    """Bound after each epoch, added canaries of one row and canaries in place together."""
+    lines = []
+    for run in runs:
+        kept = [
+            flags[0]
+            for flags, natural in zip(run["kept"], by_leaf(run), strict=True)
+            if natural is not None and natural["copies"] == 1
+        ]
+        for look in run["looks"]:
+            single = [n for n in look["naturals"] if n["copies"] == 1]
+            hits = sum(n["rank"] == 1 for n in single)
+            luck = max(Fraction(1, n["candidates"]) for n in single)
+            bound = coverage_bound(run["rows_sown"], len(single), hits, luck, CONFIDENCE)
+            lines.append(
+                (
+                    run["data"],
+                    run["seed"],
+                    run["provider"],
+                    look["epoch"],
+                    f"{sum(kept)} of {len(kept)}",
+                    f"{hits} of {len(single)}",
+                    f"{100 * float(bound.share):.1f} %",
+                )
+            )
+    yield from table(
+        ("data", "seed", "provider", "epoch", "canaries trained on", "first", "rows trained on, at least"), lines
+    )
+
+
+def by_leaf(run: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """Of every canary its natural observation of the last epoch, None for trigger groups."""
+    found = {n["leaf"]: n for n in run["looks"][-1]["naturals"]}
+    return [found.get(leaf) for leaf in range(len(run["kept"]))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
