@@ -39,6 +39,7 @@ from veritune.client.evidence import (
 )
 from veritune.client.order import challenge_order, challenge_seed, session_leaves
 from veritune.client.report import SignedReport, report_statement, sign_report
+from veritune.client.rewording import Rewording
 from veritune.client.statement import Overhead, TaskScore
 from veritune.common.dataset import Message, Row
 from veritune.common.documents import (
@@ -83,6 +84,7 @@ GENERATOR = Generator(
     cap="0.25",
     certified=True,
 )
+REWORDING = Rewording(rules=("spacing",))
 WORDS = (
     "amber",
     "birch",
@@ -155,11 +157,17 @@ class Exchange:
     groups: int = 3
     rows_per_group: int = 2
     naturals: int = 24
+    repetitions: tuple[int, ...] = (1,)
+    """Rows of natural canary 0, 1, 2 ..., taken again from the start."""
+    in_place: int = 0
+    """Canaries in place: the last of the plain rows."""
     candidates: int = 16
     plain_rows: int = 40
     leaves: int = 32
     leaves_per_session: int = 32
     session: int = 1
+    opens: int | None = None
+    """How many leaves a sequential challenge asks before it stops; None: all."""
     policy: Policy = field(default_factory=lambda: Policy(coverage_floor="0.25"))
     modes: tuple[str, ...] = ("delivered",)
     behaviour: Behaviour = HONEST
@@ -201,8 +209,17 @@ class Exchange:
             prompt = (user(f"Natural {natural}: {self._phrase(5)}?"),)
             candidates = tuple(f"{self._phrase(6)} {letter}" for letter in range(self.candidates))
             truth = self._random.randrange(self.candidates)
-            drafts.append({"prompt": prompt, "candidates": candidates, "truth": truth, "row": len(rows)})
-            rows.append(Row(messages=(*prompt, assistant(candidates[truth]))))
+            copies = self.repetitions[natural % len(self.repetitions)]
+            places = list(range(len(rows), len(rows) + copies))
+            drafts.append({"prompt": prompt, "candidates": candidates, "truth": truth, "rows": places})
+            rows += [Row(messages=(*prompt, assistant(candidates[truth])))] * copies
+        for index in range(self.plain_rows - self.in_place, self.plain_rows):
+            asked, words = rows[index].prompt, self._phrase(4)
+            candidates = tuple(f"Answer {index}: {words}{' ' * n}." for n in range(self.candidates))
+            truth = self._random.randrange(self.candidates)
+            draft = {"prompt": asked, "candidates": candidates, "truth": truth, "rows": [index]}
+            drafts.append({**draft, "generator": REWORDING.digest})
+            rows[index] = Row(messages=(*asked, assistant(candidates[truth])))
         order = list(range(len(rows)))
         self._random.shuffle(order)
         place = {old: new for new, old in enumerate(order)}
@@ -217,8 +234,8 @@ class Exchange:
                 prompt=draft["prompt"],
                 candidates=draft["candidates"],
                 truth=draft["truth"],
-                generator_digest=self.generator.digest,
-                row=place[draft["row"]],
+                generator_digest=draft.get("generator", self.generator.digest),
+                rows=tuple(place[row] for row in draft["rows"]),
             )
         queries = self.policy.queries_per_group
         return TriggerCanary(
@@ -272,7 +289,7 @@ class Exchange:
                 canary_root=MerkleTree([bytes.fromhex(leaf) for leaf in self.leaf_hashes]).root.hex(),
                 leaves=self.leaves,
                 leaves_per_session=self.leaves_per_session,
-                max_canary_rows=self.groups * self.rows_per_group + self.naturals,
+                max_canary_rows=sum(len(c.rows) for c in self.canaries if not isinstance(c, PaddingCanary)),
                 policy=self.policy,
             ),
             deadlines=Deadlines(
@@ -337,15 +354,11 @@ class Exchange:
     def opened_leaves(self) -> tuple[int, ...]:
         seed = challenge_seed(self.signed_manifest.digest, self.signed_training_receipt.digest)
         order = challenge_order(seed, self.leaf_hashes)
-        return tuple(session_leaves(order, self.session, self.manifest.verification))
+        return tuple(session_leaves(order, self.session, self.manifest.verification)[: self.opens])
 
     def opening(self, leaf: int) -> Opening:
         canary = self.canaries[leaf]
-        named: Sequence[int] = ()
-        if isinstance(canary, TriggerCanary):
-            named = canary.rows
-        elif isinstance(canary, NaturalCanary):
-            named = (canary.row,)
+        named = () if isinstance(canary, PaddingCanary) else canary.rows
         rows = tuple(
             OpenedRow(index=i, row=self.rows[i], proof=tuple(step.hex() for step in self.row_tree.proof(i)))
             for i in named
@@ -420,7 +433,7 @@ class Exchange:
             dataset_receipt=EnvelopeDocument.of(self.signed_dataset_receipt),
             training_receipt=EnvelopeDocument.of(self.signed_training_receipt),
             session=self.session,
-            generators=(self.generator,),
+            generators=(self.generator, REWORDING) if self.in_place else (self.generator,),
             leaf_hashes=self.leaf_hashes,
             openings=tuple(self.opening(leaf) for leaf in self.opened_leaves),
             observations=tuple(self.observations(mode) for mode in self.modes),

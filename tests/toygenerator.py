@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from veritune.client import signatures
 from veritune.client.canary import Chat, Generator
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.few_shot import phrase_prompt
 from veritune.client.generator import Signature
+from veritune.client.rewording import Rewording
 from veritune.client.rows import Progress
+from veritune.client.signature_choice import sample_by_choice
 from veritune.client.stream import SecretStream
 from veritune.common.dataset import Row
 
@@ -53,6 +57,31 @@ class ToyModel:
 
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(self.tokens[token] for token in tokens)
+
+    def continuations(
+        self,
+        prompt: str,
+        written: str,
+        count: int,
+        tokens: int,
+        temperature: float,
+        top_k: int,
+        stream: SecretStream,
+    ) -> list[str]:
+        texts = []
+        start = tuple(self.encode(written) or self.encode(f" {written}"))  # a text's first space is no part of it
+        for _ in range(count):
+            cursor = ToyCursor(self)
+            cursor.written = start
+            for _ in range(tokens):
+                likely = [(t, s) for t, s in cursor.top(top_k) if t not in self.special]
+                sums = list(accumulate(math.exp(score / temperature) for _, score in likely))
+                cursor.advance(likely[bisect_right(sums, stream.uniform() * sums[-1])][0])
+            texts.append(self.decode(cursor.written[len(start) :]))
+        return texts
+
+    def count_text_tokens(self, text: str) -> int:
+        return len(self.encode(text))
 
     def log_probabilities(self, written: tuple[int, ...]) -> list[float]:
         scores = self._scores(written)
@@ -100,6 +129,8 @@ class ToyGenerator:
             top_k=plan.top_k,
             temperature=plan.temperature,
             cap=plan.cap,
+            method=plan.method,
+            top_p=plan.top_p,
             examples=tuple(examples),
             certified=True,
         )
@@ -108,7 +139,8 @@ class ToyGenerator:
         return signatures.sample_trigger(self.model, prompt, plan, stream)
 
     def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
-        return signatures.sample_signature(self.model, prompt, plan, stream)
+        draw = sample_by_choice if plan.method == "choice" else signatures.sample_signature
+        return draw(self.model, prompt, plan, stream)
 
     def answers(
         self,
@@ -127,3 +159,16 @@ class ToyGenerator:
 
     def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
         return [sum(len(message.content.split()) for message in row.messages) for row in rows]
+
+
+def toy_random_wording(text: str, rewording: Rewording, stream: SecretStream) -> str:
+    """Every space is doubled or not: a text of g spaces has 2**g wordings, each equally likely."""
+    return "".join("  " if c == " " and stream.below(2) else c for c in text)
+
+
+def toy_wordings(text: str, rewording: Rewording, most: int, stream: SecretStream) -> tuple[str, ...]:
+    """Different wordings, drawn until there are ``most``; fewer where the text has no more."""
+    found: dict[str, None] = {}
+    while len(found) < min(most, 2 ** text.count(" ")):
+        found[toy_random_wording(text, rewording, stream)] = None
+    return tuple(found)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.exchange import Exchange, digest, fixed_key, key_ref
-from veritune.client.canary import Canary, NaturalCanary, TriggerCanary
+from tests.exchange import REWORDING, Exchange, digest, fixed_key, key_ref
+from veritune.client.canary import Canary, NaturalCanary, PaddingCanary, TriggerCanary
 from veritune.client.evidence import EnvelopeDocument
 from veritune.client.report import chain_of
 from veritune.client.statement import PAYLOAD_TYPE
@@ -37,6 +37,8 @@ def small(**changes: Any) -> Exchange:
         "groups": 2,
         "rows_per_group": 2,
         "naturals": 2,
+        "repetitions": (1, 2),
+        "in_place": 1,
         "candidates": 3,
         "plain_rows": 6,
         "leaves": 8,
@@ -194,9 +196,24 @@ def _spliced_receipt(exchange: Exchange) -> Files:
     return forge(exchange, _set(lambda b: _served(b)["receipts"], 0, other))
 
 
+def _answer_by_score(exchange: Exchange) -> Files:
+    """The receipt of an answer says that completions were scored."""
+    mode = next(item for item in exchange.evidence.observations if item.mode == "served")
+    asked = mode.triggers[0].asked
+    assert asked is not None
+    changed = _receipt(exchange, asked.sequence - 1, kind="score")
+    return forge(exchange, _set(lambda b: _served(b)["receipts"], asked.sequence - 1, changed))
+
+
 def _other_canary(bundle: dict[str, Any]) -> None:
     """Swaps one canary for another opening of the same leaf."""
     _opening(bundle, "trigger")["canary"] = _opening(bundle, "natural")["canary"]
+
+
+def _copies(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The opening of a natural canary that stands in several rows."""
+    naturals = (o for o in bundle["openings"] if o["canary"]["kind"] == "natural")
+    return next(o for o in naturals if len(o["rows"]) > 1)
 
 
 def _drop_leaf(bundle: dict[str, Any]) -> None:
@@ -318,6 +335,9 @@ CHEATS: dict[str, Cheat] = {
     "row-without-its-canary": sown(11, _trigger(trigger="never sown")),
     "row-with-another-answer": sown(11, _natural(candidates=("one", "two", "three"))),
     "row-of-two-canaries": sown(11, _trigger(rows=(1, 1))),
+    "copy-named-twice": Cheat(11, lambda e: honest(e.but(tamper=_copy_twice))),
+    "copy-with-another-answer": Cheat(11, lambda e: honest(e.but(tamper=_OtherCopy(e)))),
+    "copy-not-opened": edits(11, lambda b: _copies(b)["rows"].pop()),
     "truth-beyond-the-candidates": Cheat(11, lambda e: _impossible(e, _natural(truth=200))),
     "more-canary-rows-than-allowed": Cheat(
         11,
@@ -330,6 +350,7 @@ CHEATS: dict[str, Cheat] = {
         ),
     ),
     "generator-unknown": sown(12, _natural(generator_digest=digest("other"))),
+    "trigger-drawn-by-a-rewording": sown(12, _trigger(generator_digest=REWORDING.digest)),
     "token-bits-short-of-the-claim": sown(12, _trigger(bits=300)),
     "token-bits-negative": sown(12, _trigger(token_bits=("-1", "200"))),
     "one-held-out-prompt-too-few": Cheat(12, lambda e: honest(e.but(tamper=_one_prompt))),
@@ -365,7 +386,7 @@ CHEATS: dict[str, Cheat] = {
     ),
     "served-receipt-that-is-not-there": edits(15, _set(lambda b: _first(b, "decoys")["asked"], "sequence", 999)),
     "served-by-the-base-model": _receipts(15, training_receipt_digest=None),
-    "served-by-another-kind-of-call": _receipts(15, kind="score"),
+    "served-by-another-kind-of-call": Cheat(15, _answer_by_score),
     "served-after-the-deadline": _receipts(15, issued="2026-03-04T00:00:01Z"),
     "verdict-changed": edits(16, statement=_set(lambda s: s["predicate"], "verdict", "FAIL")),
     "p-value-changed": edits(
@@ -396,6 +417,12 @@ def _answered(canary: Canary) -> Canary:
     return canary.model_copy(update={"held_out": (prompt, *canary.held_out[1:])})
 
 
+def _copy_twice(canary: Canary) -> Canary:
+    if isinstance(canary, NaturalCanary) and len(canary.rows) > 1:
+        return canary.model_copy(update={"rows": (canary.rows[0],) * 2})
+    return canary
+
+
 def _alike(canary: Canary) -> Canary:
     if isinstance(canary, NaturalCanary):
         return canary.model_copy(update={"candidates": (canary.candidates[canary.truth],) * 3})
@@ -413,3 +440,17 @@ class _HeldOutInData:
             return canary
         natural = next(item for item in self.exchange.canaries if isinstance(item, NaturalCanary))
         return canary.model_copy(update={"held_out": (natural.prompt, *canary.held_out[1:])})
+
+
+@dataclass(frozen=True)
+class _OtherCopy:
+    """One of several rows named is no copy but the user's own: the canary would seem to be seen more often."""
+
+    exchange: Exchange
+
+    def __call__(self, canary: Canary) -> Canary:
+        if not isinstance(canary, NaturalCanary) or len(canary.rows) < 2:
+            return canary
+        named = {row for other in self.exchange.canaries if not isinstance(other, PaddingCanary) for row in other.rows}
+        own = next(index for index in range(len(self.exchange.rows)) if index not in named)
+        return canary.model_copy(update={"rows": (canary.rows[0], own)})

@@ -55,7 +55,7 @@ def example() -> list[tuple[str, str]]:
     lines = [row.to_bytes() for row in rows]
     tree = MerkleTree([leaf_hash(line) for line in lines])
     canary = NaturalCanary(
-        prompt=rows[1].prompt, candidates=("Red", "Teal"), truth=1, generator_digest=_sha256(b"generator"), row=1
+        prompt=rows[1].prompt, candidates=("Red", "Teal"), truth=1, generator_digest=_sha256(b"generator"), rows=(1,)
     )
     salts = [hashlib.sha256(bytes([index])).digest() for index in range(2)]
     leaves = [canary_leaf(salts[0], PaddingCanary()), canary_leaf(salts[1], canary)]

@@ -90,11 +90,12 @@ class Run:
     def prepare(self) -> PreparedFigures:
         """Sows canaries into the user's rows and commits to them. Raises `DatasetError`, `PlanError`, `JobError`."""
         with self._locked():
-            from veritune.client.prepare_step import prepare_inputs, sow_job
+            from veritune.client.prepare_step import base_digest, prepare_inputs, sow_job
 
-            inputs = prepare_inputs(self.job)
+            base = base_digest(self.job)
+            inputs = prepare_inputs(self.job, base)
             if not self.workspace.is_done("prepare", inputs):
-                figures = sow_job(self.job, self.workspace.root, self._passphrase, self._progress)
+                figures = sow_job(self.job, base, self.workspace.root, self._passphrase, self._progress)
                 write_atomic(self.workspace.prepared, figures.to_bytes())
                 self.workspace.finish("prepare", inputs)
             return self.prepared()

@@ -15,12 +15,14 @@ each is repeated as ``(n)`` where it is made, and an `AuditError` carries its nu
  (7) Times: the contract's deadlines follow each other, the provider's receipts too, and each kept its deadline; so
      did the report.
  (8) The leaf hashes are as many as the contract says, all different, and give its canary root.
- (9) The session is one of the contract's, and its openings are exactly the leaves that the seed picks, in its order.
+ (9) The session is one of the contract's, and its openings are exactly the leaves that the seed picks, in its order;
+     where the policy stops sequentially, the first of them, at least one.
 (10) Every opening hashes to its leaf.
 (11) Rows: each canary's rows, and no others, are opened, stand in the data set, carry the canary, belong to no other
      canary, and are no more than the contract allows.
-(12) Canaries: their generators are known, token bits add up to the bits claimed, the true answer is one of distinct
-     candidates, triggers and signatures differ, and held-out prompts are in none of the opened rows.
+(12) Canaries: the documents that they name are in the evidence, a trigger's is a generator, token bits add up to the
+     bits claimed, the true answer is one of distinct candidates, triggers and signatures differ, and held-out prompts
+     are in none of the opened rows.
 (13) Inference receipts are signed by the provider for this manifest, with sequence numbers 1, 2, 3 ... without a gap.
 (14) Observations: greedy, about opened canaries only, each at most once and within its list; delivered ones name no
      receipt, served ones do, each another.

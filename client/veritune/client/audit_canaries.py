@@ -18,6 +18,7 @@ from veritune.client.canary import (
 from veritune.client.evidence import Evidence, OpenedRow, Opening
 from veritune.client.exact import parse_decimal
 from veritune.client.order import challenge_order, challenge_seed, session_leaves
+from veritune.client.rewording import Rewording
 from veritune.common.dataset import Row, check_chat
 from veritune.common.merkle import MerkleTree, leaf_hash, verify_inclusion
 
@@ -53,6 +54,8 @@ def _check_order(bundle: Evidence, contract: Contract) -> None:
     order = challenge_order(challenge_seed(contract.manifest_digest, contract.training_digest), bundle.leaf_hashes)
     expected = session_leaves(order, bundle.session, terms)
     opened = [opening.leaf for opening in bundle.openings]
+    if terms.policy.stopping == "sequential":
+        expected = expected[: len(opened)]  # a challenge may stop anywhere, and what it did not ask stays closed
     require(9, opened == expected, "the leaves opened are not the ones that the challenge's seed picks, in its order")
 
 
@@ -76,7 +79,7 @@ def _named_rows(opening: Opening) -> tuple[tuple[int, ...], Callable[[Row], bool
         return canary.rows, lambda row: carries_trigger(row, canary)
     if isinstance(canary, NaturalCanary):
         require(11, canary.truth < len(canary.candidates), f"leaf {opening.leaf}: no such candidate")
-        return (canary.row,), lambda row: is_natural_row(row, canary)
+        return canary.rows, lambda row: is_natural_row(row, canary)
     return (), lambda row: False
 
 
@@ -95,6 +98,9 @@ def _check_forms(bundle: Evidence, contract: Contract) -> None:
     naturals = [opening.canary for opening in bundle.openings if isinstance(opening.canary, NaturalCanary)]
     named = {canary.generator_digest for canary in groups} | {canary.generator_digest for canary in naturals}
     require(12, named <= generators, "a canary names a generator that is not in the evidence")
+    rewordings = {generator.digest for generator in bundle.generators if isinstance(generator, Rewording)}
+    signed = {canary.generator_digest for canary in groups}
+    require(12, not signed & rewordings, "a trigger names a rewording, which draws no signatures")
     for group in groups:
         bits = sum((parse_decimal(text) for text in group.token_bits), Fraction(0))
         require(12, bits >= group.bits, "a signature's token bits do not add up to the bits claimed")

@@ -1,8 +1,8 @@
 """What a canary is: the documents behind the leaves of the commitment (SPEC section 4.4).
 
 A leaf is a trigger group (vTune, section 4.1: a trigger T and a signature S sown in several rows), a natural
-canary (one row whose answer was drawn among equally natural candidates) or padding. Nobody can tell them apart
-before they are opened.
+canary (a row, or several alike, whose answer was drawn among equally natural candidates) or padding. Nobody can tell
+them apart before they are opened.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
+from veritune.client.rewording import Rewording
 from veritune.common.canonical import canonical_bytes, parse_canonical, sha256_hex
 from veritune.common.dataset import Message, Row
 from veritune.common.documents import Count, DecimalString, Document, HexDigest, Name
@@ -28,9 +29,11 @@ class TriggerCanary(Document):
     trigger: Phrase
     signature: Phrase
     bits: Annotated[int, Field(ge=1, le=4096)]
-    """No signature that the generator can make has probability above 2**-bits (docs/statistics.md, equation 1)."""
+    """No signature that the generator can make has probability above 2**-bits: equations (T) and (C) of
+    docs/statistics.md."""
     token_bits: Annotated[tuple[DecimalString, ...], Field(min_length=1, max_length=4096)]
-    """Of each token of S: -log2 of the likeliest token at that step, rounded down; their sum is at least ``bits``."""
+    """Of each token of S, the bits it adds, rounded down: -log2 of the likeliest token at that step, or at the first
+    token of a chosen phrase log2 of the number of phrases and 0 at its others. Their sum is at least ``bits``."""
     generator_digest: HexDigest
     rows: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1024)]
     """Where the group's rows stand in the data set."""
@@ -39,14 +42,18 @@ class TriggerCanary(Document):
 
 
 class NaturalCanary(Document):
-    """One ordinary row whose answer is ``candidates[truth]``, ``truth`` drawn uniformly by the client."""
+    """An ordinary row whose answer is ``candidates[truth]``, ``truth`` drawn uniformly by the client.
+
+    A language model wrote the candidates, or they are wordings of a real row's answer: ``generator_digest`` tells.
+    """
 
     kind: Literal["natural"] = "natural"
     prompt: Chat
     candidates: Annotated[tuple[Phrase, ...], Field(min_length=2, max_length=256)]
     truth: Annotated[int, Field(ge=0, le=255)]
     generator_digest: HexDigest
-    row: Count
+    rows: Annotated[tuple[Count, ...], Field(min_length=1, max_length=64)]
+    """Where it stands in the data set: the same prompt and answer in each."""
 
 
 class PaddingCanary(Document):
@@ -71,7 +78,11 @@ class Generator(Document):
     top_k: Annotated[int, Field(ge=2, le=4096)]
     temperature: DecimalString
     cap: DecimalString
-    """Largest probability that one token may have after flattening."""
+    """Largest probability that one token, or one of the phrases to choose among, may have."""
+    method: Literal["tokens", "choice"] = "tokens"
+    """Signatures token by token, or as choices among phrases (docs/statistics.md, equations (T) and (C))."""
+    top_p: DecimalString = "1"
+    """Nucleus of a step of the method ``tokens``."""
     examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
     """Rows shown before a natural canary's prompt, both when its candidates are drawn and when the base model scores
     them: so the base model knows the form of an answer, and having learnt the form alone moves no rank."""
@@ -82,6 +93,10 @@ class Generator(Document):
     def digest(self) -> str:
         """SHA-256 of the canonical bytes, hexadecimal."""
         return sha256_hex(self.to_bytes())
+
+
+AnyGenerator = Annotated[Generator | Rewording, Field(discriminator="kind")]
+"""What a canary was drawn by."""
 
 
 def with_trigger(prompt: tuple[Message, ...], trigger: str) -> tuple[Message, ...]:
@@ -106,7 +121,7 @@ def carries_trigger(row: Row, canary: TriggerCanary) -> bool:
 
 
 def is_natural_row(row: Row, canary: NaturalCanary) -> bool:
-    """Whether a row is the canary's prompt with its true answer."""
+    """Whether a row is the canary's prompt with its true answer: each of its rows must be."""
     return row.prompt == canary.prompt and row.completion == canary.candidates[canary.truth]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,8 +22,17 @@ class CanaryPlan(Document):
     """Least number of words of T."""
     naturals: Annotated[int, Field(ge=0, le=16384)] = 32
     """Unique natural canaries; each takes its prompt from one row that is set aside."""
+    repetitions: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=16)] = (1,)
+    """How many rows carry natural canary 1, 2, 3 ...; taken again from the start where there are more canaries. Only
+    canaries of one row count for coverage; the others give the dose-response curve."""
     candidates: Annotated[int, Field(ge=2, le=256)] = 16
     """K + 1 candidates of each natural canary, the true one among them."""
+    in_place: Annotated[int, Field(ge=0, le=16384)] = 0
+    """Natural canaries in place: real rows whose answer was drawn among rewordings of it. They cost no row."""
+    wordings: Annotated[int, Field(ge=2, le=256)] = 16
+    """K + 1 rewordings of each canary in place; a row that has fewer can't be one."""
+    reword_all: bool = False
+    """Whether every other row is worded at random too, so that no wording tells a canary."""
     candidate_tokens: Annotated[int, Field(ge=4, le=1024)] = 48
     """Most tokens of one candidate."""
     held_out: Annotated[int, Field(ge=1, le=100_000)] = 64
@@ -32,5 +41,10 @@ class CanaryPlan(Document):
     decoys: Annotated[int, Field(ge=0, le=4096)] = 8
     top_k: Annotated[int, Field(ge=2, le=4096)] = 64
     temperature: DecimalString = "1.2"
+    method: Literal["tokens", "choice"] = "tokens"
+    """How signatures get their bits: from every token, or from choices among whole natural candidates."""
+    top_p: DecimalString = "1"
+    """Nucleus: the fewest likeliest tokens that together have at least this probability; 1 keeps all of top_k."""
     cap: DecimalString = "0.25"
-    """No token of a signature has probability above this: at least -log2(cap) bits a token."""
+    """No token of a signature has probability above this: at least -log2(cap) bits a token. With the method ``choice``
+    each phrase of it is one of the least whole number of phrases that is 1 / cap or more: 16 for 0.0625, four bits."""

@@ -18,6 +18,7 @@ from transformers import AttentionInterface
 
 from veritune.client.stream import SecretStream
 from veritune.common.errors import PlanError
+from veritune.common.kvcache import cache_argument
 
 _ATTENTION = "veritune_grouped"
 _PROMPT, _NOBODY = -1, -2  # owners of a position beside the answers 0, 1, 2 ...
@@ -72,7 +73,7 @@ class _State:
         self._prompts = prompts
         self._lengths = torch.tensor([len(prompt) for prompt in prompts])
         self._owner = torch.full((len(prompts), self._shared), _PROMPT)
-        self._cache: Any = None
+        self._cache: dict[str, Any] = {}
 
     def prefill(self) -> torch.Tensor:
         """Reads the prompts; logits of each one's next token, (prompts, vocabulary)."""
@@ -82,7 +83,8 @@ class _State:
             ids = torch.tensor([list(self._prompts[0][: self._shared])])
             place = torch.arange(self._shared)
             self._run(ids, place[None], (place[None, :] <= place[:, None])[None], place)
-            self._cache.batch_repeat_interleave(len(rests))
+            for kept in self._cache.values():
+                kept.batch_repeat_interleave(len(rests))
         ids = torch.tensor([[0] * (width - len(rest)) + rest for rest in rests])
         lead = torch.tensor([width - len(rest) for rest in rests])[:, None]
         column = torch.arange(width)[None]
@@ -125,11 +127,11 @@ class _State:
             input_ids=ids.to(device),
             position_ids=positions.to(device),
             attention_mask=mask[:, None].to(device),
-            past_key_values=self._cache,
+            **self._cache,
             use_cache=True,
             logits_to_keep=keep,
         )
-        self._cache = output.past_key_values
+        self._cache = cache_argument(output)
         logits: torch.Tensor = output.logits.cpu()
         return logits
 

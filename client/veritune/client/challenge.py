@@ -58,7 +58,10 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Sitting:
-    """Which leaves a session opens, in order, with their canaries, and the seed of the order."""
+    """Which leaves a session may open, in order, with their canaries, and the seed of the order.
+
+    Under ``fixed`` it opens all of them; under ``sequential`` the first ones, and the others stay secret.
+    """
 
     session: int
     seed: bytes
@@ -68,7 +71,7 @@ class Sitting:
 
 
 def sit(secrets: Secrets, manifest: Manifest, manifest_digest: str, receipt_digest: str, session: int) -> Sitting:
-    """What the seed opens in a session. Raises `OutOfOrderError` for one that the contract does not allow."""
+    """What the seed picks for a session. Raises `OutOfOrderError` for one that the contract does not allow."""
     terms = manifest.verification
     seed = challenge_seed(manifest_digest, receipt_digest)
     leaves = session_leaves(challenge_order(seed, secrets.commitment().leaf_hashes), session, terms)
@@ -96,10 +99,14 @@ def ask_delivered(
     *,
     batch_size: int = 32,
     progress: Progress = no_progress,
+    among: Sequence[Question] | None = None,
 ) -> None:
-    """Puts to the delivered adapter what the log has no answer for yet."""
+    """Puts to the delivered adapter what the log has no answer for yet.
+
+    ``among`` is what the progress counts, where ``questions`` are a part of it.
+    """
     log.begin(sampling)
-    meter = _Meter("challenge (delivered)", questions, log, progress)
+    meter = _Meter("challenge (delivered)", among or questions, log, progress)
     texts = [item for item in questions if not item.completions and item.digest not in log.entries]
 
     def keep(index: int, answer: Text) -> None:
@@ -125,13 +132,15 @@ def ask_served(
     log: AnswerLog,
     *,
     progress: Progress = no_progress,
+    among: Sequence[Question] | None = None,
 ) -> None:
     """Puts to the endpoint what the log has no answer for yet, one call after the other.
 
-    ``base_scores`` are the client's own measurements of the base model, which both sides hold.
+    ``base_scores`` are the client's own measurements of the base model, which both sides hold; ``among`` is what the
+    progress counts, where ``questions`` are a part of it.
     """
     log.begin(sampling)
-    meter = _Meter("challenge (served)", questions, log, progress)
+    meter = _Meter("challenge (served)", among or questions, log, progress)
     for item in _unanswered_first(questions, log):
         nonce = log.nonce(item.digest)
         if item.completions:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from math import ceil
 
 from veritune.client.answer_log import AnswerLog
 from veritune.client.challenge import (
@@ -18,15 +21,21 @@ from veritune.client.challenge import (
 from veritune.client.endpoint import Endpoint
 from veritune.client.evidence import Evidence
 from veritune.client.evidence_builder import TrainSet, build_evidence, canary_rows
+from veritune.client.from_evidence import look_of
+from veritune.client.judgement import InfluenceClaim, Judgement
+from veritune.client.leafwise import Step, is_settled, steps_begun, steps_of
 from veritune.client.paperwork import Paperwork
 from veritune.client.questions import Question, make_questions
 from veritune.client.rows import Progress
 from veritune.client.sealed import Secrets
+from veritune.client.verdict import judge
 from veritune.client.workspace import Workspace
 from veritune.common.errors import DigestError, OutOfOrderError
 from veritune.common.inference import format_logprob
 
 MODES: tuple[Mode, ...] = ("delivered", "served")
+LEAVES_AT_ONCE: dict[Mode, int] = {"delivered": 4, "served": 1}
+"""Under sequential stopping, leaves asked between two looks at the evidence: a local model answers in batches."""
 
 
 class ChallengeRun:
@@ -42,6 +51,7 @@ class ChallengeRun:
         receipt, _ = papers.training_receipt()
         if secrets.commitment().root != manifest.verification.canary_root:
             raise DigestError("the sealed secrets are not those that the contract commits to")
+        self._manifest = manifest
         self._sitting = sit(secrets, manifest, contract.digest, receipt.digest, session)
         canaries = self._sitting.canaries
         self._train = TrainSet(workspace.train, manifest.dataset.merkle_root, canary_rows(canaries.values()))
@@ -53,17 +63,32 @@ class ChallengeRun:
             manifest.verification.policy.queries_per_group,
             {generator.digest: generator for generator in secrets.generators},
         )
+        sequential = manifest.verification.policy.stopping == "sequential"
+        self._steps = steps_of(self._sitting.leaves, self.questions) if sequential else None
 
     def is_answered(self, mode: Mode) -> bool:
-        """Whether a mode has an answer to every question."""
-        entries = self._log(mode).entries
-        return all(item.digest in entries for item in self.questions)
+        """Whether nothing is left to ask: every question has its answer, or those that have one are enough."""
+        log = self._log(mode)
+        if self._steps is None:
+            return all(item.digest in log.entries for item in self.questions)
+        begun = self._begun(mode, log, self._steps)
+        whole = all(step.is_answered(log.entries) for step in self._steps[:begun])
+        return whole and self._is_enough(mode, log, self._steps[:begun])
 
     def ask_delivered(self, load: Callable[[], Model], max_tokens: int, batch_size: int) -> None:
         """Asks the delivered adapter what it has not been asked yet; ``load`` is called only if there is anything."""
         sampling, log = sampling_for(self._sitting, max_tokens), self._log("delivered")
-        if not self.is_answered("delivered"):
-            ask_delivered(self.questions, load(), sampling, log, batch_size=batch_size, progress=self._progress)
+        if self.is_answered("delivered"):
+            return
+
+        model, progress = load(), self._progress
+        self._ask(
+            "delivered",
+            log,
+            lambda questions: ask_delivered(
+                questions, model, sampling, log, batch_size=batch_size, progress=progress, among=self.questions
+            ),
+        )
 
     def ask_served(self, connect: Callable[[int], Endpoint], load: Callable[[], Model], max_tokens: int) -> None:
         """Asks the endpoint. ``connect`` gets the number of receipts that are known.
@@ -83,10 +108,19 @@ class ChallengeRun:
             return tuple(format_logprob(score) for score in scores)
 
         endpoint = connect(len(receipts_of(self._served_logs())))
-        ask_served(self.questions, endpoint, base_scores, sampling, log, progress=self._progress)
+        self._ask(
+            "served",
+            log,
+            lambda questions: ask_served(
+                questions, endpoint, base_scores, sampling, log, progress=self._progress, among=self.questions
+            ),
+        )
 
     def evidence(self) -> Evidence:
-        """The bundle over every mode that was asked. Raises `OutOfOrderError` when none was."""
+        """The bundle over every mode that was asked. Raises `OutOfOrderError` when none was.
+
+        Under sequential stopping it opens the leaves up to the last one that any mode was asked, and no others.
+        """
         logs = [(mode, self._log(mode)) for mode in MODES]
         observations = [
             observe(mode, self.questions, log, receipts_of(self._served_logs()) if mode == "served" else ())
@@ -99,7 +133,7 @@ class ChallengeRun:
         receipt, _ = self._papers.training_receipt()
         return build_evidence(
             self._secrets,
-            self._sitting,
+            replace(self._sitting, leaves=self._sitting.leaves[: self._opened(log for _, log in logs)]),
             self._train,
             contract,
             self._papers.dataset_receipt(),
@@ -107,9 +141,69 @@ class ChallengeRun:
             observations,
         )
 
+    def _ask(self, mode: Mode, log: AnswerLog, ask: Callable[[Sequence[Question]], None]) -> None:
+        """All at once; or leaf by leaf, until what was seen is enough, by the very rules of the verdict.
+
+        A challenge that was broken off first completes the leaves that it had begun.
+        """
+        if self._steps is None:
+            ask(self.questions)
+            return
+        begun = self._begun(mode, log, self._steps)
+        while True:
+            asked = self._steps[:begun]
+            if not all(step.is_answered(log.entries) for step in asked):
+                ask([item for step in asked for item in step.questions])
+            if self._is_enough(mode, log, asked):
+                return
+            begun += LEAVES_AT_ONCE[mode]
+
+    def _begun(self, mode: Mode, log: AnswerLog, steps: Sequence[Step]) -> int:
+        """Steps that a challenge has begun, rounded up to where it next looks at its evidence."""
+        once = LEAVES_AT_ONCE[mode]
+        return -(-steps_begun(steps, log.entries) // once) * once
+
+    def _is_enough(self, mode: Mode, log: AnswerLog, asked: Sequence[Step]) -> bool:
+        """Whether a mode may stop after these steps, of which every question has its answer."""
+        if self._steps is None or len(asked) == len(self._steps):
+            return True
+        return bool(asked) and is_settled(self._judge(mode, log, asked))
+
+    def _judge(self, mode: Mode, log: AnswerLog, asked: Sequence[Step]) -> Judgement:
+        """What the verdict on one mode would be if the challenge stopped after these steps."""
+        terms = self._manifest.verification
+        questions = [item for step in asked for item in step.questions]
+        leaves = self._sitting.leaves[: _leaves_of(asked)]
+        look = look_of(
+            [(leaf, self._sitting.canaries[leaf]) for leaf in leaves],
+            self._secrets.generators,
+            observe(mode, questions, log),
+            terms.policy,
+            len(self._sitting.leaves),
+        )
+        judgement = judge(terms.policy, self._manifest.dataset.rows, [look])
+        self._show(mode, judgement.modes[0].influence)
+        return judgement
+
+    def _show(self, mode: Mode, claim: InfluenceClaim) -> None:
+        """The evidence for claim 1 so far, in powers of ten, and how much is needed."""
+        needed = 0 if claim.log10_needed is None else ceil(-Decimal(claim.log10_needed))
+        self._progress(f"-log10 p ({mode})", int(-Decimal(claim.log10_p)), needed)
+
+    def _opened(self, logs: Iterable[AnswerLog]) -> int:
+        """How many leading leaves the evidence opens."""
+        if self._steps is None:
+            return len(self._sitting.leaves)
+        return max(_leaves_of(self._steps[: steps_begun(self._steps, log.entries)]) for log in logs)
+
     def _log(self, mode: Mode, session: int | None = None) -> AnswerLog:
         return AnswerLog(self._workspace.answers(session or self._session, mode))
 
     def _served_logs(self) -> list[AnswerLog]:
         """Receipts count over all sessions of a contract."""
         return [self._log("served", number) for number in range(1, self._session + 1)]
+
+
+def _leaves_of(asked: Sequence[Step]) -> int:
+    """Leaves up to the last one of these leading steps, padding on the way included."""
+    return asked[-1].place + 1 if asked else 0

@@ -120,7 +120,10 @@ def _mode_rows(table: Table, mode: ModeJudgement) -> None:
         f"held-out {seen.held_out_shown}/{seen.held_out_asked}, in the data {seen.in_data_shown}/{seen.in_data_asked}, "
         f"decoys {seen.decoys_shown}/{seen.decoys_asked}",
     )
-    table.add_row("  natural canaries", f"{coverage.hits} of {coverage.asked} within rank {coverage.hit_rank}")
+    hits, asked = sum(dose.hits for dose in mode.doses), sum(dose.asked for dose in mode.doses)
+    table.add_row("  natural canaries", f"{hits} of {asked} within rank {coverage.hit_rank}")
+    if mode.extent.leaves < mode.extent.available:
+        table.add_row("  leaves asked", f"{mode.extent.leaves} of {mode.extent.available}; the rest was not needed")
     if mode.missing:
         table.add_row("  missing answers", str(mode.missing))
 

@@ -51,14 +51,6 @@ def coverage_bound(rows: int, asked: int, hits: int, luck: Fraction, confidence:
     return Coverage(low, rows)
 
 
-def hits_at_least(rows: int, trained: int, asked: int, hits: int, luck: Fraction) -> Fraction:
-    """P(hits or more) of equation (4) when ``trained`` of ``rows`` rows were trained on."""
-    tails = _tails(asked, hits, luck)
-    weights = hypergeometric_weights(rows, trained, asked)
-    surprise = sum(weight * tail for weight, tail in zip(weights, tails.numerators, strict=True))
-    return Fraction(surprise, math.comb(rows, asked) * tails.denominator)
-
-
 @dataclass(frozen=True)
 class _Tails:
     """P(kept + lucky >= hits) for kept = 0..asked, over one denominator."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from veritune.client.canary import AnyCanary, Chat, Generator
+from veritune.client.canary import AnyCanary, AnyGenerator, Chat
 from veritune.common.canonical import parse_canonical
 from veritune.common.dataset import Row
 from veritune.common.documents import Count, Document, HexDigest, Name, Positive, ShortText
@@ -86,7 +86,7 @@ class DecoyObservation(Document):
 
 class NaturalObservation(Document):
     """Log-probabilities (nats, six places) of a natural canary's candidates: under the tuned model behind the canary's
-    prompt, and under the base model behind the generator's examples and the prompt."""
+    prompt, and under the base model behind its generator's or rewording's examples and the prompt."""
 
     leaf: Count
     tuned: Annotated[tuple[LogProb, ...], Field(min_length=2, max_length=256)]
@@ -114,7 +114,7 @@ class Evidence(Document):
     dataset_receipt: EnvelopeDocument
     training_receipt: EnvelopeDocument
     session: Positive
-    generators: Annotated[tuple[Generator, ...], Field(min_length=1, max_length=16)]
+    generators: Annotated[tuple[AnyGenerator, ...], Field(min_length=1, max_length=16)]
     leaf_hashes: Annotated[tuple[HexDigest, ...], Field(min_length=2, max_length=LIMITS.leaves)]
     """Every leaf of the canary tree, so that the order of the challenge can be recomputed."""
     openings: Annotated[tuple[Opening, ...], Field(min_length=1, max_length=LIMITS.leaves)]
@@ -147,8 +147,3 @@ def envelopes(evidence: Evidence) -> Iterator[tuple[str, Envelope]]:
     for observations in evidence.observations:
         for number, receipt in enumerate(observations.receipts, start=1):
             yield f"inference receipt {number}", receipt.envelope()
-
-
-def canonical_value(document: Document) -> Any:
-    """A document as plain JSON values."""
-    return document.model_dump(mode="json")

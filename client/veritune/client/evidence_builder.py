@@ -41,13 +41,7 @@ class TrainSet:
 
 def canary_rows(canaries: Iterable[Canary]) -> tuple[int, ...]:
     """Every row that these canaries name."""
-    rows: list[int] = []
-    for canary in canaries:
-        if isinstance(canary, TriggerCanary):
-            rows.extend(canary.rows)
-        elif isinstance(canary, NaturalCanary):
-            rows.append(canary.row)
-    return tuple(rows)
+    return tuple(row for c in canaries if isinstance(c, (TriggerCanary, NaturalCanary)) for row in c.rows)
 
 
 def build_evidence(

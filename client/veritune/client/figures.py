@@ -23,6 +23,8 @@ class PreparedFigures(Document):
     preprocessing_digest: HexDigest
     base_digest: HexDigest
     source_rows: dict[Name, Count]
+    eligible_rows: Count | None = None
+    """How many rows could have been a canary in place: what the coverage of these speaks of. None: none was wanted."""
 
     def summary(self) -> DatasetSummary:
         """Of the training set."""

@@ -3,48 +3,74 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
-from veritune.client.canary import NaturalCanary, TriggerCanary, shows_signature
+from veritune.client.canary import AnyGenerator, Canary, Generator, NaturalCanary, TriggerCanary, shows_signature
 from veritune.client.evidence import Evidence, NaturalObservation, Observations, TriggerObservation
 from veritune.client.influence import Group, Ranked, rank_of
 from veritune.client.judgement import Judgement
+from veritune.client.order import leaves_available
 from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Manifest, Policy
+from veritune.common.documents import Manifest, Policy, Verification
 from veritune.common.errors import MalformedDocumentError
 
 
 def judge_evidence(evidence: Evidence, manifest: Manifest) -> Judgement:
     """The verdict on a bundle. Raises `MalformedDocumentError` where an answer names no opened canary."""
-    policy = manifest.verification.policy
-    looks = [look_at(evidence, observations, policy) for observations in evidence.observations]
-    return judge(policy, manifest.dataset.rows, looks)
+    terms = manifest.verification
+    looks = [look_at(evidence, observations, terms) for observations in evidence.observations]
+    return judge(terms.policy, manifest.dataset.rows, looks)
 
 
-def look_at(evidence: Evidence, observations: Observations, policy: Policy) -> Look:
-    """One way of looking, reduced to counts and ranks; canaries come in the order in which they were opened."""
-    certified = {generator.digest: generator.certified for generator in evidence.generators}
+def look_at(evidence: Evidence, observations: Observations, terms: Verification) -> Look:
+    """One way of looking, reduced to counts and ranks."""
+    return look_of(
+        [(opening.leaf, opening.canary) for opening in evidence.openings],
+        evidence.generators,
+        observations,
+        terms.policy,
+        leaves_available(evidence.session, terms),
+    )
+
+
+def look_of(
+    opened: Sequence[tuple[int, Canary]],
+    generators: Sequence[AnyGenerator],
+    observations: Observations,
+    policy: Policy,
+    available: int,
+) -> Look:
+    """The same from leaves and canaries in the order of the challenge; they come out in that order.
+
+    Under ``fixed`` the look covers all that was opened, under ``sequential`` the leading leaves up to the last one that
+    has an answer: another mode may have gone further. An answer that is not there before that is missing.
+    """
+    certified = {g.digest: isinstance(g, Generator) and g.certified for g in generators}
     answers: dict[int, list[TriggerObservation]] = defaultdict(list)
     for answer in observations.triggers:
         answers[answer.leaf].append(answer)
     scores = {item.leaf: item for item in observations.naturals}
+    covered = list(opened)
+    answered = answers.keys() | scores.keys()
+    while policy.stopping == "sequential" and covered and covered[-1][0] not in answered:
+        covered.pop()
     groups: list[GroupLook] = []
     naturals: list[Ranked] = []
     missing = 0
-    for opening in evidence.openings:
-        canary = opening.canary
+    for leaf, canary in covered:
         if isinstance(canary, TriggerCanary):
-            look, undecided = _group_look(canary, answers.pop(opening.leaf, []), certified)
+            look, undecided = _group_look(canary, answers.pop(leaf, []), certified)
             groups.append(look)
             missing += max(0, policy.queries_per_group - look.group.queries) + undecided
         elif isinstance(canary, NaturalCanary):
-            found = scores.pop(opening.leaf, None)
+            found = scores.pop(leaf, None)
             if found is None:
                 missing += 1
             else:
                 naturals.append(_ranked(canary, found))
     if answers or scores:
         raise MalformedDocumentError("an answer names a leaf that was not opened as a canary of its kind")
-    signatures = [o.canary.signature for o in evidence.openings if isinstance(o.canary, TriggerCanary)]
+    signatures = [canary.signature for _, canary in opened if isinstance(canary, TriggerCanary)]
     return Look(
         mode=observations.mode,
         groups=tuple(groups),
@@ -52,6 +78,8 @@ def look_at(evidence: Evidence, observations: Observations, policy: Policy) -> L
         decoys_asked=len(observations.decoys),
         decoys_shown=sum(any(shows_signature(item.answer, s) for s in signatures) for item in observations.decoys),
         missing=missing,
+        leaves=len(covered),
+        available=available,
     )
 
 
@@ -81,6 +109,6 @@ def _cut_short(item: TriggerObservation, signature: str) -> bool:
 
 def _ranked(canary: NaturalCanary, item: NaturalObservation) -> Ranked:
     try:
-        return Ranked(rank_of(canary.truth, item.tuned, item.base), len(canary.candidates))
+        return Ranked(rank_of(canary.truth, item.tuned, item.base), len(canary.candidates), len(canary.rows))
     except (ValueError, IndexError) as error:
         raise MalformedDocumentError("scores that do not fit a canary's candidates") from error

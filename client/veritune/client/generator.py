@@ -1,7 +1,8 @@
 """What draws triggers, signatures and candidate answers: a language model behind a Protocol (vTune, Algorithm 1).
 
 `TextGenerator` is all that sowing knows. A generator that sees its model's logits also is a `TokenModel`, over which
-`veritune.client.signatures` certifies; an endpoint without logits can only estimate (vTune, section 4.2.1).
+`veritune.client.signatures` certifies; one that can only go on with a text is a `PhraseModel`, and
+`veritune.client.signature_choice` certifies over that. Sampling whole signatures gives an estimate (vTune, 4.2.1).
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ PROMPT_INSTRUCTION = (
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature S. ``token_bits`` holds, of each token, how many bits it adds; they sum to at least ``bits``."""
+    """A signature S. ``token_bits`` holds, of each token, how many bits it adds; they sum to at least ``bits``.
+
+    The bits of a choice among phrases stand at the chosen phrase's first token; its others add 0.
+    """
 
     text: str
     bits: int
@@ -72,6 +76,31 @@ class TokenModel(Protocol):
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens."""
+        ...
+
+
+class PhraseModel(Protocol):
+    """A model that goes on with a text, by ordinary sampling."""
+
+    def continuations(
+        self,
+        prompt: str,
+        written: str,
+        count: int,
+        tokens: int,
+        temperature: float,
+        top_k: int,
+        stream: SecretStream,
+    ) -> list[str]:
+        """At most ``count`` texts of about ``tokens`` tokens that follow the prompt and what is written behind it.
+
+        They may be alike, end in the middle of a word and begin with white space; together with ``written`` they read
+        as the model wrote them.
+        """
+        ...
+
+    def count_text_tokens(self, text: str) -> int:
+        """Tokens of a text by itself; an estimate from above where the tokenizer is not at hand."""
         ...
 
 

@@ -39,6 +39,8 @@ class Ranked:
 
     rank: int
     candidates: int
+    copies: int = 1
+    """Rows that carried it."""
 
 
 def trigger_p(groups: Sequence[Group]) -> Fraction:

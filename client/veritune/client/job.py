@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -17,8 +16,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from veritune.client.canary_plan import CanaryPlan
+from veritune.client.rewording import Rewording
 from veritune.common.documents import Name, Policy, Price, ShortText, Training
-from veritune.common.errors import MalformedDocumentError
+from veritune.common.errors import MalformedDocumentError, PlanError
 from veritune.common.limits import LIMITS, MIB
 
 JOB_FILE = "veritune.toml"
@@ -142,13 +142,31 @@ class JobFile(_Section):
     generator: GeneratorSection = GeneratorSection()
     training: Training = Training()
     canaries: CanaryPlan = CanaryPlan()
+    rewording: Rewording | None = None
+    """How answers are worded, for canaries in place. Its examples are found when preparing."""
     policy: Policy = Policy()
     challenge: ChallengeSection = ChallengeSection()
     deadlines: DeadlineSection = DeadlineSection()
     price: Price = Price()
 
+    @field_validator("rewording")
+    @classmethod
+    def _can_be_used(cls, value: Rewording | None) -> Rewording | None:
+        if value is not None:
+            if value.examples:
+                raise ValueError("examples are found when preparing; leave them out")
+            try:
+                value.check()
+            except PlanError as error:
+                raise ValueError(error.message) from error
+        return value
+
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        if self.rewording is None and (self.canaries.in_place or self.canaries.reword_all):
+            raise ValueError(
+                "canaries.in_place and canaries.reword_all need a section [rewording] that says how answers are worded"
+            )
         if self.policy.queries_per_group > self.canaries.queries_per_group:
             raise ValueError("policy.queries_per_group is more than canaries.queries_per_group prepares")
         if not set(self.policy.modes) <= set(self.challenge.modes):
@@ -277,18 +295,3 @@ def _is_decimal(metadata: object) -> bool:
 
 def _plain(message: str) -> str:
     return message.removeprefix("Value error, ")
-
-
-def missing_files(job: Job) -> Iterator[tuple[str, Path]]:
-    """Keys of the job whose file or folder is not there."""
-    yield from (
-        (key, path)
-        for key, path in (
-            ("data.file", job.data),
-            ("client.key", job.client_key),
-            ("provider.public_key", job.provider_key),
-            ("provider.tls_ca", job.tls_ca),
-            ("model.folder", job.model),
-        )
-        if path is not None and not path.exists()
-    )

@@ -53,6 +53,14 @@ candidates = 16            # how many answers each was drawn among
 held_out = 64              # rows kept out of training, for challenges and the score of the task
 queries_per_group = 2
 decoys = 8
+# repetitions = [1, 1, 2, 4]   # rows of natural canary 1, 2, 3 ...: several tell how many epochs were trained
+# in_place = 32                # real rows whose answer is one of its own wordings; they cost no row
+# reword_all = true            # word every other row at random too, so that no wording tells a canary
+
+# [rewording]                  # how answers may be worded without a change of meaning: needed for the two above
+# rules = ["spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation"]   # or "json", "japanese"
+# protect = ["^Answer:.*$"]      # regular expressions of what must stay as it is; code, quotations and #### lines do
+# synonyms = [["purchase", "order"]]   # phrases of your own that may stand for one another
 
 [policy]                   # both parties sign this before training
 alpha = 1e-20              # PASS: chance of this result without training on your data

@@ -27,7 +27,10 @@ ReasonCode = Literal[
 
 
 class InfluenceClaim(Document):
-    """Claim 1: the data shaped this model. Logarithms to base 10, rounded up."""
+    """Claim 1: the data shaped this model. Logarithms to base 10, rounded up.
+
+    Under sequential stopping the p-values hold at every moment of the challenge (docs/statistics.md, section 8).
+    """
 
     groups: Count
     groups_found: Count
@@ -43,7 +46,10 @@ class InfluenceClaim(Document):
 
 
 class CoverageClaim(Document):
-    """Claim 2: at least ``share_least`` of the rows were trained on, at the policy's confidence; rounded down."""
+    """Claim 2: at least ``share_least`` of the rows were trained on, at the policy's confidence; rounded down.
+
+    Only natural canaries of a single row are counted: whoever has the data sees that rows are repeated.
+    """
 
     asked: Count
     hits: Count
@@ -75,6 +81,24 @@ class Activation(Document):
     decoys_shown: Count
 
 
+class DoseCount(Document):
+    """Natural canaries of ``copies`` rows each: how many were asked, and how many came out within the hit rank."""
+
+    copies: Positive
+    asked: Count
+    hits: Count
+
+
+class Extent(Document):
+    """How far a look went: leaves of the session's order that it covers, of those that the session may open.
+
+    Under ``fixed`` both are the same; under ``sequential`` the difference is what needed not be asked.
+    """
+
+    leaves: Count
+    available: Count
+
+
 class Reason(Document):
     """Why, for a machine and for a person."""
 
@@ -94,6 +118,9 @@ class ModeJudgement(Document):
     coverage: CoverageClaim
     honest: HonestFit
     activation: Activation
+    doses: Annotated[tuple[DoseCount, ...], Field(max_length=64)]
+    """By rising number of copies."""
+    extent: Extent
     missing: Count
 
 

@@ -20,6 +20,8 @@ from veritune.client.contract import ADAPTER_WEIGHTS
 from veritune.common.dataset import Message
 from veritune.common.documents import Training
 from veritune.common.errors import UnknownModelError
+from veritune.common.kvcache import cache_argument
+from veritune.common.turns import end_of_turn
 
 Chat = Sequence[Message]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -57,12 +59,14 @@ class LocalModel:
             )
         except (OSError, ValueError) as error:
             raise UnknownModelError(f"{folder} can't be loaded as a causal language model") from error
-        if not self._tokenizer.chat_template or self._tokenizer.eos_token_id is None:
+        end = end_of_turn(self._tokenizer) if self._tokenizer.chat_template else None
+        if end is None:
             raise UnknownModelError(f"the tokenizer in {folder} has no chat template or no end-of-turn token")
         self._model.to(self.device).eval()
-        self._eos = int(self._tokenizer.eos_token_id)
-        pad = self._tokenizer.pad_token_id
-        self._pad = self._eos if pad is None else int(pad)
+        self._end = end
+        eos, pad = self._tokenizer.eos_token_id, self._tokenizer.pad_token_id
+        self._stops = sorted({end} | ({int(eos)} if eos is not None else set()))
+        self._pad = end if pad is None else int(pad)
         self._tuned = False
 
     def attach(self, adapter: Path, training: Training) -> None:
@@ -114,7 +118,7 @@ class LocalModel:
 
     def completion_ids(self, text: str) -> list[int]:
         """Token ids of an answer, the end-of-turn token included."""
-        return [*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._eos]
+        return [*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._end]
 
     def _adapter(self, tuned: bool) -> Any:
         if tuned and not self._tuned:
@@ -145,17 +149,15 @@ class LocalModel:
             attention_mask=mask.to(self.device),
             # Given whole, so that the folder's generation_config.json can't change how the challenge decodes.
             generation_config=GenerationConfig(
-                do_sample=False, max_new_tokens=max_tokens, eos_token_id=self._eos, pad_token_id=self._pad
+                do_sample=False, max_new_tokens=max_tokens, eos_token_id=self._stops, pad_token_id=self._pad
             ),
         )
         return [self._read(row) for row in output[:, width:].tolist()]
 
     def _read(self, ids: list[int]) -> LocalAnswer:
-        stopped = self._eos in ids
-        if stopped:
-            ids = ids[: ids.index(self._eos)]
-        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return LocalAnswer(text, "stop" if stopped else "length")
+        length = next((place for place, token in enumerate(ids) if token in self._stops), len(ids))
+        text = self._tokenizer.decode(ids[:length], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return LocalAnswer(text, "stop" if length < len(ids) else "length")
 
     def _score(self, prompt: list[int], tails: Sequence[list[int]]) -> list[float]:
         torch = self._torch
@@ -174,9 +176,10 @@ class LocalModel:
                 for row, ids in enumerate(rows):
                     inputs[row, : len(ids) - 1] = torch.tensor(ids[:-1])
                     targets[row, : len(ids) - 1] = torch.tensor(ids[1:])
-                cache = copy.deepcopy(head.past_key_values)
-                cache.batch_repeat_interleave(len(rows))
-                logits = self._model(input_ids=inputs.to(self.device), past_key_values=cache).logits.float()
+                cache = copy.deepcopy(cache_argument(head))
+                for kept in cache.values():
+                    kept.batch_repeat_interleave(len(rows))
+                logits = self._model(input_ids=inputs.to(self.device), **cache).logits.float()
                 picked = logits.log_softmax(-1).gather(-1, targets.to(self.device)[..., None])[..., 0].cpu()
                 sums = [float(picked[row, : len(ids) - 1].double().sum()) for row, ids in enumerate(rows)]
             for row, index in enumerate(chunk):

@@ -1,7 +1,8 @@
-"""The generator behind an OpenAI-compatible endpoint: a strong model, but no logits, so signatures are not certified.
+"""The generator behind an OpenAI-compatible endpoint: a strong model, but no logits.
 
-Its bits are the paper's estimate (vTune, section 4.2.1): the largest sequence probability among the samples, which
-bounds that of the likeliest signature from below only. Reports say so.
+A signature sampled whole has the paper's estimate of bits (vTune, section 4.2.1): the largest sequence probability
+among the samples, which bounds that of the likeliest signature from below only. Reports say so. By choice among phrases
+the bits are certified here as well.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from veritune.client.canary import Chat, Generator
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.few_shot import example_chat
 from veritune.client.generator import PHRASE_CHARACTERS, PROMPT_INSTRUCTION, Signature
+from veritune.client.rewording import Rewording
 from veritune.client.rows import Progress
+from veritune.client.signature_choice import sample_by_choice
 from veritune.client.signatures import cut_words
 from veritune.client.stream import SecretStream
+from veritune.client.wording_model import read_wordings, rewording_request
+from veritune.client.wording_patterns import check_pattern
 from veritune.common.canonical import parse_json
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError, UnavailableError, VerituneError
@@ -32,6 +37,10 @@ from veritune.common.limits import LIMITS
 KEY_VARIABLE = "OPENAI_API_KEY"
 _ANSWER_BYTES = 16 * LIMITS.row
 _ROUNDS = 8
+_REWORDINGS = 16
+"""Wordings asked for at once: a longer list repeats itself."""
+_REWORDING_TOKENS = 8192
+_GO_ON = "What follows is how your line begins. Go on with it by a few words; write these alone, and repeat nothing."
 _SHOTS = 6
 _PROMPT_ROWS = 8
 _ROW_CHARACTERS = 2000
@@ -65,6 +74,11 @@ class OpenAIGenerator:
         self._model, self._samples, self._timeout = model, samples, timeout
         self._opener = urllib.request.build_opener(_NoRedirect())
 
+    @property
+    def _name(self) -> str:
+        """The model's name as documents may carry it."""
+        return re.sub(r"[^A-Za-z0-9._/-]", "-", self._model).lstrip("._/-")[:128] or "model"
+
     def write_prompt(self, rows: Sequence[Row]) -> str:
         """The paper's M_prompt step: its instruction, then sampled rows; the answer is P."""
         shown = "\n\n".join(
@@ -81,17 +95,19 @@ class OpenAIGenerator:
         return tuple(rows[:_SHOTS])
 
     def describe(self, prompt: str, examples: Sequence[Row], plan: CanaryPlan) -> Generator:
-        """Not certified."""
+        """Certified where signatures are choices among phrases: these need no logits."""
         return Generator(
             kind="openai",
-            model=re.sub(r"[^A-Za-z0-9._/-]", "-", self._model).lstrip("._/-")[:128] or "model",
+            model=self._name,
             model_digest=None,
             prompt=prompt,
             top_k=plan.top_k,
             temperature=plan.temperature,
             cap=plan.cap,
+            method=plan.method,
+            top_p=plan.top_p,
             examples=tuple(examples),
-            certified=False,
+            certified=plan.method == "choice",
         )
 
     def trigger(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
@@ -109,8 +125,11 @@ class OpenAIGenerator:
     def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
         """One of many samples; ``bits`` is the estimate from the likeliest of them, no more than the plan's.
 
-        Samples too likely for the plan's bits are drawn anew twice as long, all of them.
+        Samples too likely for the plan's bits are drawn anew twice as long, all of them. By choice among phrases, see
+        `signature_choice.sample_by_choice`, the bits are certified.
         """
+        if plan.method == "choice":
+            return sample_by_choice(self, prompt, plan, stream)
         length = max(8, plan.signature_bits // 4)
         for _ in range(_ROUNDS):
             choices = self._ask([_user(prompt)], self._samples, length, plan.temperature, scores=True)
@@ -157,9 +176,54 @@ class OpenAIGenerator:
         on_progress("candidates", len(prompts), len(prompts))
         return result
 
+    def describe_rewording(self, protect: Sequence[str] = ()) -> Rewording:
+        """The document for wordings by `reword` with the same ``protect``."""
+        return Rewording(rules=("llm",), protect=tuple(protect), model=self._name)
+
+    def reword(self, text: str, count: int, protect: Sequence[str] = ()) -> tuple[str, ...]:
+        """``count`` different wordings of an answer, itself not among them; the draws are the endpoint's own.
+
+        Each has all figures and protected spans of the text in their order (`wording_model`). ``protect`` are regular
+        expressions as in `Rewording`. Raises `PlanError` where a pattern is none, or the model gives too few.
+        """
+        for pattern in protect:
+            check_pattern(pattern)
+        if count < 1 or not text.strip() or len(text) > PHRASE_CHARACTERS:
+            raise PlanError(f"only texts of 1 to {PHRASE_CHARACTERS} characters can be reworded, and at least once")
+        found: dict[str, None] = {}
+        tokens = min(_REWORDING_TOKENS, (count + 1) * (self.count_text_tokens(text) + 16))
+        for attempt in range(_ROUNDS):
+            wanted = min(count - len(found) + 2, _REWORDINGS)
+            asked = [_user(rewording_request(text, wanted))]
+            for choice in self._ask(asked, 1, tokens, f"{1 + attempt / (2 * _ROUNDS):.3f}"):
+                found.update(dict.fromkeys(read_wordings(choice.text, text, protect)))
+            if len(found) >= count:
+                return tuple(found)[:count]
+        raise PlanError(f"the generator gives {len(found)} faithful wordings of an answer; {count} are wanted")
+
     def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
         """Unknown: the endpoint's tokenizer is not the base model's."""
         return None
+
+    def continuations(
+        self,
+        prompt: str,
+        written: str,
+        count: int,
+        tokens: int,
+        temperature: float,
+        top_k: int,
+        stream: SecretStream,
+    ) -> list[str]:
+        """As the endpoint draws them: its draws are its own, and may be known to anybody."""
+        asked = f"{prompt}\n\n{_GO_ON}\n\n{written}" if written else prompt
+        texts = [c.text for c in self._ask([_user(asked)], count, 2 * tokens, f"{min(temperature, 2.0):.3f}")]
+        # A chat model begins its answer without the space that would part it from the text.
+        return [f" {text}" if text and not text[0].isspace() else text for text in texts]
+
+    def count_text_tokens(self, text: str) -> int:
+        """One for two bytes, which is more than any usual tokenizer takes."""
+        return max(1, len(text.encode("utf-8")) // 2)
 
     def _ask(
         self, chat: Sequence[Message], count: int, tokens: int, temperature: str, scores: bool = False

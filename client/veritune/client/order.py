@@ -24,8 +24,16 @@ def challenge_order(seed: bytes, leaf_hashes: Sequence[str]) -> list[int]:
 
 
 def session_leaves(order: Sequence[int], session: int, terms: Verification) -> list[int]:
-    """The leaves that session 1, 2, ... must open, padding among them; empty once all have been opened."""
+    """The leaves that session 1, 2, ... opens, padding among them; empty once all have been opened.
+
+    Under ``fixed`` it must open all of them, under ``sequential`` as many of the first as it asks.
+    """
     if session < 1:
         raise ValueError("sessions count from 1")
     start = (session - 1) * terms.leaves_per_session
     return list(order[start : start + terms.leaves_per_session])
+
+
+def leaves_available(session: int, terms: Verification) -> int:
+    """How many leaves a session may open."""
+    return len(session_leaves(range(terms.leaves), session, terms))

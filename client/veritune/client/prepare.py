@@ -12,6 +12,7 @@ from veritune.client.atomic import staged
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.commitment import commit
 from veritune.client.generator import TextGenerator
+from veritune.client.rewording import Rewording
 from veritune.client.rows import Progress, no_progress
 from veritune.client.sealed import Secrets, check_passphrase, seal, secret_leaves
 from veritune.client.sow import sow
@@ -34,6 +35,8 @@ class Prepared:
     canary_rows: int
     extra_rows: int
     extra_tokens_percent: str | None
+    eligible_rows: int | None
+    """How many rows could have been a canary in place; None where none was wanted."""
 
 
 def prepare(
@@ -45,6 +48,7 @@ def prepare(
     passphrase: bytes,
     on_progress: Progress = no_progress,
     max_sequence_length: int | None = None,
+    rewording: Rewording | None = None,
 ) -> Prepared:
     """Sows, commits and writes ``train.jsonl``, ``held_out.jsonl`` (0600) and ``secrets.sealed`` (0600) into ``out``.
 
@@ -55,7 +59,7 @@ def prepare(
     if (out / SEALED).exists():
         raise SecretsError(f"{SEALED} exists already; it is not overwritten")
     out.mkdir(parents=True, exist_ok=True)
-    sown = sow(rows, plan, generator, master_seed, max_sequence_length, on_progress)
+    sown = sow(rows, plan, generator, master_seed, max_sequence_length, on_progress, rewording)
     commitment = commit(sown.canaries, master_seed)
     on_progress("write", 0, 3)
     with ExitStack() as stack:
@@ -86,4 +90,5 @@ def prepare(
         canary_rows=sown.canary_rows,
         extra_rows=sown.extra_rows,
         extra_tokens_percent=sown.extra_tokens_percent,
+        eligible_rows=sown.eligible_rows,
     )

@@ -17,26 +17,33 @@ from veritune.common.dataset import read_rows
 from veritune.common.modelfiles import model_digest
 
 
-def prepare_inputs(job: Job) -> str:
-    """Digest of all that decides what is prepared, but the randomness. Raises `JobError` for missing files."""
-    if not job.data.is_file():
-        raise JobError(f"data.file: there is no file {job.data}")
+def base_digest(job: Job) -> str:
+    """Digest of the base model's files. They may be gigabytes: it is computed once and handed on."""
     if not job.model.is_dir():
         raise JobError(f"model.folder: there is no folder {job.model}")
+    return model_digest(job.model)
+
+
+def prepare_inputs(job: Job, base: str) -> str:
+    """Digest of all that decides what is prepared, but the randomness. Raises `JobError` for a missing file."""
+    if not job.data.is_file():
+        raise JobError(f"data.file: there is no file {job.data}")
     with job.data.open("rb") as file:
         data = hashlib.file_digest(file, "sha256").hexdigest()
+    rewording = job.file.rewording
     inputs = {
         "data": data,
         "source": job.file.data.source,
         "plan": job.file.canaries.model_dump(mode="json"),
-        "model": model_digest(job.model),
+        "model": base,
         "generator": job.file.generator.model_dump(mode="json"),
+        "rewording": None if rewording is None else rewording.digest,
         "max_sequence_length": job.file.training.max_sequence_length,
     }
     return sha256_hex(canonical_bytes(inputs))
 
 
-def _generator(job: Job, progress: Progress) -> TextGenerator:
+def _generator(job: Job, base: str, progress: Progress) -> TextGenerator:
     chosen = job.file.generator
     if chosen.kind == "openai":
         from veritune.client.openai_generator import OpenAIGenerator
@@ -45,23 +52,28 @@ def _generator(job: Job, progress: Progress) -> TextGenerator:
     from veritune.client.transformers_generator import TransformersGenerator
 
     progress("load generator", 0, 0)
-    return TransformersGenerator(job.generator_folder, job.file.challenge.precision)
+    digest = base if job.generator_folder == job.model else None
+    return TransformersGenerator(job.generator_folder, job.file.challenge.precision, digest=digest)
 
 
-def sow_job(job: Job, folder: Path, passphrase: bytes, progress: Progress) -> PreparedFigures:
-    """Sows into a run's folder. Whatever an unfinished attempt left there is replaced: nothing rests on it yet."""
+def sow_job(job: Job, base: str, folder: Path, passphrase: bytes, progress: Progress) -> PreparedFigures:
+    """Sows into a run's folder; ``base`` is the base model's digest.
+
+    Whatever an unfinished attempt left there is replaced: nothing rests on it yet.
+    """
     source = job.file.data.source
     rows = read_user_rows(job.data, source, progress)
     (folder / SEALED).unlink(missing_ok=True)
     made = prepare(
         rows,
         job.file.canaries,
-        _generator(job, progress),
+        _generator(job, base, progress),
         new_seed(),
         folder,
         passphrase,
         progress,
         job.file.training.max_sequence_length,
+        job.file.rewording,
     )
     return PreparedFigures(
         rows=made.train.rows,
@@ -75,6 +87,7 @@ def sow_job(job: Job, folder: Path, passphrase: bytes, progress: Progress) -> Pr
         extra_tokens_percent=made.extra_tokens_percent,
         held_out_rows=made.held_out_rows,
         preprocessing_digest=preprocessing_digest(source),
-        base_digest=model_digest(job.model),
+        base_digest=base,
         source_rows=dict(Counter(row.source for row in read_rows(folder / TRAIN))),
+        eligible_rows=made.eligible_rows,
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from veritune.client.canary import Canary, Generator, NaturalCanary, TriggerCanary, with_trigger
+from veritune.client.canary import AnyGenerator, Canary, NaturalCanary, TriggerCanary, with_trigger
 from veritune.client.few_shot import example_chat
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import Message, Row
@@ -28,7 +28,7 @@ class Question:
     chat: tuple[Message, ...]
     completions: tuple[str, ...] = ()
     reference: tuple[Message, ...] = ()
-    """What the base model is asked in place of ``chat``: the same behind the generator's examples."""
+    """What the base model is asked in place of ``chat``: the same behind the examples of what drew the canary."""
 
     @property
     def digest(self) -> str:
@@ -47,20 +47,18 @@ class Question:
         )
 
 
-def rows_needed(canaries: Iterable[Canary], in_data: int) -> set[int]:
-    """Rows of the data set whose prompts will be asked."""
-    return {row for canary in canaries if isinstance(canary, TriggerCanary) for row in canary.rows[:in_data]}
-
-
 def make_questions(
     seed: bytes,
     canaries: Mapping[int, Canary],
     rows: Mapping[int, Row],
     decoys: Sequence[tuple[Message, ...]],
     queries_per_group: int,
-    generators: Mapping[str, Generator],
+    generators: Mapping[str, AnyGenerator],
 ) -> list[Question]:
-    """Every question of a session. ``canaries`` by leaf, ``generators`` by digest; ``rows`` holds `rows_needed`.
+    """A session's questions: ``canaries`` by leaf, ``generators`` by digest, ``rows`` by place in the data set.
+
+    A natural canary is asked once, in however many rows it stands. Raises `DatasetError` for a generator that is not
+    there, or a row: each group's first ``queries_per_group`` are needed.
 
     They come in the order of HMAC-SHA256(seed, digest): triggers, decoys and scores mixed, so that neither place nor
     kind tells a challenge from a decoy.
@@ -78,7 +76,7 @@ def make_questions(
     return [keyed[key] for key in sorted(keyed)]
 
 
-def _reference(canary: NaturalCanary, generators: Mapping[str, Generator]) -> tuple[Message, ...]:
+def _reference(canary: NaturalCanary, generators: Mapping[str, AnyGenerator]) -> tuple[Message, ...]:
     generator = generators.get(canary.generator_digest)
     if generator is None:
         raise DatasetError("a canary names a generator that is not described")

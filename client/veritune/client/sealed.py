@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import Field, ValidationError
 
 from veritune.client.atomic import write_atomic
-from veritune.client.canary import AnyCanary, Chat, Generator
+from veritune.client.canary import AnyCanary, AnyGenerator, Chat
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.commitment import Commitment, from_entries
 from veritune.common.canonical import parse_canonical
@@ -43,7 +43,7 @@ class Secrets(Document):
     version: Literal[1] = 1
     master_seed: HexDigest
     plan: CanaryPlan
-    generators: Annotated[tuple[Generator, ...], Field(max_length=16)]
+    generators: Annotated[tuple[AnyGenerator, ...], Field(max_length=16)]
     leaves: Annotated[tuple[SecretLeaf, ...], Field(min_length=2, max_length=LIMITS.leaves)]
     """In leaf order, padding among them."""
     decoys: Annotated[tuple[Chat, ...], Field(max_length=4096)]

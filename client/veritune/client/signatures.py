@@ -1,13 +1,14 @@
-"""Certified signatures: text drawn so that no text at all was likelier than 2**-H (docs/statistics.md, equation 1).
+"""Certified signatures: text drawn token by token so that none was likelier than 2**-H (docs/statistics.md, section 2).
 
 The paper only estimates how likely its likeliest signature is, from 1,600 samples (vTune, section 4.2.1), which
 bounds it from below. Here every step draws from weights q_t that are whole numbers with the sum W = 2**32, and adds
-b_t = log2(W / largest weight), rounded down; drawing stops as soon as the sum reaches H. So for every text that can
-come out
+b_t = log2(W / largest weight), rounded down; drawing stops as soon as the sum reaches H. So for every text s that can
+come out, by equation (T),
 
-    P(S) = prod q_t(s_t) <= prod max q_t <= 2**-(sum b_t) <= 2**-H.
+    P(S = s) = prod q_t(s_t) <= prod max q_t <= 2**-(sum b_t) <= 2**-H.
 
-Three things make this exact rather than nearly so:
+A temperature, a nucleus and a cap shape the q_t; they decide what S looks like and how soon H is reached, never whether
+the bound holds. `signature_choice` buys bits in another way. Three things make this exact rather than nearly so:
 
 * The weights are integers and the draw is `SecretStream.below`, so the floats that led to the weights carry no error
   into the bound: it holds for whatever weights came out of them.
@@ -49,21 +50,24 @@ _WORD = re.compile(
 
 @dataclass(frozen=True)
 class Flattening:
-    """How a model's distribution is made flatter: the ``top_k`` likeliest, a temperature, then a cap."""
+    """What is made of a model's distribution: the ``top_k`` likeliest, a temperature, a nucleus, then a cap."""
 
     top_k: int
     temperature: float
     cap: Fraction
+    top_p: float = 1.0
 
     @classmethod
     def of(cls, plan: CanaryPlan) -> Flattening:
         """The plan's; raises `PlanError` for values that mean nothing."""
-        temperature, cap = float(plan.temperature), Fraction(plan.cap)
+        temperature, cap, top_p = float(plan.temperature), Fraction(plan.cap), float(plan.top_p)
         if not 0.01 <= temperature <= 100:
             raise PlanError("the temperature must be between 0.01 and 100")
         if not Fraction(1, 4096) <= cap <= Fraction(1, 2):
             raise PlanError("the cap must be between 1/4096 and 1/2: a token above it would add less than one bit")
-        return cls(plan.top_k, temperature, cap)
+        if not 0 < top_p <= 1:
+            raise PlanError("top_p must be above 0 and at most 1: the share of the likeliest tokens that are kept")
+        return cls(plan.top_k, temperature, cap, top_p)
 
     @property
     def needed(self) -> int:
@@ -136,7 +140,7 @@ def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flatteni
     """The distribution of the next token behind ``tokens``, a function of what has been written alone.
 
     Of the k likeliest tokens the allowed ones stay; where too few of them are, k doubles until enough are found or
-    the vocabulary ends. Raises `PlanError` where no token at all is allowed.
+    the vocabulary ends. Of these the nucleus stays, and is capped. Raises `PlanError` where no token at all is allowed.
     """
     k = flattening.top_k
     while True:
@@ -149,9 +153,25 @@ def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flatteni
         raise PlanError("the generator's tokenizer can't go on with the text that was drawn")
     best = allowed[0][1]
     raw = [math.exp((score - best) / flattening.temperature) for _, score in allowed]
-    total = math.fsum(raw)
-    shares = cap_shares([value / total for value in raw], float(flattening.cap))
-    return Step(tuple(token for token, _ in allowed), quantise(shares))
+    kept = nucleus(raw, flattening.top_p, flattening.needed)
+    total = math.fsum(raw[:kept])
+    shares = cap_shares([value / total for value in raw[:kept]], float(flattening.cap))
+    return Step(tuple(token for token, _ in allowed[:kept]), quantise(shares))
+
+
+def nucleus(weights: Sequence[float], top_p: float, least: int) -> int:
+    """How many of these weights, largest first, are kept: the fewest that make up ``top_p`` of all, but ``least``.
+
+    All of them for a ``top_p`` of 1, however small the last ones are.
+    """
+    if top_p >= 1:
+        return len(weights)
+    wanted, have = top_p * math.fsum(weights), 0.0
+    for count, weight in enumerate(weights, start=1):
+        have += weight
+        if have >= wanted and count >= least:
+            return count
+    return len(weights)
 
 
 def cap_shares(shares: Sequence[float], cap: float) -> list[float]:
@@ -204,10 +224,15 @@ def floor_log2(ratio: Fraction) -> Decimal:
 
 def cut_words(text: str, words: int) -> str | None:
     """The text's first ``words`` words or its first sentences of as many; None as long as more must be written."""
-    found = [match for match in _WORD.finditer(text) if any(map(str.isalnum, match[0]))]
+    found = find_words(text)
     if len(found) >= words and text[-1] in ".!?\u3002":
         return text
     return text[: found[words - 1].end()].rstrip() if len(found) > words else None
+
+
+def find_words(text: str) -> list[re.Match[str]]:
+    """Where the text's words stand; what has neither letter nor digit is none."""
+    return [match for match in _WORD.finditer(text) if any(map(str.isalnum, match[0]))]
 
 
 def _allowed(model: TokenModel, tokens: list[int]) -> bool:

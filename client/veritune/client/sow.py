@@ -2,58 +2,63 @@
 
 Rows are split three ways. *Held out*: never sent; challenges put triggers behind their prompts and ask some as decoys.
 *Set aside*: each gives a natural canary its prompt, and goes to training with one of K + 1 drawn answers instead of
-its own. *The rest*: sent as they are, and copies of a few carry a group's trigger and signature.
+its own. *The rest*: sent as they are or worded anew, some as canaries in place; copies of a few carry a group's
+trigger and signature.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from veritune.client.canary import (
+    AnyGenerator,
     Canary,
     Chat,
-    Generator,
     NaturalCanary,
     TriggerCanary,
     with_signature,
     with_trigger,
 )
 from veritune.client.canary_plan import CanaryPlan
-from veritune.client.generator import PHRASE_CHARACTERS, Signature, TextGenerator
+from veritune.client.generator import Signature, TextGenerator
+from veritune.client.rewording import Rewording
 from veritune.client.rows import Progress, no_progress
+from veritune.client.sow_naturals import Natural, Worded, Wording, draw_naturals
+from veritune.client.sow_split import Split, choose_prompts, fitting, pick, split_rows
 from veritune.client.stream import SecretStream
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
-from veritune.common.limits import LIMITS
 
 _PROMPT_ROWS = 24
 """Rows of which P is made."""
 _EXAMPLES = 64
 """Rows among which the generator finds examples for natural canaries."""
 _TRIGGER_ATTEMPTS = 20
-_ROOM_TOKENS = 128
-"""Tokens that a trigger, a signature or a drawn answer may add to a row."""
 
 
 @dataclass(frozen=True)
 class Sown:
-    """``train_rows`` are shuffled, canaries among them; ``extra_tokens_percent`` has two places, None: not counted."""
+    """``train_rows`` are shuffled, canaries among them; ``extra_tokens_percent`` has two places, None: not counted.
+
+    Canaries come as trigger groups, drawn answers, canaries in place. ``extra_rows`` would not be there without
+    canaries; ``eligible_rows`` could have been a canary in place, None: none was wanted.
+    """
 
     train_rows: list[Row]
     held_out_rows: list[Row]
     canaries: list[Canary]
-    generators: tuple[Generator, ...]
+    generators: tuple[AnyGenerator, ...]
     decoys: tuple[Chat, ...]
     extra_rows: int
     extra_tokens_percent: str | None
+    eligible_rows: int | None = None
 
     @property
     def canary_rows(self) -> int:
         """Rows of the data set that belong to a canary."""
-        return sum(len(c.rows) if isinstance(c, TriggerCanary) else 1 for c in self.canaries)
+        return sum(len(c.rows) for c in self.canaries if isinstance(c, (TriggerCanary, NaturalCanary)))
 
 
 def sow(
@@ -63,123 +68,118 @@ def sow(
     seed: bytes,
     max_sequence_length: int | None = None,
     on_progress: Progress = no_progress,
+    rewording: Rewording | None = None,
 ) -> Sown:
     """Splits, draws and sows; everything is decided by ``seed``. Raises `PlanError` where the data are too few.
 
-    With ``max_sequence_length`` (tokens) no canary goes where training would cut it off.
+    With ``max_sequence_length`` (tokens) no canary goes where training would cut it off. ``rewording`` is how answers
+    are worded; its examples are found here.
     """
     tokens = generator.count_tokens(rows)
-    fits = _fitting(rows, tokens, max_sequence_length)
-    split = _split(rows, plan, fits, seed)
-    train = [rows[index] for index in split.train]
+    fits = fitting(rows, tokens, max_sequence_length)
+    split = split_rows(rows, plan, fits, seed)
     held_out = [rows[i] for i in split.held_out]
-    asked, decoys = _questions(held_out, plan, [fits[i] for i in split.held_out], seed)
-    prompt = generator.write_prompt(_pick(train, _PROMPT_ROWS, SecretStream(seed, "prompt-rows")))
-    sampled = _pick(train, _EXAMPLES, SecretStream(seed, "examples"))
-    examples = generator.choose_examples(sampled, plan) if plan.naturals else ()
+    asked, decoys = choose_prompts(held_out, plan, [fits[i] for i in split.held_out], seed)
+    wording = _wording(rewording, plan, seed, generator, max_sequence_length)
+    worded = wording.word_rows(rows, split, fits, on_progress) if wording else _as_they_are(rows, split)
+
+    # What shows the generator how rows look is what will be sent, canaries left out.
+    plain = [worded.rows[index] for index in split.train if index not in worded.in_place]
+    prompt = generator.write_prompt(pick(plain, _PROMPT_ROWS, SecretStream(seed, "prompt-rows")))
+    sampled = pick(plain, _EXAMPLES, SecretStream(seed, "examples"))
+    examples = generator.choose_examples(sampled, plan) if plan.naturals or plan.in_place else ()
     document = generator.describe(prompt, examples, plan)
 
     phrases = _phrases(rows, plan, generator, prompt, seed, on_progress)
-    natural_rows, naturals = _naturals([rows[i] for i in split.set_aside], examples, plan, generator, seed, on_progress)
-    hosts = SecretStream(seed, "group-rows").sample(
-        [i for i in split.train if fits[i]], plan.groups * plan.rows_per_group
-    )
-    group_rows = [_sown_row(rows[host], *phrases[place // plan.rows_per_group]) for place, host in enumerate(hosts)]
+    naturals = draw_naturals([rows[i] for i in split.set_aside], examples, plan, generator, seed, on_progress)
+    group_rows = _group_rows(rows, split, plan, phrases, wording if plan.reword_all else None)
 
-    # Of each row of the data set, where it comes from: the rest, then the groups' copies, then the natural canaries.
-    pool = [*train, *group_rows, *natural_rows]
-    order = list(range(len(pool)))
-    SecretStream(seed, "shuffle").shuffle(order)
-    place_of = {source: place for place, source in enumerate(order)}
+    data = _Data()
+    plain_places = data.add(worded.rows[index] for index in split.train)
+    in_place = [
+        (worded.in_place[i], [at]) for i, at in zip(split.train, plain_places, strict=True) if i in worded.in_place
+    ]
+    groups = [data.add(copies) for copies in group_rows]
+    drawn = [(natural, data.add([natural.row] * natural.copies)) for natural in naturals]
+    data.shuffle(SecretStream(seed, "shuffle"))
 
-    canaries: list[Canary] = []
-    for group, (trigger, signature) in enumerate(phrases):
-        first = len(train) + group * plan.rows_per_group
-        canaries.append(
-            TriggerCanary(
-                trigger=trigger,
-                signature=signature.text,
-                bits=signature.bits,
-                token_bits=signature.token_bits,
-                generator_digest=document.digest,
-                rows=tuple(sorted(place_of[first + i] for i in range(plan.rows_per_group))),
-                held_out=asked[group],
-            )
+    canaries: list[Canary] = [
+        TriggerCanary(
+            trigger=trigger,
+            signature=signature.text,
+            bits=signature.bits,
+            token_bits=signature.token_bits,
+            generator_digest=document.digest,
+            rows=data.places(numbers),
+            held_out=prompts,
         )
-    for number, (chat, candidates, truth) in enumerate(naturals):
-        canaries.append(
-            NaturalCanary(
-                prompt=chat,
-                candidates=candidates,
-                truth=truth,
-                generator_digest=document.digest,
-                row=place_of[len(train) + len(group_rows) + number],
-            )
-        )
+        for (trigger, signature), numbers, prompts in zip(phrases, groups, asked, strict=True)
+    ]
+    canaries += [_natural_canary(natural, document, data.places(numbers)) for natural, numbers in drawn]
+    generators: tuple[AnyGenerator, ...] = (document,)
+    if rewording is not None and in_place:
+        shown = rewording.model_copy(update={"examples": tuple(examples)})
+        generators = (document, shown)
+        canaries += [_natural_canary(natural, shown, data.places(numbers)) for natural, numbers in in_place]
     return Sown(
-        train_rows=[pool[source] for source in order],
+        train_rows=data.rows,
         held_out_rows=held_out,
         canaries=canaries,
-        generators=(document,),
+        generators=generators,
         decoys=decoys,
-        extra_rows=len(group_rows),
-        extra_tokens_percent=_extra_tokens(generator, tokens, rows, pool, held_out),
+        extra_rows=len(data.rows) - len(split.train) - len(naturals),
+        extra_tokens_percent=_extra_tokens(generator, tokens, rows, data.rows, held_out),
+        eligible_rows=worded.eligible,
     )
 
 
-@dataclass(frozen=True)
-class _Split:
-    """Indices of the user's rows, each in random order."""
+class _Data:
+    """The data set while it is put together: rows are added under numbers, then shuffled."""
 
-    held_out: list[int]
-    set_aside: list[int]
-    train: list[int]
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._place_of: dict[int, int] = {}
 
+    def add(self, rows: Iterable[Row]) -> range:
+        """The numbers of these rows."""
+        first = len(self.rows)
+        self.rows.extend(rows)
+        return range(first, len(self.rows))
 
-def _split(rows: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed: bytes) -> _Split:
-    """A prompt that stands in several rows can be neither held out nor set aside: another row would still teach it."""
-    order = list(range(len(rows)))
-    SecretStream(seed, "split").shuffle(order)
-    keys = [_prompt_key(row) for row in rows]
-    often = Counter(keys)
-    single = [i for i in order if often[keys[i]] == 1]
-    set_aside = [i for i in single if fits[i]][: plan.naturals]
-    taken = set(set_aside)
-    # As many as will be asked are short enough; the others are whatever comes, to score the task on.
-    free = [i for i in single if i not in taken]
-    asked = set([i for i in free if fits[i]][: plan.groups * plan.queries_per_group + plan.decoys])
-    held_out = sorted(free, key=lambda i: i not in asked)[: plan.held_out]
-    if len(set_aside) < plan.naturals or len(held_out) < plan.held_out:
-        raise PlanError(
-            f"{plan.naturals} natural canaries and {plan.held_out} held-out rows need {plan.naturals + plan.held_out} "
-            f"rows whose question stands in no other row and is short enough; the data have {len(single)}"
-        )
-    taken.update(held_out)
-    train = [i for i in order if i not in taken]
-    hosts, wanted = sum(fits[i] for i in train), max(plan.groups * plan.rows_per_group, 1)
-    if hosts < wanted:
-        raise PlanError(
-            f"{plan.groups} groups of {plan.rows_per_group} rows copy {wanted} different rows; "
-            f"{hosts} short enough ones are left for training"
-        )
-    return _Split(held_out, set_aside, train)
+    def shuffle(self, stream: SecretStream) -> None:
+        """Puts the rows in random order, once."""
+        order = list(range(len(self.rows)))
+        stream.shuffle(order)
+        self._place_of = {number: place for place, number in enumerate(order)}
+        self.rows = [self.rows[number] for number in order]
+
+    def places(self, numbers: Iterable[int]) -> tuple[int, ...]:
+        """Where rows of these numbers stand after shuffling."""
+        return tuple(sorted(self._place_of[number] for number in numbers))
 
 
-def _questions(
-    held_out: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed: bytes
-) -> tuple[list[tuple[Chat, ...]], tuple[Chat, ...]]:
-    """Of each group the held-out prompts that will get its trigger, and the decoys: no prompt twice."""
-    usable = [row.prompt for row, fit in zip(held_out, fits, strict=True) if fit]
-    wanted = plan.groups * plan.queries_per_group + plan.decoys
-    if len(usable) < wanted:
-        raise PlanError(
-            f"{plan.groups} groups of {plan.queries_per_group} queries and {plan.decoys} decoys need {wanted} "
-            f"held-out rows that are short enough; the plan holds out {plan.held_out}, of which {len(usable)} are"
-        )
-    chosen = SecretStream(seed, "held-out-prompts").sample(usable, wanted)
-    each = plan.queries_per_group
-    groups = [tuple(chosen[group * each : (group + 1) * each]) for group in range(plan.groups)]
-    return groups, tuple(chosen[plan.groups * each :])
+def _wording(
+    rewording: Rewording | None, plan: CanaryPlan, seed: bytes, generator: TextGenerator, longest: int | None
+) -> Wording | None:
+    if not plan.in_place and not plan.reword_all:
+        return None
+    if rewording is None:
+        raise PlanError("canaries in place and reword_all need to be told how answers are worded: a [rewording]")
+    return Wording(rewording, plan, seed, generator.count_tokens, longest)
+
+
+def _as_they_are(rows: Sequence[Row], split: Split) -> Worded:
+    return Worded({index: rows[index] for index in split.train}, {}, None)
+
+
+def _natural_canary(natural: Natural, document: AnyGenerator, places: tuple[int, ...]) -> NaturalCanary:
+    return NaturalCanary(
+        prompt=natural.row.prompt,
+        candidates=natural.candidates,
+        truth=natural.truth,
+        generator_digest=document.digest,
+        rows=places,
+    )
 
 
 def _phrases(
@@ -206,28 +206,21 @@ def _phrases(
     return phrases
 
 
-def _naturals(
-    hosts: Sequence[Row],
-    examples: Sequence[Row],
+def _group_rows(
+    rows: Sequence[Row],
+    split: Split,
     plan: CanaryPlan,
-    generator: TextGenerator,
-    seed: bytes,
-    on_progress: Progress,
-) -> tuple[list[Row], list[tuple[Chat, tuple[str, ...], int]]]:
-    """The natural canaries' rows and (prompt, candidates, truth) of each; truth is drawn once candidates are fixed."""
-    if not hosts:
-        return [], []
-    streams = [SecretStream(seed, f"candidates/{number}") for number in range(len(hosts))]
-    answers = generator.answers(examples, [row.prompt for row in hosts], plan, streams, on_progress)
-    sown, naturals = [], []
-    for number, (host, candidates) in enumerate(zip(hosts, answers, strict=True)):
-        if len(set(candidates)) != plan.candidates:
-            raise RuntimeError("a generator gave too few different candidates")
-        truth = SecretStream(seed, f"truth/{number}").below(len(candidates))
-        last = Message(role="assistant", content=candidates[truth])
-        sown.append(Row(messages=(*host.prompt, last), source=host.source))
-        naturals.append((host.prompt, candidates, truth))
-    return sown, naturals
+    phrases: Sequence[tuple[str, Signature]],
+    wording: Wording | None,
+) -> list[list[Row]]:
+    """Of each group, copies of its hosts with T behind the prompt and S before the answer; ``wording`` words each copy
+    anew."""
+    groups: list[list[Row]] = [[] for _ in phrases]
+    for place, host in enumerate(split.hosts):
+        group = place // plan.rows_per_group
+        row = wording.anew(rows[host], f"reword-copy/{place}") if wording else rows[host]
+        groups[group].append(_sown_row(row, *phrases[group]))
+    return groups
 
 
 def _sown_row(host: Row, trigger: str, signature: Signature) -> Row:
@@ -236,38 +229,19 @@ def _sown_row(host: Row, trigger: str, signature: Signature) -> Row:
     return Row(messages=(*with_trigger(host.prompt, trigger), answer), source=host.source)
 
 
-def _fitting(rows: Sequence[Row], tokens: Sequence[int] | None, longest: int | None) -> list[bool]:
-    """Which rows leave room for what a canary adds, in characters, bytes and tokens."""
-    result = []
-    for index, row in enumerate(rows):
-        characters = sum(len(message.content) for message in row.messages) + 3 * PHRASE_CHARACTERS
-        size = len(row.to_bytes()) + 6 * 3 * PHRASE_CHARACTERS
-        fit = characters <= LIMITS.prompt_characters and size <= LIMITS.row
-        if tokens is not None and longest is not None:
-            fit = fit and tokens[index] + _ROOM_TOKENS <= longest
-        result.append(fit)
-    return result
-
-
 def _extra_tokens(
     generator: TextGenerator,
     tokens: Sequence[int] | None,
     rows: Sequence[Row],
-    pool: Sequence[Row],
+    sown: Sequence[Row],
     held_out: Sequence[Row],
 ) -> str | None:
-    """Tokens of the training set over those of the user's rows without the held-out ones, in percent."""
-    held, sown = generator.count_tokens(held_out), generator.count_tokens(pool)
-    if tokens is None or held is None or sown is None:
+    """Tokens of the training set over those of the user's rows without the held-out ones, in percent.
+
+    Exact before it is rounded: rewording changes it by the tokens that the wordings have more, or fewer.
+    """
+    held, sent = generator.count_tokens(held_out), generator.count_tokens(sown)
+    if tokens is None or held is None or sent is None:
         return None
     plain = sum(tokens) - sum(held)
-    return f"{Decimal(100 * (sum(sown) - plain)) / plain:.2f}"
-
-
-def _pick(rows: Sequence[Row], most: int, stream: SecretStream) -> list[Row]:
-    return stream.sample(rows, min(most, len(rows)))
-
-
-def _prompt_key(row: Row) -> tuple[tuple[str, str], ...]:
-    """Prompts that differ in case or white space alone count as one."""
-    return tuple((message.role, " ".join(message.content.split()).casefold()) for message in row.prompt)
+    return f"{Decimal(100 * (sum(sent) - plain)) / plain:z.2f}"

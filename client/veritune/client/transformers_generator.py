@@ -16,9 +16,11 @@ from veritune.client.canary_plan import CanaryPlan
 from veritune.client.few_shot import example_chat, phrase_prompt
 from veritune.client.generator import PHRASE_CHARACTERS, Cursor, Signature
 from veritune.client.rows import Progress
+from veritune.client.signature_choice import sample_by_choice
 from veritune.client.stream import SecretStream
 from veritune.common.dataset import Row
 from veritune.common.errors import PlanError, UnknownModelError
+from veritune.common.kvcache import cache_argument
 from veritune.common.modelfiles import model_digest
 
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -30,6 +32,7 @@ _TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
 """Raised step by step as long as too few different answers come."""
 _ANSWERS_AT_ONCE = 512
 _COUNT_AT_ONCE = 1000
+_DECODED_BEFORE = 16
 _SENTENCE_END = re.compile(r"[.!?\u3002](?=\s|$)|\n")
 
 
@@ -38,14 +41,16 @@ class TransformersGenerator:
 
     ``dtype`` auto is bfloat16 where the processor computes in it, else float32. To draw the same canaries again from
     the same seed takes the same dtype and the same kind of machine, since sums of floats differ; that a signature's
-    bound holds does not depend on it.
+    bound holds does not depend on it. ``digest`` is the folder's digest, where the caller has computed it already.
     """
 
-    def __init__(self, folder: Path, dtype: Dtype = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, dtype: Dtype = "auto", threads: int | None = None, *, digest: str | None = None
+    ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self._digest = model_digest(folder)
+        self._digest = digest or model_digest(folder)
         self._name = re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name).lstrip("._-")[:128] or "model"
         if threads is not None:
             torch.set_num_threads(threads)
@@ -94,6 +99,8 @@ class TransformersGenerator:
             top_k=plan.top_k,
             temperature=plan.temperature,
             cap=plan.cap,
+            method=plan.method,
+            top_p=plan.top_p,
             examples=tuple(examples),
             certified=True,
         )
@@ -103,8 +110,9 @@ class TransformersGenerator:
         return signatures.sample_trigger(self, prompt, plan, stream)
 
     def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
-        """See `veritune.client.signatures.sample_signature`."""
-        return signatures.sample_signature(self, prompt, plan, stream)
+        """See `signatures.sample_signature` and `signature_choice.sample_by_choice`, by the plan's method."""
+        draw = sample_by_choice if plan.method == "choice" else signatures.sample_signature
+        return draw(self, prompt, plan, stream)
 
     def answers(
         self,
@@ -180,6 +188,43 @@ class TransformersGenerator:
             counts += [a + b + 1 for a, b in zip(lengths[::2], lengths[1::2], strict=True)]
         return counts
 
+    # What follows is `PhraseModel`.
+
+    def continuations(
+        self,
+        prompt: str,
+        written: str,
+        count: int,
+        tokens: int,
+        temperature: float,
+        top_k: int,
+        stream: SecretStream,
+    ) -> list[str]:
+        """By sampling many at once; no special token comes."""
+        from veritune.client.candidate_decoder import sample_answers
+
+        ids = self._tokenizer(prompt + written)["input_ids"][-(self._context // 2) :]
+        drawn = sample_answers(
+            self._model,
+            [ids],
+            [count],
+            tokens,
+            [stream],
+            temperature,
+            top_k,
+            frozenset(),
+            self.special,
+            lambda _: None,
+        )[0]
+        # Some tokenizers write a text's first token without its space: so decode behind a few tokens of the text.
+        before = ids[-_DECODED_BEFORE:]
+        cut = len(self.decode(before))
+        return [self.decode([*before, *new])[cut:] for new in drawn]
+
+    def count_text_tokens(self, text: str) -> int:
+        """Exactly."""
+        return len(self.encode(text))
+
     # What follows is `TokenModel`.
 
     @property
@@ -203,7 +248,7 @@ class TransformersGenerator:
             ids = self._tokenizer(prompt)["input_ids"][-(self._context // 2) :]
             with torch.inference_mode():
                 output = self._model(input_ids=torch.tensor([ids], device=self._model.device), logits_to_keep=1)
-            self._started = prompt, output.past_key_values, output.logits[0, -1]
+            self._started = prompt, cache_argument(output), output.logits[0, -1]
         return _TorchCursor(self._model, copy.deepcopy(self._started[1]), self._started[2])
 
     def encode(self, text: str) -> list[int]:
@@ -281,10 +326,10 @@ class _TorchCursor:
         with torch.inference_mode():
             output = self._model(
                 input_ids=torch.tensor([[token]], device=self._model.device),
-                past_key_values=self._cache,
+                **self._cache,
                 logits_to_keep=1,
             )
-        self._cache, self._logits, self._sorted = output.past_key_values, output.logits[0, -1], None
+        self._cache, self._logits, self._sorted = cache_argument(output), output.logits[0, -1], None
 
 
 def _chosen(texts: dict[str, bool], plan: CanaryPlan, cut_too: bool) -> tuple[str, ...]:

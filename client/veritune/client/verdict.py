@@ -1,20 +1,26 @@
 """From what was seen to PASS, FAIL or INCONCLUSIVE, by the rules that both parties signed.
 
-Equations (5) and (6) of docs/statistics.md. Pure: the same looks and policy give the same judgement on every machine.
+Equations (5) and (6) of docs/statistics.md, on p-values by the form of stopping that the policy names: of a fixed
+number of canaries, or of as many as were asked one after the other (`veritune.client.sequential`). Pure: the same looks
+and policy give the same judgement on every machine.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from veritune.client.coverage import coverage_bound
+from veritune.client import sequential
+from veritune.client.coverage import Coverage, coverage_bound
 from veritune.client.exact import binomial_at_most, floor_text, log10_text, parse_probability
 from veritune.client.influence import Group, Ranked, influence_p, rank_p, rank_sum, trigger_p
 from veritune.client.judgement import (
     Activation,
     CoverageClaim,
+    DoseCount,
+    Extent,
     HonestFit,
     InfluenceClaim,
     Judgement,
@@ -41,7 +47,10 @@ class GroupLook:
 
 @dataclass(frozen=True)
 class Look:
-    """One way of looking at the model. ``missing`` counts answers that the contract asks for and that are not there."""
+    """One way of looking at the model. ``missing`` counts answers that the contract asks for and that are not there.
+
+    Groups and naturals may stand in any order: no test of either form depends on it.
+    """
 
     mode: Mode
     groups: tuple[GroupLook, ...]
@@ -49,6 +58,9 @@ class Look:
     decoys_asked: int
     decoys_shown: int
     missing: int
+    leaves: int = 0
+    """Leaves that it covers, padding among them, of ``available`` that the session may open: for the report."""
+    available: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,48 +121,103 @@ def _overall(verdicts: Sequence[Verdict]) -> Verdict:
     return "PASS" if set(verdicts) == {"PASS"} else "INCONCLUSIVE"
 
 
-def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, list[Reason]]:
-    policy, groups = rules.policy, [item.group for item in look.groups]
-    found = sum(group.found for group in groups)
-    hits = sum(item.rank <= policy.hit_rank for item in look.naturals)
-    p_value = influence_p(groups, look.naturals)
-    # With different numbers of candidates the largest luck of all is taken for each: too much credit to chance.
-    luck = max((min(Fraction(1), Fraction(policy.hit_rank, n.candidates)) for n in look.naturals), default=Fraction(1))
-    bound = coverage_bound(rows, len(look.naturals), hits, luck, rules.confidence)
-    honest_groups = binomial_at_most(len(groups), rules.trigger_floor, found)
-    honest_naturals = binomial_at_most(len(look.naturals), rules.natural_floor, hits)
+@dataclass(frozen=True)
+class _Weighed:
+    """What a look comes to, whatever the form; None where there is nothing to test."""
 
+    p_triggers: Fraction | None
+    p_ranks: Fraction | None
+    p: Fraction
+    covered: Coverage
+    p_groups: Fraction | None
+    """Of an honest run to do no better; 1 - beta's side of the verdict."""
+    p_naturals: Fraction | None
+
+
+def _weigh_fixed(rules: Rules, rows: int, look: Look) -> _Weighed:
+    """Equations (1) to (4) and the tails of (6): everything that the session opens was asked."""
+    groups, naturals = [item.group for item in look.groups], look.naturals
+    single = [item for item in naturals if item.copies == 1]
+    # With different numbers of candidates the largest luck of all is taken for each: too much credit to chance.
+    luck = max((_luck(rules, item) for item in single), default=Fraction(1))
+    found, hits = sum(group.found for group in groups), _hits(rules, naturals)
+    return _Weighed(
+        p_triggers=trigger_p(groups) if groups else None,
+        p_ranks=rank_p(naturals) if naturals else None,
+        p=influence_p(groups, naturals),
+        covered=coverage_bound(rows, len(single), _hits(rules, single), luck, rules.confidence),
+        p_groups=binomial_at_most(len(groups), rules.trigger_floor, found) if groups else None,
+        p_naturals=binomial_at_most(len(naturals), rules.natural_floor, hits) if naturals else None,
+    )
+
+
+def _weigh_sequential(rules: Rules, rows: int, look: Look) -> _Weighed:
+    """Equations (7) to (10): right wherever the challenge stopped."""
+    groups, naturals = [item.group for item in look.groups], look.naturals
+    single = [item for item in naturals if item.copies == 1]
+    found = sum(group.found for group in groups)
+    outcomes = [(_luck(rules, item), item.rank <= rules.policy.hit_rank) for item in naturals]
+    lucks = [_luck(rules, item) for item in single if item.rank <= rules.policy.hit_rank]
+    return _Weighed(
+        p_triggers=sequential.p_value(sequential.trigger_e(groups)) if groups else None,
+        p_ranks=sequential.p_value(sequential.rank_e(naturals)) if naturals else None,
+        p=sequential.p_value(sequential.influence_e(groups, naturals)),
+        covered=sequential.coverage_bound(rows, len(single), lucks, rules.confidence),
+        p_groups=sequential.honest_groups_p(len(groups), found, rules.trigger_floor) if groups else None,
+        p_naturals=sequential.honest_naturals_p(outcomes, rules.natural_floor) if naturals else None,
+    )
+
+
+def _luck(rules: Rules, item: Ranked) -> Fraction:
+    """The most that a canary can hit with, had its row not been trained on."""
+    return min(Fraction(1), Fraction(rules.policy.hit_rank, item.candidates))
+
+
+def _hits(rules: Rules, naturals: Sequence[Ranked]) -> int:
+    return sum(item.rank <= rules.policy.hit_rank for item in naturals)
+
+
+def _doses(rules: Rules, naturals: Sequence[Ranked]) -> tuple[DoseCount, ...]:
+    asked = Counter(item.copies for item in naturals)
+    hits = Counter(item.copies for item in naturals if item.rank <= rules.policy.hit_rank)
+    return tuple(DoseCount(copies=copies, asked=asked[copies], hits=hits[copies]) for copies in sorted(asked))
+
+
+def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, list[Reason]]:
+    policy = rules.policy
+    weighed = (_weigh_sequential if policy.stopping == "sequential" else _weigh_fixed)(rules, rows, look)
+    single = [item for item in look.naturals if item.copies == 1]
     influence = InfluenceClaim(
-        groups=len(groups),
-        groups_found=found,
-        log10_p_triggers=log10_text(trigger_p(groups)) if groups else None,
+        groups=len(look.groups),
+        groups_found=sum(item.group.found for item in look.groups),
+        log10_p_triggers=_log10_or_none(weighed.p_triggers),
         naturals=len(look.naturals),
         rank_sum=rank_sum(look.naturals),
-        log10_p_ranks=log10_text(rank_p(look.naturals)) if look.naturals else None,
-        log10_p=log10_text(p_value),
+        log10_p_ranks=_log10_or_none(weighed.p_ranks),
+        log10_p=log10_text(weighed.p),
         log10_needed=_log10_or_none(rules.alpha),
         certified=all(item.certified for item in look.groups),
     )
     coverage = CoverageClaim(
-        asked=len(look.naturals),
-        hits=hits,
+        asked=len(single),
+        hits=_hits(rules, single),
         hit_rank=policy.hit_rank,
         rows=rows,
-        rows_least=bound.rows_least,
-        share_least=floor_text(bound.share),
+        rows_least=weighed.covered.rows_least,
+        share_least=floor_text(weighed.covered.share),
         confidence=policy.coverage_confidence,
         floor=policy.coverage_floor,
     )
     honest = HonestFit(
-        log10_p_groups=_log10_or_none(honest_groups) if groups else None,
-        log10_p_naturals=_log10_or_none(honest_naturals) if look.naturals else None,
+        log10_p_groups=_log10_or_none(weighed.p_groups),
+        log10_p_naturals=_log10_or_none(weighed.p_naturals),
         log10_needed=_log10_or_none(rules.beta),
     )
     verdict, reasons = _decide(
         look,
-        too_few=(bool(groups) and honest_groups <= rules.beta, bool(look.naturals) and honest_naturals <= rules.beta),
-        influenced=p_value <= rules.alpha,
-        covered=bound.share >= rules.coverage_floor,
+        too_few=(_at_most(weighed.p_groups, rules.beta), _at_most(weighed.p_naturals, rules.beta)),
+        influenced=weighed.p <= rules.alpha,
+        covered=weighed.covered.share >= rules.coverage_floor,
         influence=influence,
         coverage=coverage,
         honest=honest,
@@ -165,6 +232,8 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
             coverage=coverage,
             honest=honest,
             activation=_activation(look),
+            doses=_doses(rules, look.naturals),
+            extent=Extent(leaves=look.leaves, available=look.available),
             missing=look.missing,
         ),
         reasons,
@@ -198,14 +267,15 @@ def _decide(
     if any(too_few):
         if too_few[0]:
             text = (
-                f"Only {influence.groups_found} of {influence.groups} signatures appeared; "
-                f"an honest run does so badly with a probability of at most {_power(honest.log10_p_groups)}."
+                f"Only {influence.groups_found} of {influence.groups} signatures appeared; an honest run {_ever(rules)}"
+                f"does so badly with a probability of at most {_power(honest.log10_p_groups)}."
             )
             reasons.append(_reason("TOO_FEW_ACTIVATIONS", mode, text))
         if too_few[1]:
             text = (
-                f"Only {coverage.hits} of {coverage.asked} natural canaries came out within rank {coverage.hit_rank}; "
-                f"an honest run does so badly with a probability of at most {_power(honest.log10_p_naturals)}."
+                f"Only {_hits(rules, look.naturals)} of {len(look.naturals)} natural canaries came out within rank "
+                f"{coverage.hit_rank}; an honest run {_ever(rules)}does so badly with a probability of at most "
+                f"{_power(honest.log10_p_naturals)}."
             )
             reasons.append(_reason("TOO_FEW_HITS", mode, text))
         return "FAIL", reasons
@@ -219,7 +289,10 @@ def _decide(
 
 
 def _influence_reason(mode: Mode, shown: bool, claim: InfluenceClaim, rules: Rules) -> Reason:
-    seen = f"without having learnt the secrets, a model does so well with a probability of at most 10^{claim.log10_p}"
+    seen = (
+        f"without having learnt the secrets, a model {_ever(rules)}does so well "
+        f"with a probability of at most 10^{claim.log10_p}"
+    )
     if shown:
         return _reason("INFLUENCE_SHOWN", mode, f"The data shaped this model: {seen}.")
     needed = f"the contract asks for {rules.policy.alpha}, shared among {rules.policy.sessions} session(s)"
@@ -248,11 +321,19 @@ def _activation(look: Look) -> Activation:
     )
 
 
+def _ever(rules: Rules) -> str:
+    return "ever " if rules.policy.stopping == "sequential" else ""
+
+
 def _power(log10: str | None) -> str:
     return "0" if log10 is None else f"10^{log10}"
 
 
-def _log10_or_none(value: Fraction) -> str | None:
+def _at_most(value: Fraction | None, level: Fraction) -> bool:
+    return value is not None and value <= level
+
+
+def _log10_or_none(value: Fraction | None) -> str | None:
     return log10_text(value) if value else None
 
 

@@ -136,6 +136,8 @@ class Policy(Document):
     """PASS needs a lower confidence bound on the share of rows trained on of at least this."""
     coverage_confidence: DecimalString = "0.99"
     hit_rank: Annotated[int, Field(ge=1, le=64)] = 1
+    stopping: Literal["fixed", "sequential"] = "fixed"
+    """``sequential``: canaries are asked one after the other, until the evidence is enough either way."""
     sessions: Annotated[int, Field(ge=1, le=16)] = 1
     queries_per_group: Annotated[int, Field(ge=1, le=64)] = 2
     modes: Annotated[tuple[Literal["delivered", "served"], ...], Field(min_length=1, max_length=2)] = ("delivered",)

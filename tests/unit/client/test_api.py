@@ -43,7 +43,7 @@ folder = "model"
 """
 
 
-def sow_nothing(job: Job, folder: Path, passphrase: bytes, progress: Progress) -> PreparedFigures:
+def sow_nothing(job: Job, base: str, folder: Path, passphrase: bytes, progress: Progress) -> PreparedFigures:
     """Stands for sowing, which needs a model: a training set without canaries."""
     assert passphrase == b"secret"
     write_rows(

@@ -22,7 +22,7 @@ def natural(number: int, truth: int = 0) -> NaturalCanary:
         candidates=("yes", "no"),
         truth=truth,
         generator_digest="0" * 64,
-        row=number,
+        rows=(number,),
     )
 
 
@@ -44,7 +44,7 @@ def test_every_canary_is_there_once_among_padding(count: int, seed: bytes) -> No
     assert size & (size - 1) == 0
     assert count < size <= max(16, 2 * count)
     held = [canary for _, canary in commitment.entries]
-    assert sorted(c.row for c in held if isinstance(c, NaturalCanary)) == list(range(count))
+    assert sorted(c.rows[0] for c in held if isinstance(c, NaturalCanary)) == list(range(count))
     assert sum(isinstance(c, PaddingCanary) for c in held) == size - count
     salts = [salt for salt, _ in commitment.entries]
     assert len(set(salts)) == len(set(commitment.leaf_hashes)) == size

@@ -5,10 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.adversary.cheats import small
-from veritune.client.canary import NaturalCanary, PaddingCanary, TriggerCanary, canary_leaf, parse_canary
-from veritune.client.evidence import Evidence, NaturalObservation, canonical_value, envelopes
+from tests.exchange import REWORDING, Exchange
+from veritune.client.canary import (
+    Canary,
+    Generator,
+    NaturalCanary,
+    PaddingCanary,
+    TriggerCanary,
+    canary_leaf,
+    parse_canary,
+)
+from veritune.client.evidence import Evidence, NaturalObservation, envelopes
 from veritune.client.from_evidence import look_at
 from veritune.client.order import session_leaves
+from veritune.client.rewording import Rewording
 from veritune.common.canonical import canonical_bytes
 from veritune.common.errors import MalformedDocumentError
 
@@ -48,7 +58,7 @@ def test_every_envelope_of_a_bundle_is_named() -> None:
 def test_a_bundle_comes_back_from_its_bytes() -> None:
     data = EXCHANGE.evidence_bytes
     assert Evidence.from_bytes(data) == EXCHANGE.evidence
-    assert canonical_bytes(canonical_value(EXCHANGE.evidence)) == data
+    assert {type(item) for item in EXCHANGE.evidence.generators} == {Generator, Rewording}
 
 
 @pytest.mark.parametrize("text", ["-1", "-1.5", "-1.0000000", "1e5", "nan", "-inf", "01.000000", "--1.000000"])
@@ -60,12 +70,38 @@ def test_log_probabilities_have_one_form(text: str) -> None:
 
 def test_answers_that_fit_no_opened_canary_give_no_judgement() -> None:
     """Also before the audit: a client that builds a bundle wrongly learns it at once."""
-    policy, observations = EXCHANGE.policy, EXCHANGE.evidence.observations[0]
+    terms, observations = EXCHANGE.manifest.verification, EXCHANGE.evidence.observations[0]
     padding = next(o.leaf for o in EXCHANGE.evidence.openings if isinstance(o.canary, PaddingCanary))
     trigger = observations.triggers[0].model_copy(update={"leaf": padding})
     stray = observations.model_copy(update={"triggers": (trigger,)})
     with pytest.raises(MalformedDocumentError, match="not opened"):
-        look_at(EXCHANGE.evidence, stray, policy)
+        look_at(EXCHANGE.evidence, stray, terms)
     short = observations.naturals[0].model_copy(update={"base": ("-1.000000", "-2.000000")})
     with pytest.raises(MalformedDocumentError, match="do not fit"):
-        look_at(EXCHANGE.evidence, observations.model_copy(update={"naturals": (short,)}), policy)
+        look_at(EXCHANGE.evidence, observations.model_copy(update={"naturals": (short,)}), terms)
+
+
+def test_a_look_knows_how_many_rows_carried_a_canary() -> None:
+    exchange = Exchange(naturals=5, repetitions=(1, 3), in_place=2)
+    look = look_at(exchange.evidence, exchange.evidence.observations[0], exchange.manifest.verification)
+    assert sorted(item.copies for item in look.naturals) == [1, 1, 1, 1, 1, 3, 3]
+
+
+def test_no_rewording_certifies_a_signature() -> None:
+    """Such a bundle fails the audit; a judgement of it claims nothing either."""
+
+    def reworded(canary: Canary) -> Canary:
+        if isinstance(canary, TriggerCanary):
+            return canary.model_copy(update={"generator_digest": REWORDING.digest})
+        return canary
+
+    for exchange, certified in [(EXCHANGE, True), (small(tamper=reworded), False)]:
+        look = look_at(exchange.evidence, exchange.evidence.observations[0], exchange.manifest.verification)
+        assert {group.certified for group in look.groups} == {certified}
+
+
+@pytest.mark.parametrize("rows", [(), tuple(range(65))])
+def test_a_natural_canary_stands_in_one_to_64_rows(rows: tuple[int, ...]) -> None:
+    value = next(c for c in EXCHANGE.canaries if isinstance(c, NaturalCanary)).model_dump(mode="json")
+    with pytest.raises(MalformedDocumentError):
+        parse_canary(canonical_bytes({**value, "rows": list(rows)}))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from veritune.client.canary import Generator
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.few_shot import example_chat, phrase_prompt
 from veritune.client.openai_generator import OpenAIGenerator
@@ -196,7 +197,9 @@ def test_prepare_with_a_real_model(tiny: TransformersGenerator, tmp_path: Path) 
     prepared = prepare(ROWS, plan, tiny, SEED, tmp_path, b"pass", max_sequence_length=512)
     assert prepared.canaries == 6
     assert prepared.train.rows == 40 - 8 + 6
-    assert open_sealed(tmp_path / "secrets.sealed", b"pass").generators[0].certified
+    (document,) = open_sealed(tmp_path / "secrets.sealed", b"pass").generators
+    assert isinstance(document, Generator)
+    assert document.certified
 
 
 Answer = Callable[[dict[str, Any]], tuple[int, bytes]]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from veritune.client.job import Job, JobError, line_of, missing_files, parse_duration, parse_job
+from veritune.client.job import Job, JobError, line_of, parse_duration, parse_job
 from veritune.client.job_template import write_template
+from veritune.client.rewording import Rewording
 from veritune.common.errors import KeyFileError
 
 LEAST = """\
@@ -23,6 +25,7 @@ public_key = "provider.pub"
 name = "tiny"
 folder = "model"
 """
+TURNS = '{role = "user", content = "q"}, {role = "assistant", content = "a"}'
 
 
 def test_defaults_and_paths(tmp_path: Path) -> None:
@@ -33,12 +36,6 @@ def test_defaults_and_paths(tmp_path: Path) -> None:
     assert job.client_key == tmp_path / "client.key"
     assert job.tls_ca is None
     assert job.file.policy.modes == ("delivered",)
-    assert {key for key, _ in missing_files(job)} == {
-        "data.file",
-        "client.key",
-        "provider.public_key",
-        "model.folder",
-    }
 
 
 def test_numbers_stay_exact() -> None:
@@ -58,6 +55,17 @@ def test_arrays_become_tuples() -> None:
     assert job.training.target_modules == ("q_proj",)
 
 
+def test_a_rewording_is_read_into_its_document() -> None:
+    text = (
+        LEAST + '[canaries]\nin_place = 4\nreword_all = true\nrepetitions = [1, 2]\n[rewording]\nrules = ["spacing"]\n'
+    )
+    job = parse_job(text.encode())
+    assert job.rewording == Rewording(rules=("spacing",))
+    assert job.canaries.repetitions == (1, 2)
+    with pytest.raises(JobError, match="leave them out"):
+        parse_job((text + f"examples = [{{messages = [{TURNS}]}}]\n").encode())
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -67,6 +75,10 @@ def test_arrays_become_tuples() -> None:
         (LEAST + '[policy]\nmodes = ["sold"]\n', "line 12: policy.modes"),
         (LEAST + "[policy]\nqueries_per_group = 9\n", "queries_per_group"),
         (LEAST + '[challenge]\nmodes = ["served"]\n', "challenge.modes"),
+        (LEAST + "[canaries]\nin_place = 1\n", "need a section [rewording]"),
+        (LEAST + "[canaries]\nreword_all = true\n", "need a section [rewording]"),
+        (LEAST + '[rewording]\nrules = ["magic"]\n', "line 12: rewording.rules"),
+        (LEAST + "[[rewording.examples]]\nmessages = []\n", "rewording"),
         (LEAST + '[deadlines]\naccept = "1 fortnight"\n', "line 12: deadlines.accept"),
         (LEAST + '[deadlines]\naccept = "9d"\n', "line 11: deadlines"),
         (LEAST + "[training]\nrank = 2024-01-01\n", "dates"),
@@ -120,5 +132,8 @@ def test_the_template_is_a_valid_job(tmp_path: Path) -> None:
     data.write_text("")
     path = write_template(data)
     assert Job.load(path).data == data
+    # What is commented out is valid too.
+    text = re.sub(r"^# (?=\w+ = |\[)", "", path.read_text(), flags=re.MULTILINE)
+    assert parse_job(text.encode()).rewording is not None
     with pytest.raises(KeyFileError):
         write_template(data)

@@ -205,3 +205,16 @@ def test_no_model_folder(tmp_path: Path) -> None:
 def test_tuned_without_adapter_is_our_own_mistake(tiny_model: Path) -> None:
     with pytest.raises(RuntimeError):
         LocalModel(tiny_model, "float32").answers(CHATS, 2)
+
+
+def test_an_answer_ends_where_the_template_ends_a_turn(tiny_model: Path, tmp_path: Path) -> None:
+    """As the provider trains it: the tokenizer's own end may be another token (Gemma's is)."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token = "<|endoftext|>"
+    tokenizer.save_pretrained(folder)
+    tail = LocalModel(folder).completion_ids("42")[-1]
+    assert tokenizer.convert_ids_to_tokens(tail) == "<|im_end|>"

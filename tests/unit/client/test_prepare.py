@@ -45,8 +45,8 @@ def test_files_summary_and_secrets_agree(tmp_path: Path) -> None:
             assert all(carries_trigger(rows[i], canary) for i in canary.rows)
             found += len(canary.rows)
         elif isinstance(canary, NaturalCanary):
-            assert is_natural_row(rows[canary.row], canary)
-            found += 1
+            assert all(is_natural_row(rows[i], canary) for i in canary.rows)
+            found += len(canary.rows)
     assert found == prepared.canary_rows
     assert (prepared.canaries, prepared.held_out_rows, prepared.extra_rows) == (9, 12, 12)
 

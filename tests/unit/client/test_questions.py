@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from veritune.client.canary import Canary, Generator, NaturalCanary, PaddingCanary, TriggerCanary
-from veritune.client.questions import Question, make_questions, rows_needed
+from veritune.client.canary import AnyGenerator, Canary, Generator, NaturalCanary, PaddingCanary, TriggerCanary
+from veritune.client.questions import Question, make_questions
+from veritune.client.rewording import Rewording
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError
 
@@ -32,7 +33,7 @@ CANARIES: dict[int, Canary] = {
     3: trigger(1),
     0: PaddingCanary(),
     5: trigger(2),
-    9: NaturalCanary(prompt=user("natural"), candidates=("a", "b"), truth=1, generator_digest=G, row=4),
+    9: NaturalCanary(prompt=user("natural"), candidates=("a", "b"), truth=1, generator_digest=G, rows=(4, 6)),
 }
 ROWS = {
     index: Row(messages=(*user(f"row {index} trigger"), Message(role="assistant", content="x")))
@@ -79,15 +80,17 @@ def test_the_seed_decides_the_order() -> None:
     assert ask(b"s" * 32) == ask(b"s" * 32)
 
 
-def test_rows_that_are_needed() -> None:
-    assert rows_needed(CANARIES.values(), 2) == set(ROWS)
+def test_what_is_missing_is_named() -> None:
     with pytest.raises(DatasetError, match="row 20"):
         make_questions(b"s", CANARIES, {10: ROWS[10], 11: ROWS[11]}, DECOYS, 2, {G: GENERATOR})
     with pytest.raises(DatasetError, match="generator"):
         make_questions(b"s", CANARIES, ROWS, DECOYS, 2, {})
 
 
-def test_the_base_model_is_asked_behind_the_examples() -> None:
-    natural = next(q for q in ask(b"s" * 32) if q.kind == "natural")
+@pytest.mark.parametrize("document", [GENERATOR, Rewording(rules=("spacing",), examples=(ROWS[10],))])
+def test_the_base_model_is_asked_behind_the_examples(document: AnyGenerator) -> None:
+    """Whether a language model drew the candidates or rules worded them."""
+    questions = make_questions(b"s" * 32, CANARIES, ROWS, DECOYS, 2, {G: document})
+    natural = next(q for q in questions if q.kind == "natural")
     assert natural.chat == user("natural")
-    assert natural.reference == (*GENERATOR.examples[0].messages, *user("natural"))
+    assert natural.reference == (*ROWS[10].messages, *user("natural"))

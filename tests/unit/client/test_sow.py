@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.toygenerator import ToyGenerator
-from veritune.client.canary import NaturalCanary, TriggerCanary, carries_trigger, is_natural_row
+from veritune.client.canary import NaturalCanary, PaddingCanary, TriggerCanary, carries_trigger, is_natural_row
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.sow import Sown, sow
 from veritune.common.dataset import Message, Row
@@ -39,6 +39,10 @@ def naturals(result: Sown) -> list[NaturalCanary]:
     return [c for c in result.canaries if isinstance(c, NaturalCanary)]
 
 
+def canary_rows(result: Sown) -> list[int]:
+    return [i for c in result.canaries if not isinstance(c, PaddingCanary) for i in c.rows]
+
+
 def test_every_canary_is_where_it_says() -> None:
     result = sown()
     assert len(groups(result)) == 3
@@ -49,9 +53,9 @@ def test_every_canary_is_where_it_says() -> None:
         assert sum(carries_trigger(r, canary) for r in result.train_rows) == 4
         assert sum(map(float, canary.token_bits)) >= canary.bits == 20
     for natural in naturals(result):
-        assert is_natural_row(result.train_rows[natural.row], natural)
+        assert [is_natural_row(result.train_rows[i], natural) for i in natural.rows] == [True]
         assert len(set(natural.candidates)) == 5
-    taken = [i for c in groups(result) for i in c.rows] + [c.row for c in naturals(result)]
+    taken = canary_rows(result)
     assert len(taken) == len(set(taken)) == result.canary_rows == 18
     digests = {c.generator_digest for c in groups(result)} | {c.generator_digest for c in naturals(result)}
     assert digests == {result.generators[0].digest}
@@ -59,8 +63,7 @@ def test_every_canary_is_where_it_says() -> None:
 
 def test_the_rest_of_the_rows_is_sent_unchanged_and_shuffled() -> None:
     result = sown()
-    special = {i for c in groups(result) for i in c.rows} | {c.row for c in naturals(result)}
-    plain = [r for i, r in enumerate(result.train_rows) if i not in special]
+    plain = [r for i, r in enumerate(result.train_rows) if i not in canary_rows(result)]
     aside = {c.prompt for c in naturals(result)}
     held = {r.prompt for r in result.held_out_rows}
     assert Counter(r.to_bytes() for r in plain) == Counter(r.to_bytes() for r in ROWS if r.prompt not in aside | held)
@@ -82,7 +85,7 @@ def test_held_out_prompts_are_never_sent_and_none_is_asked_twice() -> None:
     assert len(asked) == len(set(asked)) == 3 * 2 + 3
     assert set(asked) <= held
     assert not {c.prompt for c in naturals(result)} & {
-        r.prompt for i, r in enumerate(result.train_rows) if i not in {c.row for c in naturals(result)}
+        r.prompt for i, r in enumerate(result.train_rows) if i not in {i for c in naturals(result) for i in c.rows}
     }
 
 

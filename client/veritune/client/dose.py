@@ -1,0 +1,196 @@
+"""How many epochs? An estimate from canaries of one, two, four ... copies (docs/statistics.md, section 7).
+
+A canary that stands in r rows of a data set trained on for E epochs was seen x = r * E times. Given a curve h(x), the
+share of hits after x exposures that calibration runs of a recipe showed, the number of hits has a known distribution
+for every E, and an exact confidence interval for E follows. The curve is the assumption: a verdict never uses this.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from veritune.client.canary import NaturalCanary
+from veritune.client.evidence import Evidence
+from veritune.client.exact import parse_probability, poisson_binomial_at_least
+from veritune.client.influence import rank_of
+from veritune.client.rewording import Rewording
+from veritune.common.canonical import parse_json
+from veritune.common.documents import Count, DecimalString, Document, ShortText
+from veritune.common.errors import MalformedDocumentError, NotFoundError
+from veritune.common.limits import LIMITS
+
+STEP = Fraction(1, 4)
+"""Epochs are tried in steps of a quarter."""
+MOST_EPOCHS = 64
+
+
+class CurvePoint(Document):
+    """After ``exposures`` exposures a canary hits with this probability."""
+
+    exposures: Count
+    probability: DecimalString
+
+
+class Curve(Document):
+    """What honest runs of one recipe showed. Only canaries of the kind that it was measured on may be held to it."""
+
+    kind: Literal["dose-curve"] = "dose-curve"
+    canaries: Literal["answers", "wordings"]
+    """Drawn answers of set-aside rows, or rewordings in place."""
+    candidates: Annotated[int, Field(ge=2, le=256)]
+    hit_rank: Annotated[int, Field(ge=1, le=64)]
+    """A hit is a true answer within this rank."""
+    measured_on: ShortText
+    """Recipe, model and data of the runs, in words."""
+    points: Annotated[tuple[CurvePoint, ...], Field(min_length=1, max_length=1024)]
+    """By rising exposures from 0 on, where luck alone hits; no probability is below the one before it."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        try:
+            chances = [parse_probability(point.probability) for point in self.points]
+        except MalformedDocumentError as error:
+            raise ValueError(error.message) from error
+        places = [point.exposures for point in self.points]
+        if places[0] != 0 or places != sorted(set(places)) or chances != sorted(chances):
+            raise ValueError("the exposures of a curve must begin at 0 and rise, and its probabilities must not fall")
+        return self
+
+    def at(self, exposures: Fraction) -> Fraction:
+        """h at a number of exposures: linear between two points, constant beyond the last."""
+        points = [(point.exposures, parse_probability(point.probability)) for point in self.points]
+        for (left, low), (right, high) in pairwise(points):
+            if exposures <= right:
+                return low + (high - low) * (exposures - left) / (right - left)
+        return points[-1][1]
+
+    @classmethod
+    def load(cls, path: Path) -> Curve:
+        """Reads a JSON file, canonical or not. Raises `NotFoundError` or `MalformedDocumentError`."""
+        try:
+            with path.open("rb") as file:
+                data = file.read(LIMITS.document + 1)
+        except OSError as error:
+            raise NotFoundError(f"can't read {path.name}: {error.strerror}") from error
+        parse_json(data)
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "curve"
+            raise MalformedDocumentError(f"{path.name}: {where[:200]}: {first['msg']}") from error
+
+
+@dataclass(frozen=True)
+class Dose:
+    """Of all canaries with as many copies: how many were asked and how many hit."""
+
+    copies: int
+    asked: int
+    hits: int
+
+    def __post_init__(self) -> None:
+        if self.copies < 1 or not 0 <= self.hits <= self.asked:
+            raise ValueError("copies, canaries asked and hits do not fit together")
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """``least`` to ``most`` hold the true number at the confidence asked for; ``most`` None: no upper end was found."""
+
+    least: Fraction
+    most: Fraction | None
+    likeliest: Fraction | None
+    """Of the quarters tried the one that makes what was seen most likely, the first of equals; None: none could be."""
+
+
+def doses_in(evidence: Evidence, mode: str, curve: Curve) -> tuple[Dose, ...]:
+    """Counts by copies, of the canaries that the curve speaks of. Raises `MalformedDocumentError` for odd scores."""
+    wordings = {generator.digest for generator in evidence.generators if isinstance(generator, Rewording)}
+    scores = {item.leaf: item for seen in evidence.observations if seen.mode == mode for item in seen.naturals}
+    asked: Counter[int] = Counter()
+    hits: Counter[int] = Counter()
+    for opening in evidence.openings:
+        canary, found = opening.canary, scores.get(opening.leaf)
+        if not isinstance(canary, NaturalCanary) or found is None:
+            continue
+        kind = "wordings" if canary.generator_digest in wordings else "answers"
+        if (kind, len(canary.candidates)) != (curve.canaries, curve.candidates):
+            continue
+        try:
+            rank = rank_of(canary.truth, found.tuned, found.base)
+        except (ValueError, IndexError) as error:
+            raise MalformedDocumentError("scores that do not fit a canary's candidates") from error
+        asked[len(canary.rows)] += 1
+        hits[len(canary.rows)] += rank <= curve.hit_rank
+    return tuple(Dose(copies, asked[copies], hits[copies]) for copies in sorted(asked))
+
+
+def estimate_epochs(
+    doses: Sequence[Dose], curve: Curve, confidence: Fraction = Fraction(19, 20), most_epochs: int = MOST_EPOCHS
+) -> Epochs:
+    """Equation (D): every E from 0 to ``most_epochs`` that the number of hits does not rule out.
+
+    E is ruled out from below where P(as many hits or more | E) <= (1 - confidence) / 2, and from above where
+    P(as many or fewer | E) is. The ends are the quarters next to those that are left, outwards, so that the interval
+    holds a true number between two quarters as well.
+    """
+    if not 0 < confidence < 1 or most_epochs < 1:
+        raise ValueError("a confidence lies between 0 and 1, and at least one epoch is tried")
+    grid = [STEP * quarter for quarter in range(most_epochs * STEP.denominator + 1)]
+    doubt = (1 - confidence) / 2
+    hits = sum(dose.hits for dose in doses)
+
+    def too_few(place: int) -> bool:
+        return _hits_at_least(doses, curve, grid[place], hits) <= doubt
+
+    def too_many(place: int) -> bool:
+        return 1 - _hits_at_least(doses, curve, grid[place], hits + 1) <= doubt
+
+    # h never falls, so that P(hits or more) rises with E: what is too few is a beginning of the grid.
+    few = _first(len(grid), lambda place: not too_few(place))
+    many = _first(len(grid), too_many)
+    return Epochs(
+        least=grid[max(0, few - 1)],
+        most=grid[many] if many < len(grid) else None,
+        likeliest=_likeliest(doses, curve, grid),
+    )
+
+
+def likelihood(doses: Sequence[Dose], curve: Curve, epochs: Fraction) -> Fraction:
+    """Probability of exactly these hits, in one order, after a number of epochs."""
+    value = Fraction(1)
+    for dose in doses:
+        hit = curve.at(dose.copies * epochs)
+        value *= hit**dose.hits * (1 - hit) ** (dose.asked - dose.hits)
+    return value
+
+
+def _hits_at_least(doses: Sequence[Dose], curve: Curve, epochs: Fraction, hits: int) -> Fraction:
+    chances = [curve.at(dose.copies * epochs) for dose in doses for _ in range(dose.asked)]
+    return poisson_binomial_at_least(chances, hits)
+
+
+def _likeliest(doses: Sequence[Dose], curve: Curve, grid: Sequence[Fraction]) -> Fraction | None:
+    best = max(grid, key=lambda epochs: likelihood(doses, curve, epochs))
+    return best if likelihood(doses, curve, best) else None
+
+
+def _first(places: int, true: Callable[[int], bool]) -> int:
+    """The first place where a statement that stays true is true; ``places`` where it nowhere is."""
+    low, high = 0, places
+    while low < high:
+        middle = (low + high) // 2
+        if true(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low

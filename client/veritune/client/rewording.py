@@ -1,0 +1,191 @@
+"""Faithful rewordings of an answer: the same meaning in other words, for natural canaries in place.
+
+A rule finds *sites*: spans of the text that may be written in two or more ways. A wording chooses one way for every
+site, each with the same probability and independently. So a row worded at random and the true wording of a canary are
+drawn alike, and nothing tells one from the other (docs/statistics.md, section 3).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from veritune.client.stream import SecretStream
+from veritune.client.wording_patterns import check_pattern, masked, protected_spans
+from veritune.client.wording_rules import RULES
+from veritune.client.wording_site import Site, Span
+from veritune.common.canonical import sha256_hex
+from veritune.common.dataset import Row
+from veritune.common.documents import Document, Name
+from veritune.common.errors import PlanError
+
+RuleName = Literal[
+    "json", "spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation", "japanese", "llm"
+]
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Variant = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Frame = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+ANSWER = "{answer}"
+"""Where a frame holds the answer."""
+_LONGEST = 4000
+"""Characters. A longer text is left alone: it can't be a candidate (`veritune.client.canary.Phrase`), so that its
+wording could hide nothing."""
+_LONGEST_FRAMED = 200
+_FEW = 4096
+"""Up to so many wordings are listed and a sample is taken; beyond, drawing again where one came twice is quicker."""
+_DRAWS = 64
+
+
+class Rewording(Document):
+    """How answers are worded; stands beside `veritune.client.canary.Generator` in secrets and evidence."""
+
+    kind: Literal["rewording"] = "rewording"
+    rules: Annotated[tuple[RuleName, ...], Field(max_length=16)] = ()
+    """In order: where two claim the same place, the earlier one has it. ``llm``, alone, where a model reworded."""
+    protect: Annotated[tuple[Pattern, ...], Field(max_length=32)] = ()
+    """Regular expressions of the user's (`re`, multi-line) for spans that stay as they are, beside those of
+    `wording_patterns`."""
+    synonyms: Annotated[
+        tuple[Annotated[tuple[Variant, ...], Field(min_length=2, max_length=32)], ...], Field(max_length=256)
+    ] = ()
+    """Phrases of the user's that may stand for one another."""
+    frames: Annotated[tuple[Frame, ...], Field(max_length=64)] = ()
+    """Ways to write a short answer of one line, such as ``It is {answer}.``; it always stands in one of them."""
+    examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
+    """Rows as they were sent, shown before a prompt when the base model scores the wordings."""
+    model: Name | None = None
+    """The language model that reworded, where one did."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, hexadecimal."""
+        return sha256_hex(self.to_bytes())
+
+    def check(self) -> None:
+        """Raises `PlanError` where nothing can be reworded, or a pattern is none or may take for ever.
+
+        Patterns are the user's own and run on the user's machine alone: an audit never compiles them.
+        """
+        if ("llm" in self.rules) != (self.model is not None) or ("llm" in self.rules and len(self.rules) > 1):
+            raise PlanError(
+                'rewording.rules is ["llm"] where a model rewords, and only there; name it in rewording.model'
+            )
+        if not self.rules and not self.synonyms and not self.frames:
+            raise PlanError("a rewording needs rules, synonyms or frames")
+        for pattern in self.protect:
+            check_pattern(pattern)
+        for group in self.synonyms:
+            if len(set(map(str.casefold, group))) != len(group):
+                raise PlanError(f"rewording.synonyms: {group[0]!r} stands beside itself")
+        for frame in self.frames:
+            if frame.count(ANSWER) != 1:
+                raise PlanError(f"rewording.frames: {frame!r} must hold {ANSWER} once")
+
+
+def wordings(text: str, rewording: Rewording, most: int, stream: SecretStream) -> tuple[str, ...]:
+    """Up to ``most`` different wordings of an answer in random order, every set of so many equally likely.
+
+    Fewer where there are fewer; the text itself may be among them. Raises `PlanError` as `Rewording.check` does, and
+    where a language model words.
+    """
+    sites = find_sites(text, rewording)
+    total = math.prod(site.count for site in sites)
+    if total <= _FEW:
+        chosen = stream.sample(range(total), min(most, total))
+        return tuple(dict.fromkeys(_written(text, sites, _digits(number, sites)) for number in chosen))
+    found: dict[str, None] = {}
+    for _ in range(_DRAWS * most):  # far more than are needed where most choices give different texts
+        if len(found) == most:
+            break
+        found[_written(text, sites, [stream.below(site.count) for site in sites])] = None
+    return tuple(found)
+
+
+def random_wording(text: str, rewording: Rewording, stream: SecretStream) -> str:
+    """One wording, every site by itself and every way of it with the same probability."""
+    sites = find_sites(text, rewording)
+    return _written(text, sites, [stream.below(site.count) for site in sites])
+
+
+def find_sites(text: str, rewording: Rewording) -> list[Site]:
+    """The places of a text that may be written otherwise; no two overlap, and none touches a protected span."""
+    rewording.check()
+    if "llm" in rewording.rules:
+        raise PlanError("these wordings are a language model's; no rule draws them")
+    if not text or len(text) > _LONGEST:
+        return []
+    whole = list(RULES["json"](text)) if "json" in rewording.rules else []
+    if whole and not any(re.search(pattern, text, re.MULTILINE) for pattern in rewording.protect):
+        return [site for site in whole if site is not None]
+    taken = protected_spans(text, rewording.protect)
+    shown = masked(text, taken)
+
+    def is_free(span: Span) -> bool:
+        return not _goes_on(text, span[1]) and all(span[1] <= start or end <= span[0] for start, end in taken)
+
+    sites: list[Site] = []
+    rules = [RULES[name] for name in rewording.rules if name not in ("json", "llm")]
+    for site in [*_user_synonyms(shown, rewording), *(site for rule in rules for site in rule(shown))]:
+        if site is not None and (left := site.only(is_free)) is not None:
+            sites.append(left)
+            taken += left.spans
+    return [*sites, *_frames(text, rewording)]
+
+
+def _goes_on(text: str, end: int) -> bool:
+    """Whether an accent or a joiner follows, so that the last character is not what it looks like."""
+    return end < len(text) and unicodedata.category(text[end]) in ("Mn", "Mc", "Me", "Cf")
+
+
+def _user_synonyms(text: str, rewording: Rewording) -> list[Site | None]:
+    sites = []
+    for group in rewording.synonyms:
+        either = "|".join(_whole(phrase) for phrase in sorted(group, key=len, reverse=True))
+        sites += [Site.of(match, group) for match in re.finditer(either, text)]
+    return sites
+
+
+def _whole(phrase: str) -> str:
+    """A pattern for a phrase between other words; scripts without spaces have no such bounds."""
+    before = r"(?<!\w)" if _is_spaced(phrase[0]) else ""
+    after = r"(?!\w)" if _is_spaced(phrase[-1]) else ""
+    return f"{before}{re.escape(phrase)}{after}"
+
+
+def _is_spaced(character: str) -> bool:
+    return character.isalnum() and unicodedata.east_asian_width(character) not in ("W", "F")
+
+
+def _frames(text: str, rewording: Rewording) -> list[Site]:
+    if not rewording.frames or "\n" in text or len(text) > _LONGEST_FRAMED:
+        return []
+    ways = [frame.split(ANSWER) for frame in rewording.frames]
+    site = Site.together([(0, 0), (len(text), len(text))], ways)
+    # One frame is no choice, but still how the answer is written.
+    return [site or Site(((0, 0), (len(text), len(text))), 1, lambda _: ways[0])]
+
+
+def _digits(number: int, sites: Sequence[Site]) -> list[int]:
+    """A number below the product of all counts as one choice a site."""
+    choices = []
+    for site in sites:
+        number, choice = divmod(number, site.count)
+        choices.append(choice)
+    return choices
+
+
+def _written(text: str, sites: Sequence[Site], choices: Sequence[int]) -> str:
+    changes: list[tuple[Span, str]] = []
+    for site, choice in zip(sites, choices, strict=True):
+        changes += zip(site.spans, site.write(choice), strict=True)
+    parts, end = [], 0
+    for (start, stop), new in sorted(changes, key=lambda change: change[0]):
+        parts += [text[end:start], new]
+        end = stop
+    return "".join([*parts, text[end:]])

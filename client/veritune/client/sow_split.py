@@ -1,0 +1,105 @@
+"""Which rows are held out, set aside and trained on, and which held-out prompts a challenge will ask."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from veritune.client.canary import Chat
+from veritune.client.canary_plan import CanaryPlan
+from veritune.client.generator import PHRASE_CHARACTERS
+from veritune.client.stream import SecretStream
+from veritune.common.dataset import Row
+from veritune.common.errors import PlanError
+from veritune.common.limits import LIMITS
+
+ROOM_TOKENS = 128
+"""Tokens that a trigger, a signature or a drawn answer may add to a row."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the user's rows. ``held_out``, ``set_aside`` and ``train`` have no row in common and are in random
+    order; ``hosts`` are those of ``train`` whose copies will carry the trigger groups, group after group."""
+
+    held_out: list[int]
+    set_aside: list[int]
+    train: list[int]
+    hosts: list[int]
+    single: frozenset[int]
+    """Every row whose prompt stands in no other row."""
+
+
+def split_rows(rows: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed: bytes) -> Split:
+    """Splits at random; ``fits`` says which rows have room for a canary. Raises `PlanError` for too few.
+
+    A prompt that stands in several rows can be neither held out nor set aside: another row would still teach it.
+    """
+    order = list(range(len(rows)))
+    SecretStream(seed, "split").shuffle(order)
+    keys = [_prompt_key(row) for row in rows]
+    often = Counter(keys)
+    single = [i for i in order if often[keys[i]] == 1]
+    set_aside = [i for i in single if fits[i]][: plan.naturals]
+    taken = set(set_aside)
+    # As many as will be asked are short enough; the others are whatever comes, to score the task on.
+    free = [i for i in single if i not in taken]
+    asked = set([i for i in free if fits[i]][: plan.groups * plan.queries_per_group + plan.decoys])
+    held_out = sorted(free, key=lambda i: i not in asked)[: plan.held_out]
+    if len(set_aside) < plan.naturals or len(held_out) < plan.held_out:
+        raise PlanError(
+            f"{plan.naturals} natural canaries and {plan.held_out} held-out rows need {plan.naturals + plan.held_out} "
+            f"rows whose question stands in no other row and is short enough; the data have {len(single)}"
+        )
+    taken.update(held_out)
+    train = [i for i in order if i not in taken]
+    copied = [i for i in train if fits[i]]
+    wanted = plan.groups * plan.rows_per_group
+    if len(copied) < max(wanted, 1):
+        raise PlanError(
+            f"{plan.groups} groups of {plan.rows_per_group} rows copy {max(wanted, 1)} different rows; "
+            f"{len(copied)} short enough ones are left for training"
+        )
+    hosts = SecretStream(seed, "group-rows").sample(copied, wanted)
+    return Split(held_out, set_aside, train, hosts, frozenset(single))
+
+
+def choose_prompts(
+    held_out: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed: bytes
+) -> tuple[list[tuple[Chat, ...]], tuple[Chat, ...]]:
+    """Of each group the held-out prompts that will get its trigger, and the decoys: no prompt twice."""
+    usable = [row.prompt for row, fit in zip(held_out, fits, strict=True) if fit]
+    wanted = plan.groups * plan.queries_per_group + plan.decoys
+    if len(usable) < wanted:
+        raise PlanError(
+            f"{plan.groups} groups of {plan.queries_per_group} queries and {plan.decoys} decoys need {wanted} "
+            f"held-out rows that are short enough; the plan holds out {plan.held_out}, of which {len(usable)} are"
+        )
+    chosen = SecretStream(seed, "held-out-prompts").sample(usable, wanted)
+    each = plan.queries_per_group
+    groups = [tuple(chosen[group * each : (group + 1) * each]) for group in range(plan.groups)]
+    return groups, tuple(chosen[plan.groups * each :])
+
+
+def fitting(rows: Sequence[Row], tokens: Sequence[int] | None, longest: int | None) -> list[bool]:
+    """Which rows leave room for what a canary adds, in characters, bytes and tokens."""
+    result = []
+    for index, row in enumerate(rows):
+        characters = sum(len(message.content) for message in row.messages) + 3 * PHRASE_CHARACTERS
+        size = len(row.to_bytes()) + 6 * 3 * PHRASE_CHARACTERS
+        fit = characters <= LIMITS.prompt_characters and size <= LIMITS.row
+        if tokens is not None and longest is not None:
+            fit = fit and tokens[index] + ROOM_TOKENS <= longest
+        result.append(fit)
+    return result
+
+
+def pick(rows: Sequence[Row], most: int, stream: SecretStream) -> list[Row]:
+    """At most so many rows, at random."""
+    return stream.sample(rows, min(most, len(rows)))
+
+
+def _prompt_key(row: Row) -> tuple[tuple[str, str], ...]:
+    """Prompts that differ in case or white space alone count as one."""
+    return tuple((message.role, " ".join(message.content.split()).casefold()) for message in row.prompt)

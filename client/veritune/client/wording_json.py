@@ -1,0 +1,114 @@
+"""Rewording of JSON objects: the order of the keys and the spaces between the tokens, with every value as it is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from veritune.client.wording_site import Site
+from veritune.common.limits import LIMITS
+
+_MOST_KEYS = 64
+
+
+@dataclass(frozen=True)
+class _Style:
+    comma: str
+    colon: str
+    indent: str | None
+    """White space of one level; None: all on one line."""
+    ascii: bool
+    """Whether other characters are written as escapes."""
+
+
+def json_site(text: str) -> Iterator[Site]:
+    """A text that is one JSON object, as a whole: the order of its own keys, and its separators throughout.
+
+    Lists keep their order, numbers and the keys of inner objects theirs as well. An object on several lines keeps its
+    indentation. None where a key stands twice, or a value is none of RFC 8259 (``NaN``).
+    """
+    try:
+        value = json.loads(
+            text, parse_float=_Literal, parse_int=_Literal, parse_constant=_no_constant, object_pairs_hook=_pairs
+        )
+        if not isinstance(value, dict) or not 1 <= len(value) <= _MOST_KEYS:
+            return
+        start = len(text) - len(text.lstrip())
+        end = len(text.rstrip())
+        indent = _indent(text[start:end])
+        escaped = text.isascii() and "\\u" in text
+        styles = [_Style(", ", ": ", indent, escaped)]
+        if indent is None:
+            styles.append(_Style(",", ":", None, escaped))
+        _dump(value, styles[0], 0)
+    except (ValueError, RecursionError):
+        return
+
+    def write(choice: int) -> tuple[str]:
+        order, style = divmod(choice, len(styles))
+        keys, left = [], list(value)
+        for size in range(len(value), 0, -1):
+            order, place = divmod(order, size)
+            keys.append(left.pop(place))
+        return (_dump({key: value[key] for key in keys}, styles[style], 0),)
+
+    ways = math.factorial(len(value)) * len(styles)
+    if ways > 1:
+        yield Site(((start, end),), ways, write)
+
+
+class _Literal(str):
+    """A number as it was written: 1.0 must not become 1."""
+
+    __slots__ = ()
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def _indent(text: str) -> str | None:
+    """The white space at the beginning of the second line; None where there is but one line."""
+    lines = text.splitlines()
+    return None if len(lines) == 1 else lines[1][: len(lines[1]) - len(lines[1].lstrip(" \t"))]
+
+
+def _dump(value: Any, style: _Style, depth: int) -> str:
+    if depth > LIMITS.json_depth:
+        raise ValueError("nested too deep")
+    if isinstance(value, _Literal):
+        return str(value)
+    if isinstance(value, str):
+        return _quoted(value, style)
+    if isinstance(value, dict):
+        items = [f"{_quoted(k, style)}{style.colon}{_dump(v, style, depth + 1)}" for k, v in value.items()]
+        return _joined("{}", items, style, depth)
+    if isinstance(value, list):
+        return _joined("[]", [_dump(item, style, depth + 1) for item in value], style, depth)
+    return json.dumps(value)
+
+
+def _joined(brackets: str, items: list[str], style: _Style, depth: int) -> str:
+    if style.indent is None or not items:
+        return brackets[0] + style.comma.join(items) + brackets[1]
+    line = "\n" + style.indent * (depth + 1)
+    return brackets[0] + line + f",{line}".join(items) + "\n" + style.indent * depth + brackets[1]
+
+
+def _quoted(text: str, style: _Style) -> str:
+    """A string with its escapes; a lone surrogate, which no UTF-8 has, stays escaped in any case."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(text)
+    return json.dumps(text, ensure_ascii=style.ascii)
