@@ -55,6 +55,7 @@ class Run:
     learning_rate: str
     provider: str
     model: Path
+    last_epoch_only: bool = False
 
     @property
     def sown_name(self) -> str:
@@ -92,6 +93,7 @@ def main() -> int:
     parser.add_argument("--learning-rate", default="0.002")
     parser.add_argument("--provider", choices=("honest", "half", "plain"), default="honest")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--last-epoch-only", action="store_true", help="look once, at the end: half the time")
     run = Run(**vars(parser.parse_args()))
     target = RESULTS / f"{run.name}.json"
     if target.exists():
@@ -115,23 +117,25 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
     users = sets.load(run.data, run.rows, run.seed)
     clock = time.monotonic()
     sown = sow_once(run, plan, users, folder / "sown.json")
-    seconds = {"sow": round(time.monotonic() - clock)}
+    seconds: dict[str, int | None] = {"sow": round(time.monotonic() - clock)}
     data = folder / f"{run.provider}.jsonl"
     trained = rows_for(run, sown, users)
     write_rows(data, trained)
     output = folder / run.name
+    broken_off = output.exists()
     clock = time.monotonic()
     task = TrainingTask(base_model=run.model, dataset=data, output=output, training=run.training)
     done = TransformersTrainer().train(
         task, lambda p: console.print(f"step {p.step}/{p.total_steps} loss {p.loss:.3f}", end="\r"), lambda: False
     )
-    seconds["train"] = round(time.monotonic() - clock)
+    # Of a run that goes on from a checkpoint the time says nothing.
+    seconds["train"] = None if broken_off else round(time.monotonic() - clock)
     clock = time.monotonic()
     looks, score = look_at_epochs(run, plan, sown, done.checkpoints, folder)
     seconds["look"] = round(time.monotonic() - clock)
     kept = {row.to_bytes() for row in trained}
     return {
-        **{key: str(value) if key == "model" else value for key, value in vars(run).items()},
+        **vars(run),
         "model": run.model.name,
         "training": run.training.model_dump(mode="json"),
         "plan": plan.model_dump(mode="json"),
@@ -248,6 +252,8 @@ def look_at_epochs(
     longest = max(len(c.token_bits) for c in layout.canaries if isinstance(c, TriggerCanary))
     once, looks, score = looking.OnceScored(folder / "base-scores.json"), [], {}
     for number, checkpoint in enumerate(checkpoints, start=1):
+        if run.last_epoch_only and number < len(checkpoints):
+            continue
         once.model = attach(run.model, run.training, checkpoint, folder / "adapter")
         log = folder / f"{run.name}-{number}.answers"
         seen = looking.look(once, questions, layout.canaries, longest + 8, log)

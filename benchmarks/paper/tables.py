@@ -67,7 +67,7 @@ def report(runs: Runs) -> Iterator[str]:
                 run["rows_trained"],
                 run["epochs"],
                 run["learning_rate"],
-                f"{run['seconds']['train']} s",
+                "not timed" if run["seconds"]["train"] is None else f"{run['seconds']['train']} s",
             )
             for run in runs
         ],
@@ -118,13 +118,13 @@ def activation(honest: Runs) -> Iterator[str]:
     sizes = sorted({group["rows"] for run in honest for group in run["looks"][0]["groups"]})
     lines = []
     for setting, runs in grouped(honest).items():
-        for epoch in range(max(len(run["looks"]) for run in runs)):
-            seen = [run["looks"][epoch] for run in runs if epoch < len(run["looks"])]
+        for epoch in range(1, max(run["epochs"] for run in runs) + 1):
+            seen = [look for run in runs for look in run["looks"] if look["epoch"] == epoch]
             cells = []
             for size in sizes:
                 shown = [hit for look in seen for g in look["groups"] if g["rows"] == size for hit in g["held_out"]]
                 cells.append(share(sum(shown), len(shown)))
-            lines.append((*setting, epoch + 1, *cells))
+            lines.append((*setting, epoch, *cells))
     yield from table(("data", "model", "learning rate", "epoch", *(f"{size} rows" for size in sizes)), lines)
 
 
@@ -139,16 +139,15 @@ def ranks(honest: Runs) -> Iterator[str]:
     lines = []
     for setting, runs in grouped(honest).items():
         kinds = sorted({kind_of(run, n) for run in runs for n in run["looks"][0]["naturals"]})
-        most = max(len(run["looks"]) for run in runs)
         for kind in kinds:
             cells = []
-            for epoch in range(most):
+            for epoch in range(1, max(run["epochs"] for run in runs) + 1):
                 found = [
                     n["rank"]
                     for run in runs
-                    if epoch < len(run["looks"])
-                    for n in run["looks"][epoch]["naturals"]
-                    if kind_of(run, n) == kind
+                    for look in run["looks"]
+                    for n in look["naturals"]
+                    if look["epoch"] == epoch and kind_of(run, n) == kind
                 ]
                 cells.append(share(sum(rank == 1 for rank in found), len(found)))
             lines.append((setting[0], setting[1], kind, *cells))

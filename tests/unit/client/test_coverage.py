@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,6 +63,43 @@ def test_the_bound_holds_as_often_as_it_says() -> None:
             cache[hits] = coverage_bound(100, 20, hits, LUCK, Fraction(19, 20)).share
         beyond += cache[hits] > Fraction(60, 100)
     assert 0.005 < beyond / runs <= 0.05 + 4 * (0.05 * 0.95 / runs) ** 0.5
+
+
+PROVIDERS = 10_000
+ALLOWED = int(stats.binom.isf(5e-8, PROVIDERS, 0.01))
+"""How many of `PROVIDERS` bounds at confidence 99 % may pass the truth: 157.
+
+A right bound passes it with a probability of at most 1 %, so that one setting has more than these with a probability
+of at most 5e-8, and any of the fifteen below with less than 1e-6.
+"""
+
+
+def simulated_hits(rows: int, trained: int, asked: int, luck: Fraction, seed: int) -> Counter[int]:
+    """Hits of `PROVIDERS` providers, the worst case for a lower bound: a canary of a row trained on always hits."""
+    draw = np.random.default_rng([seed, rows, trained, asked])
+    kept = draw.hypergeometric(trained, rows - trained, asked, PROVIDERS)
+    return Counter((kept + draw.binomial(asked - kept, float(luck))).tolist())
+
+
+def too_large(rows: int, asked: int, luck: Fraction, truth: Fraction, assumed: Fraction) -> int:
+    """How many providers get a bound above the share that they trained on, when it is taken for ``assumed`` luck."""
+    seen = simulated_hits(rows, int(rows * truth), asked, luck, seed=11)
+    return sum(
+        times for hits, times in seen.items() if coverage_bound(rows, asked, hits, assumed, CONFIDENCE).share > truth
+    )
+
+
+@pytest.mark.parametrize(("asked", "candidates"), [(24, 12), (64, 12), (256, 32)])
+@pytest.mark.parametrize("share", ["0.1", "0.3", "0.5", "0.8", "1.0"])
+def test_ten_thousand_providers_are_seldom_said_to_have_done_more(asked: int, candidates: int, share: str) -> None:
+    luck = Fraction(1, candidates)
+    assert too_large(2000, asked, luck, Fraction(share), assumed=luck) <= ALLOWED
+
+
+@pytest.mark.parametrize("share", ["0.1", "0.3", "0.5"])
+def test_the_simulation_catches_a_bound_that_forgets_luck(share: str) -> None:
+    """Where nearly all rows were trained on, luck matters too little for that."""
+    assert too_large(2000, 64, Fraction(1, 12), Fraction(share), assumed=Fraction(0)) > ALLOWED
 
 
 def test_no_hits_show_nothing_and_luck_alone_shows_nothing() -> None:
