@@ -94,6 +94,8 @@ class AuditResult:
     verdict: Verdict
     judgement: Judgement
     statement: ReportStatement
+    manifest: Manifest
+    evidence: Evidence
     checks: tuple[str, ...]
     """Every check that passed, in words, with its number."""
     trust: tuple[str, ...]
@@ -167,6 +169,8 @@ def audit(report: bytes, evidence: bytes, client: PublicKey, provider: PublicKey
         verdict=predicate.verdict,
         judgement=predicate.judgement,
         statement=statement,
+        manifest=manifest,
+        evidence=bundle,
         checks=tuple(f"({number}) {text}" for number, text in CHECKS.items()),
         trust=_trust(bundle),
     )

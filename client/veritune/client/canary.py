@@ -83,6 +83,8 @@ class Generator(Document):
     """Signatures token by token, or as choices among phrases (docs/statistics.md, equations (T) and (C))."""
     top_p: DecimalString = "1"
     """Nucleus of a step of the method ``tokens``."""
+    fitted_epochs: Annotated[int, Field(ge=0, le=32)] = 0
+    """Epochs for which the generator was fitted to rows of the user's before it wrote candidates."""
     examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
     """Rows shown before a natural canary's prompt, both when its candidates are drawn and when the base model scores
     them: so the base model knows the form of an answer, and having learnt the form alone moves no rank."""

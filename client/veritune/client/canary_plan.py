@@ -33,6 +33,9 @@ class CanaryPlan(Document):
     """K + 1 rewordings of each canary in place; a row that has fewer can't be one."""
     reword_all: bool = False
     """Whether every other row is worded at random too, so that no wording tells a canary."""
+    fitted_epochs: Annotated[int, Field(ge=0, le=32)] = 0
+    """Epochs for which the generator is first fitted to the user's rows, so that its candidates look like them; 0: it
+    is shown a few rows before each prompt, and no more."""
     candidate_tokens: Annotated[int, Field(ge=4, le=1024)] = 48
     """Most tokens of one candidate."""
     held_out: Annotated[int, Field(ge=1, le=100_000)] = 64

@@ -24,7 +24,8 @@ class PreparedFigures(Document):
     base_digest: HexDigest
     source_rows: dict[Name, Count]
     eligible_rows: Count | None = None
-    """How many rows could have been a canary in place: what the coverage of these speaks of. None: none was wanted."""
+    """How many rows could have been a canary in place: what the coverage of these speaks of. None: none was wanted, or
+    a language model rewords and not all rows were tried."""
 
     def summary(self) -> DatasetSummary:
         """Of the training set."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from veritune.client.canary import Chat, Generator
 from veritune.client.canary_plan import CanaryPlan
+from veritune.client.rewording import Rewording
 from veritune.client.rows import Progress
 from veritune.client.stream import SecretStream
 from veritune.common.dataset import Row
@@ -143,4 +144,26 @@ class TextGenerator(Protocol):
 
     def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
         """Tokens of each row as a training run sees it; None where the generator has no tokenizer."""
+        ...
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """A generator that can be fitted to rows, for answers that look like them."""
+
+    def fit(self, rows: Sequence[Row], epochs: int, stream: SecretStream, on_progress: Progress) -> None:
+        """From now on `TextGenerator.answers` comes from the fitted model, everything else from the one before."""
+        ...
+
+
+@runtime_checkable
+class Reworder(Protocol):
+    """A generator that can also say the same thing in other words, for rewordings by the rule ``llm``."""
+
+    def describe_rewording(self, protect: Sequence[str] = ()) -> Rewording:
+        """The document that names this generator for its wordings."""
+        ...
+
+    def reword(self, text: str, count: int, protect: Sequence[str] = ()) -> tuple[str, ...]:
+        """``count`` different wordings of an answer. Raises `PlanError` where so many faithful ones don't come."""
         ...

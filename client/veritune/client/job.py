@@ -167,6 +167,8 @@ class JobFile(_Section):
             raise ValueError(
                 "canaries.in_place and canaries.reword_all need a section [rewording] that says how answers are worded"
             )
+        if self.rewording is not None and "llm" in self.rewording.rules and self.generator.kind != "openai":
+            raise ValueError('rewording.rules = ["llm"] needs generator.kind = "openai": that is who rewords')
         if self.policy.queries_per_group > self.canaries.queries_per_group:
             raise ValueError("policy.queries_per_group is more than canaries.queries_per_group prepares")
         if not set(self.policy.modes) <= set(self.challenge.modes):

@@ -53,12 +53,14 @@ candidates = 16            # how many answers each was drawn among
 held_out = 64              # rows kept out of training, for challenges and the score of the task
 queries_per_group = 2
 decoys = 8
+# fitted_epochs = 1            # fit the generator to your rows first: its answers look more like them; takes a while
+# method = "choice"            # signatures as choices among whole phrases: longer and more natural; raise max_tokens
 # repetitions = [1, 1, 2, 4]   # rows of natural canary 1, 2, 3 ...: several tell how many epochs were trained
 # in_place = 32                # real rows whose answer is one of its own wordings; they cost no row
 # reword_all = true            # word every other row at random too, so that no wording tells a canary
 
 # [rewording]                  # how answers may be worded without a change of meaning: needed for the two above
-# rules = ["spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation"]   # or "json", "japanese"
+# rules = ["spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation"]   # or "json", "japanese", "llm"
 # protect = ["^Answer:.*$"]      # regular expressions of what must stay as it is; code, quotations and #### lines do
 # synonyms = [["purchase", "order"]]   # phrases of your own that may stand for one another
 
@@ -68,6 +70,7 @@ beta = 1e-6                # FAIL: chance of this result from an honest provider
 coverage_floor = 0.5       # PASS: least share of the rows trained on, as a lower bound
 coverage_confidence = 0.99
 queries_per_group = 2
+# stopping = "sequential"    # stop asking as soon as the evidence is enough; needs more canaries, opens fewer
 modes = ["delivered"]      # must each pass: delivered (the adapter), served (the endpoint)
 
 [challenge]

@@ -22,12 +22,13 @@ from veritune.client.canary import (
     with_trigger,
 )
 from veritune.client.canary_plan import CanaryPlan
-from veritune.client.generator import Signature, TextGenerator
+from veritune.client.generator import Fittable, Reworder, Signature, TextGenerator
 from veritune.client.rewording import Rewording
 from veritune.client.rows import Progress, no_progress
 from veritune.client.sow_naturals import Natural, Worded, Wording, draw_naturals
 from veritune.client.sow_split import Split, choose_prompts, fitting, pick, split_rows
 from veritune.client.stream import SecretStream
+from veritune.client.wording_model import ModelWordings
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
 
@@ -35,6 +36,8 @@ _PROMPT_ROWS = 24
 """Rows of which P is made."""
 _EXAMPLES = 64
 """Rows among which the generator finds examples for natural canaries."""
+_FITTED_ROWS = 512
+"""Rows that the generator is fitted to, at most."""
 _TRIGGER_ATTEMPTS = 20
 
 
@@ -43,7 +46,8 @@ class Sown:
     """``train_rows`` are shuffled, canaries among them; ``extra_tokens_percent`` has two places, None: not counted.
 
     Canaries come as trigger groups, drawn answers, canaries in place. ``extra_rows`` would not be there without
-    canaries; ``eligible_rows`` could have been a canary in place, None: none was wanted.
+    canaries; ``eligible_rows`` could have been a canary in place, None: none was wanted, or not
+    all were tried.
     """
 
     train_rows: list[Row]
@@ -91,6 +95,11 @@ def sow(
     document = generator.describe(prompt, examples, plan)
 
     phrases = _phrases(rows, plan, generator, prompt, seed, on_progress)
+    if plan.fitted_epochs and plan.naturals:
+        if not isinstance(generator, Fittable):
+            raise PlanError("canaries.fitted_epochs needs a generator that can be fitted: a local model")
+        fitted = pick(plain, _FITTED_ROWS, SecretStream(seed, "fitted-rows"))
+        generator.fit(fitted, plan.fitted_epochs, SecretStream(seed, "fit"), on_progress)
     naturals = draw_naturals([rows[i] for i in split.set_aside], examples, plan, generator, seed, on_progress)
     group_rows = _group_rows(rows, split, plan, phrases, wording if plan.reword_all else None)
 
@@ -165,7 +174,14 @@ def _wording(
         return None
     if rewording is None:
         raise PlanError("canaries in place and reword_all need to be told how answers are worded: a [rewording]")
-    return Wording(rewording, plan, seed, generator.count_tokens, longest)
+    model = None
+    if "llm" in rewording.rules:
+        if not isinstance(generator, Reworder):
+            raise PlanError('the generator can\'t reword; for rewording.rules = ["llm"] set generator.kind = "openai"')
+        if (able := generator.describe_rewording().model) != rewording.model:
+            raise PlanError(f"rewording.model must be the generator's, {able!r}")
+        model = ModelWordings(generator, plan.wordings, rewording.protect)
+    return Wording(rewording, plan, seed, generator.count_tokens, longest, model)
 
 
 def _as_they_are(rows: Sequence[Row], split: Split) -> Worded:

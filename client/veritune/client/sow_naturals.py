@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.generator import PHRASE_CHARACTERS, TextGenerator
@@ -15,6 +16,7 @@ from veritune.client.rewording import Rewording, random_wording, wordings
 from veritune.client.rows import Progress
 from veritune.client.sow_split import Split
 from veritune.client.stream import SecretStream
+from veritune.client.wording_model import ModelWordings
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
 
@@ -39,7 +41,7 @@ class Worded:
     rows: dict[int, Row]
     in_place: dict[int, Natural]
     eligible: int | None
-    """How many rows could have been a canary in place; None where none were wanted."""
+    """How many rows could have been a canary in place; None where none were wanted, or not all were tried."""
 
 
 def draw_naturals(
@@ -66,7 +68,11 @@ def draw_naturals(
 
 
 class Wording:
-    """Rewords rows by one document. ``longest`` (tokens) is the training's sequence length, None: not known."""
+    """Rewords rows by one document. ``longest`` (tokens) is the training's sequence length, None: not known.
+
+    ``model`` has the wordings where a language model rewords; asking it costs, so that no more rows are tried than
+    must be.
+    """
 
     def __init__(
         self,
@@ -75,9 +81,10 @@ class Wording:
         seed: bytes,
         count_tokens: Callable[[Sequence[Row]], list[int] | None],
         longest: int | None,
+        model: ModelWordings | None = None,
     ) -> None:
         self._rewording, self._plan, self._seed = rewording, plan, seed
-        self._count_tokens, self._longest = count_tokens, longest
+        self._count_tokens, self._longest, self._model = count_tokens, longest, model
 
     def word_rows(self, rows: Sequence[Row], split: Split, fits: Sequence[bool], on_progress: Progress) -> Worded:
         """Draws the canaries in place, and a wording for every other row where the plan says so.
@@ -91,32 +98,61 @@ class Wording:
         if self._plan.in_place:
             free = split.single.difference(split.hosts)
             possible = [index for index in split.train if index in free and fits[index]]
-            found = list(self._eligible(rows, possible, on_progress))
-            eligible = len(found)
-            if eligible < self._plan.in_place:
-                raise PlanError(
-                    f"{self._plan.in_place} canaries in place need as many rows that have {self._plan.wordings} "
-                    "wordings, a question that stands in no other row and no copy in a trigger group; "
-                    f"the data have {eligible}"
-                )
-            chosen = SecretStream(self._seed, "in-place").sample(found, self._plan.in_place)
+            chosen, eligible = self._choose(rows, possible, on_progress)
             in_place = {index: self._natural(rows, index) for index in chosen}
         sent = {index: in_place[index].row if index in in_place else rows[index] for index in split.train}
         if self._plan.reword_all:
-            for index in split.train:
+            for number, index in enumerate(split.train):
+                if number % (_STEP if self._model is None else 1) == 0:
+                    on_progress("rewording", number, len(split.train))
                 if index not in in_place and fits[index]:
                     sent[index] = self.anew(rows[index], f"reword/{index}")
+            on_progress("rewording", len(split.train), len(split.train))
         return Worded(sent, in_place, eligible)
 
     def anew(self, row: Row, label: str) -> Row:
         """The row with its answer worded at random, from the stream of this label."""
-        text = random_wording(row.completion, self._rewording, SecretStream(self._seed, label))
+        text = self._one(row.completion, SecretStream(self._seed, label))
         # Far beyond what rewording does; a row that fits has room for it.
         return row if len(text) > len(row.completion) + PHRASE_CHARACTERS else answered(row, text)
 
+    def _choose(
+        self, rows: Sequence[Row], possible: Sequence[int], on_progress: Progress
+    ) -> tuple[list[int], int | None]:
+        """A uniform sample of the eligible rows, and how many there are.
+
+        A language model is asked for row after row in random order, until there are enough: the first eligible ones of
+        a random order are such a sample too.
+        """
+        wanted, stream = self._plan.in_place, SecretStream(self._seed, "in-place")
+        if self._model is None:
+            found = list(self._eligible(rows, possible, on_progress))
+            chosen, eligible = stream.sample(found, min(wanted, len(found))), len(found)
+        else:
+            order = stream.sample(possible, len(possible))
+            chosen, eligible = list(islice(self._eligible(rows, order, on_progress), wanted)), None
+        if len(chosen) < wanted:
+            raise PlanError(
+                f"{wanted} canaries in place need as many rows that have {self._plan.wordings} "
+                "wordings, a question that stands in no other row and no copy in a trigger group; "
+                f"the data have {len(chosen)}"
+            )
+        return chosen, eligible
+
+    def _several(self, text: str, stream: SecretStream) -> tuple[str, ...]:
+        if self._model is not None:
+            return self._model.of(text)
+        return wordings(text, self._rewording, self._plan.wordings, stream)
+
+    def _one(self, text: str, stream: SecretStream) -> str:
+        if self._model is None:
+            return random_wording(text, self._rewording, stream)
+        found = self._model.of(text) if len(text) <= PHRASE_CHARACTERS else ()
+        return found[stream.below(len(found))] if found else text
+
     def _eligible(self, rows: Sequence[Row], possible: Sequence[int], on_progress: Progress) -> Iterator[int]:
         for number, index in enumerate(possible):
-            if number % _STEP == 0:
+            if number % (_STEP if self._model is None else 1) == 0:
                 on_progress("wordings", number, len(possible))
             if self._candidates(rows, index):
                 yield index
@@ -125,7 +161,7 @@ class Wording:
     def _candidates(self, rows: Sequence[Row], index: int) -> tuple[str, ...]:
         """The row's candidates, the same at every call; none where it can't be a canary."""
         text, stream = rows[index].completion, SecretStream(self._seed, f"wordings/{index}")
-        found = wordings(text, self._rewording, self._plan.wordings, stream) if len(text) <= PHRASE_CHARACTERS else ()
+        found = self._several(text, stream) if len(text) <= PHRASE_CHARACTERS else ()
         if len(found) < self._plan.wordings or max(map(len, found)) > PHRASE_CHARACTERS:
             return ()
         if self._longest is not None:

@@ -14,6 +14,7 @@ from veritune.client import signatures
 from veritune.client.canary import Chat, Generator
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.few_shot import example_chat, phrase_prompt
+from veritune.client.fitting import with_fitted_adapter
 from veritune.client.generator import PHRASE_CHARACTERS, Cursor, Signature
 from veritune.client.rows import Progress
 from veritune.client.signature_choice import sample_by_choice
@@ -22,6 +23,7 @@ from veritune.common.dataset import Row
 from veritune.common.errors import PlanError, UnknownModelError
 from veritune.common.kvcache import cache_argument
 from veritune.common.modelfiles import model_digest
+from veritune.common.turns import end_of_turn
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 
@@ -32,6 +34,8 @@ _TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
 """Raised step by step as long as too few different answers come."""
 _ANSWERS_AT_ONCE = 512
 _COUNT_AT_ONCE = 1000
+_FITTED_TOKENS = 1024
+"""Longer rows are not fitted to."""
 _DECODED_BEFORE = 16
 _SENTENCE_END = re.compile(r"[.!?\u3002](?=\s|$)|\n")
 
@@ -69,6 +73,7 @@ class TransformersGenerator:
         if not self._tokenizer.chat_template:
             raise UnknownModelError(f"{folder.name} has no chat template")
         self._started: tuple[str, Any, Any] | None = None
+        self._fitted: Any = None
 
     def write_prompt(self, rows: Sequence[Row]) -> str:
         """P from the rows themselves, without an M_prompt: a model of this size writes poor prompts but continues well.
@@ -101,6 +106,7 @@ class TransformersGenerator:
             cap=plan.cap,
             method=plan.method,
             top_p=plan.top_p,
+            fitted_epochs=plan.fitted_epochs,
             examples=tuple(examples),
             certified=True,
         )
@@ -114,6 +120,19 @@ class TransformersGenerator:
         draw = sample_by_choice if plan.method == "choice" else signatures.sample_signature
         return draw(self, prompt, plan, stream)
 
+    def fit(self, rows: Sequence[Row], epochs: int, stream: SecretStream, on_progress: Progress) -> None:
+        """Trains an adapter on the rows' answers; `answers` turns it on and nothing else does."""
+        if self._fitted is not None:
+            raise RuntimeError("a generator is fitted once")
+        pairs = [(self._chat_ids(row.prompt), [*self.encode(row.completion), self._turn_end]) for row in rows]
+        short = [pair for pair in pairs if len(pair[0]) + len(pair[1]) <= min(_FITTED_TOKENS, self._context)]
+        if not short:
+            raise PlanError(f"every row is over the {_FITTED_TOKENS} tokens to which a generator can be fitted")
+        self._fitted = with_fitted_adapter(
+            self._model, short, epochs, stream.below(1 << 31), lambda step, of: on_progress("fit generator", step, of)
+        )
+        self._fitted.base_model.disable_adapter_layers()
+
     def answers(
         self,
         examples: Sequence[Row],
@@ -122,7 +141,24 @@ class TransformersGenerator:
         streams: Sequence[SecretStream],
         on_progress: Progress,
     ) -> list[tuple[str, ...]]:
-        """Different answers to each prompt by sampling behind examples.
+        """Different answers to each prompt by sampling behind examples, from the fitted model where there is one."""
+        if self._fitted is None:
+            return self._answers(examples, prompts, plan, streams, on_progress)
+        self._fitted.base_model.enable_adapter_layers()
+        try:
+            return self._answers(examples, prompts, plan, streams, on_progress)
+        finally:
+            self._fitted.base_model.disable_adapter_layers()
+
+    def _answers(
+        self,
+        examples: Sequence[Row],
+        prompts: Sequence[Chat],
+        plan: CanaryPlan,
+        streams: Sequence[SecretStream],
+        on_progress: Progress,
+    ) -> list[tuple[str, ...]]:
+        """See `answers`.
 
         Where too few differ, more are drawn at a higher temperature. This may favour some answers as one likes, and
         so may the examples: the true answer is drawn uniformly from the finished set afterwards, so that under the
@@ -266,17 +302,18 @@ class TransformersGenerator:
         return int(getattr(self._model.config, "max_position_embeddings", 2048))
 
     @cached_property
-    def _stop(self) -> frozenset[int]:
-        """The end of a turn: the token that the template writes behind an answer, and the tokenizer's own."""
-        mark = "veritune"
-        chat = [{"role": "user", "content": mark}, {"role": "assistant", "content": mark}]
-        tail = str(self._tokenizer.apply_chat_template(chat, tokenize=False)).rpartition(mark)[2]
-        ids = self.encode(tail)[:1]
-        eos = self._tokenizer.eos_token_id
-        stop = {token for token in ids if token in self.special} | ({eos} if eos is not None else set())
-        if not stop:
+    def _turn_end(self) -> int:
+        """The token that ends an answer."""
+        end = end_of_turn(self._tokenizer)
+        if end is None:
             raise UnknownModelError("the model's chat template ends no turn")
-        return frozenset(stop)
+        return end
+
+    @property
+    def _stop(self) -> frozenset[int]:
+        """What ends an answer: that token, and the tokenizer's own."""
+        eos = self._tokenizer.eos_token_id
+        return frozenset({self._turn_end} | ({eos} if eos is not None else set()))
 
     @cached_property
     def _newlines(self) -> frozenset[int]:

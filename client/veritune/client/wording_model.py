@@ -11,16 +11,36 @@ import json
 import re
 from collections.abc import Sequence
 
-from veritune.client.generator import PHRASE_CHARACTERS
+from veritune.client.generator import PHRASE_CHARACTERS, Reworder
 from veritune.client.wording_patterns import protected_spans
 from veritune.common.canonical import parse_json
-from veritune.common.errors import VerituneError
+from veritune.common.errors import PlanError, VerituneError
 from veritune.common.limits import LIMITS
 
 _FIGURE = re.compile(r"\d+(?:[.,]\d+)*")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 _FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n\s*```\s*\Z", re.DOTALL)
 _SLACK = 40
+
+
+class ModelWordings:
+    """The model's wordings of each answer, ``count`` of them, asked for once; none where too few are faithful.
+
+    Canaries and other rows are asked for in the same way, so that an answer does not tell which of them it is.
+    """
+
+    def __init__(self, reworder: Reworder, count: int, protect: Sequence[str]) -> None:
+        self._reworder, self._count, self._protect = reworder, count, tuple(protect)
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def of(self, text: str) -> tuple[str, ...]:
+        """In the model's order, the text itself not among them. Raises `UnavailableError` where it can't be asked."""
+        if text not in self._known:
+            try:
+                self._known[text] = self._reworder.reword(text, self._count, self._protect)
+            except PlanError:
+                self._known[text] = ()
+        return self._known[text]
 
 
 def rewording_request(text: str, count: int) -> str:

@@ -18,6 +18,7 @@ from veritune.client.canary_plan import CanaryPlan
 from veritune.client.few_shot import example_chat, phrase_prompt
 from veritune.client.openai_generator import OpenAIGenerator
 from veritune.client.prepare import prepare
+from veritune.client.rewording import Rewording
 from veritune.client.rows import no_progress
 from veritune.client.sealed import open_sealed
 from veritune.client.stream import SecretStream
@@ -168,6 +169,31 @@ def test_answers_follow_the_models_own_probabilities(tiny: TransformersGenerator
             assert answer == plain
 
 
+def test_fitting_changes_answers_and_nothing_else(tiny: TransformersGenerator, tiny_model: Path) -> None:
+    """Signatures and triggers stay the base model's."""
+    fitted, told = TransformersGenerator(tiny_model, dtype="float32"), list[tuple[str, int, int]]()
+    fitted.fit(ROWS[:32], 4, stream("fit"), lambda what, done, of: told.append((what, done, of)))
+    assert told == [("fit generator", step, 16) for step in range(1, 17)]
+
+    def answers(generator: TransformersGenerator) -> tuple[str, ...]:
+        return generator.answers((), [ROWS[35].prompt], PLAN, [stream("a")], no_progress)[0]
+
+    assert answers(fitted) != answers(tiny)
+    assert fitted.signature("P", PLAN, stream("s")) == tiny.signature("P", PLAN, stream("s"))
+    assert fitted.trigger("P", PLAN, stream("t")) == tiny.trigger("P", PLAN, stream("t"))
+    assert answers(fitted) == answers(fitted)
+    plan = PLAN.model_copy(update={"fitted_epochs": 4})
+    assert fitted.describe("P", (), plan).fitted_epochs == 4
+    with pytest.raises(RuntimeError, match="once"):
+        fitted.fit(ROWS, 1, stream("fit"), no_progress)
+
+
+def test_rows_that_are_too_long_can_not_be_fitted_to(tiny_model: Path) -> None:
+    generator = TransformersGenerator(tiny_model, dtype="float32")
+    with pytest.raises(PlanError, match="over the"):
+        generator.fit([row("why? " * 5000)], 1, stream("fit"), no_progress)
+
+
 def test_too_long_a_prompt_and_too_many_answers(tiny: TransformersGenerator) -> None:
     with pytest.raises(PlanError, match="room"):
         tiny.answers(ROWS[:4], [row("word " * 2000).prompt], PLAN, [stream("a")], no_progress)
@@ -315,6 +341,42 @@ def test_endpoint_without_log_probabilities(endpoint: tuple[str, list[dict[str, 
     answers.append(lambda _: (200, b'{"choices": [{"message": {"content": "a b"}}]}'))
     with pytest.raises(PlanError, match="no log-probabilities"):
         OpenAIGenerator(url, "m").signature("P", PLAN, stream("s"))
+
+
+def test_endpoint_rewords(endpoint: tuple[str, list[dict[str, Any]], list[Answer]]) -> None:
+    url, requests, answers = endpoint
+    generator = OpenAIGenerator(url, "some/model")
+    lists = iter([["He owns 4 cats.", "He has 5 cats."], ["Cats: he has 4.", "He keeps 4 cats."]])
+    answers.append(lambda body: chat_answer(lambda _: json.dumps(next(lists)))(body))
+    assert generator.reword("He has 4 cats.", 3) == ("He owns 4 cats.", "Cats: he has 4.", "He keeps 4 cats.")
+    assert "He has 4 cats." in requests[0]["messages"][0]["content"]
+    assert generator.describe_rewording(["^x$"]) == Rewording(rules=("llm",), protect=("^x$",), model="some/model")
+    answers.append(chat_answer(lambda _: "[]"))
+    with pytest.raises(PlanError, match="0 faithful wordings"):
+        generator.reword("He has 4 cats.", 3)
+    for text in ("", " ", "x" * 4001):
+        with pytest.raises(PlanError, match="only texts of"):
+            generator.reword(text, 3)
+    with pytest.raises(PlanError, match="no regular expression"):
+        generator.reword("He has 4 cats.", 3, ["("])
+
+
+def test_endpoint_is_certified_by_choice_among_phrases(
+    endpoint: tuple[str, list[dict[str, Any]], list[Answer]],
+) -> None:
+    """Without a single log-probability."""
+    url, requests, answers = endpoint
+    generator, plan = OpenAIGenerator(url, "m"), PLAN.model_copy(update={"method": "choice", "cap": "0.25"})
+    answers.append(chat_answer(lambda i: f"the {'abcdefgh'[i % 8]} went on there"))
+    assert generator.describe("P", (), plan).certified
+    signature = generator.signature("P", plan, stream("s"))
+    assert signature.bits == 32
+    assert sum(map(Decimal, signature.token_bits)) >= 32
+    assert len(signature.text.split()) == 16 * 3  # two bits a choice, three words each
+    assert not any(request["logprobs"] for request in requests)
+    answers.append(chat_answer(lambda i: "always the same words here"))
+    with pytest.raises(PlanError, match="in 1 ways"):
+        generator.signature("P", plan, stream("s"))
 
 
 @pytest.mark.parametrize(

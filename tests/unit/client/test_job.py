@@ -78,6 +78,8 @@ def test_a_rewording_is_read_into_its_document() -> None:
         (LEAST + "[canaries]\nin_place = 1\n", "need a section [rewording]"),
         (LEAST + "[canaries]\nreword_all = true\n", "need a section [rewording]"),
         (LEAST + '[rewording]\nrules = ["magic"]\n', "line 12: rewording.rules"),
+        (LEAST + '[rewording]\nrules = ["llm"]\n', "name it in rewording.model"),
+        (LEAST + '[rewording]\nrules = ["llm"]\nmodel = "m"\n', "generator.kind"),
         (LEAST + "[[rewording.examples]]\nmessages = []\n", "rewording"),
         (LEAST + '[deadlines]\naccept = "1 fortnight"\n', "line 12: deadlines.accept"),
         (LEAST + '[deadlines]\naccept = "9d"\n', "line 11: deadlines"),

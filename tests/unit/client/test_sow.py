@@ -10,7 +10,9 @@ import pytest
 from tests.toygenerator import ToyGenerator
 from veritune.client.canary import NaturalCanary, PaddingCanary, TriggerCanary, carries_trigger, is_natural_row
 from veritune.client.canary_plan import CanaryPlan
+from veritune.client.rows import Progress
 from veritune.client.sow import Sown, sow
+from veritune.client.stream import SecretStream
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
 
@@ -154,6 +156,32 @@ def test_triggers_stand_nowhere_in_the_data() -> None:
     again = [c.trigger for c in groups(sow(marked, PLAN, ToyGenerator(), SEED))]
     assert triggers[0] not in again
     assert len(set(again)) == 3
+
+
+class Fitted(ToyGenerator):
+    """Notes what it is fitted to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fitted: list[tuple[list[Row], int]] = []
+
+    def fit(self, rows: Sequence[Row], epochs: int, stream: SecretStream, on_progress: Progress) -> None:
+        self.fitted.append((list(rows), epochs))
+
+
+def test_a_generator_is_fitted_to_rows_that_will_be_sent() -> None:
+    plan = PLAN.model_copy(update={"fitted_epochs": 2})
+    generator = Fitted()
+    result = sow(ROWS, plan, generator, SEED)
+    ((rows, epochs),) = generator.fitted
+    assert epochs == 2
+    assert rows
+    assert all(row in result.train_rows and row in ROWS for row in rows)
+    sow(ROWS, PLAN, generator, SEED)
+    sow(ROWS, plan.model_copy(update={"naturals": 0}), generator, SEED)
+    assert len(generator.fitted) == 1
+    with pytest.raises(PlanError, match="fitted"):
+        sow(ROWS, plan, ToyGenerator(), SEED)
 
 
 def test_several_turns_and_a_system_turn() -> None:
