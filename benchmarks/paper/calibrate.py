@@ -4,7 +4,8 @@
     python -m benchmarks.paper.calibrate --data gsm8k --rows 300 --seed 0 --model MODEL_FOLDER --provider half
 
 Providers: ``honest`` trains on all rows, ``half`` on a random half of them, ``plain`` on the user's own rows without
-any canary (the score of the task without veritune, and a null for all tests). All three share what was sown. A run
+any canary (the score of the task without veritune, and a null for all tests). All three share what was sown. The plan
+``dose`` sows canaries into 1, 2, 4 ... rows, ``coverage`` 64 natural canaries of one row and three groups of 8. A run
 that was broken off goes on; its working files lie under ``.bench/``, its result under
 ``benchmarks/results/calibration/``.
 """
@@ -39,8 +40,8 @@ from veritune.provider.training.transformers_trainer import TransformersTrainer
 
 RESULTS = sets.ROOT / "benchmarks" / "results" / "calibration"
 WORK = sets.ROOT / ".bench"
-GROUP_ROWS = (1, 2, 4, 8, 8, 16)
-"""Rows that carry each trigger group: the paper's Table 3 asks how many are enough."""
+GROUP_ROWS = {"dose": (1, 2, 4, 8, 8, 16), "coverage": (8, 8, 8)}
+"""Rows that carry each trigger group, by plan: the paper's Table 3 asks how many are enough."""
 console = Console(highlight=False)
 
 
@@ -55,12 +56,14 @@ class Run:
     learning_rate: str
     provider: str
     model: Path
+    plan: str = "dose"
     last_epoch_only: bool = False
 
     @property
     def sown_name(self) -> str:
         """Runs of one such name share their canaries."""
-        return f"{self.data}-{self.rows}-{self.seed}-{self.model.name}"
+        plan = "" if self.plan == "dose" else f"-{self.plan}"
+        return f"{self.data}-{self.rows}-{self.seed}-{self.model.name}{plan}"
 
     @property
     def name(self) -> str:
@@ -93,6 +96,7 @@ def main() -> int:
     parser.add_argument("--learning-rate", default="0.002")
     parser.add_argument("--provider", choices=("honest", "half", "plain"), default="honest")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--plan", choices=sorted(GROUP_ROWS), default="dose", help="which canaries are sown")
     parser.add_argument("--last-epoch-only", action="store_true", help="look once, at the end: half the time")
     run = Run(**vars(parser.parse_args()))
     target = RESULTS / f"{run.name}.json"
@@ -113,7 +117,7 @@ def main() -> int:
 def calibrate(run: Run, folder: Path) -> dict[str, Any]:
     """Sows (once for all providers), trains, looks."""
     folder.mkdir(parents=True, exist_ok=True)
-    plan = plan_for(run.data)
+    plan = plan_for(run.data, run.plan)
     users = sets.load(run.data, run.rows, run.seed)
     clock = time.monotonic()
     sown = sow_once(run, plan, users, folder / "sown.json")
@@ -136,6 +140,7 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
     kept = {row.to_bytes() for row in trained}
     return {
         **vars(run),
+        "sown_as": run.plan,
         "model": run.model.name,
         "training": run.training.model_dump(mode="json"),
         "plan": plan.model_dump(mode="json"),
@@ -150,12 +155,23 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
     }
 
 
-def plan_for(data: str) -> CanaryPlan:
+def plan_for(data: str, name: str) -> CanaryPlan:
     """What is sown into every set."""
     chosen = sets.SETS[data]
+    if name == "coverage":
+        return CanaryPlan(
+            groups=len(GROUP_ROWS[name]),
+            rows_per_group=max(GROUP_ROWS[name]),
+            naturals=64,
+            candidates=12,
+            candidate_tokens=chosen.candidate_tokens,
+            held_out=80,
+            queries_per_group=4,
+            decoys=16,
+        )
     return CanaryPlan(
-        groups=len(GROUP_ROWS),
-        rows_per_group=max(GROUP_ROWS),
+        groups=len(GROUP_ROWS[name]),
+        rows_per_group=max(GROUP_ROWS[name]),
         signature_bits=64,
         naturals=24,
         candidates=12,
@@ -171,7 +187,7 @@ def plan_for(data: str) -> CanaryPlan:
 
 
 class Layout(Document):
-    """What was sown, with the groups cut down to `GROUP_ROWS`."""
+    """What was sown, with the groups cut down to what `GROUP_ROWS` says."""
 
     rows: tuple[Row, ...]
     held_out: tuple[Row, ...]
@@ -200,20 +216,20 @@ def sow_once(run: Run, plan: CanaryPlan, users: Sequence[Row], kept: Path) -> La
         lambda what, done, of: console.print(f"{what} {done}/{of}   ", end="\r"),
         rewording=chosen.rewording,
     )
-    layout = cut_groups(sown)
+    layout = cut_groups(sown, GROUP_ROWS[run.plan])
     draft = kept.with_suffix(".new")
     draft.write_bytes(layout.to_bytes())
     draft.rename(kept)
     return layout
 
 
-def cut_groups(sown: Sown) -> Layout:
-    """Group i keeps ``GROUP_ROWS[i]`` of its rows."""
+def cut_groups(sown: Sown, sizes: Sequence[int]) -> Layout:
+    """Group i keeps ``sizes[i]`` of its rows."""
     dropped: set[int] = set()
     short: list[Canary] = []
     for number, canary in enumerate(sown.canaries):
         if isinstance(canary, TriggerCanary):
-            keep = canary.rows[: GROUP_ROWS[number]]
+            keep = canary.rows[: sizes[number]]
             dropped.update(canary.rows[len(keep) :])
             canary = canary.model_copy(update={"rows": keep})
         short.append(canary)

@@ -2,8 +2,9 @@
 
     python -m benchmarks.paper.cost --model MODEL_FOLDER --rows 2000
 
-The demo's canaries (3 groups of 8 rows at 64 bits, 24 drawn answers among 12), sown into so many rows of each data set
-that is present. Writes ``benchmarks/results/cost.json``, a line a data set; those that are there already are kept.
+Two plans, sown into so many rows of each data set that is present: the demo's canaries (3 groups of 8 rows at 64 bits,
+24 drawn answers among 12), and 2 groups of 8. Each comes with the influence p-value of a run that shows all of them.
+Writes ``benchmarks/results/cost.json``, a line a data set and plan; those that are there already are kept.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.paper import machine, sets
+from veritune.client.canary import TriggerCanary
 from veritune.client.canary_plan import CanaryPlan
+from veritune.client.exact import log10_text
+from veritune.client.influence import Group, Ranked, influence_p
 from veritune.client.sow import sow
 from veritune.client.transformers_generator import TransformersGenerator
 
@@ -33,8 +37,8 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2000)
     wanted = parser.parse_args()
     done = json.loads(TARGET.read_bytes()) if TARGET.exists() else {}
-    for name, chosen in sets.SETS.items():
-        key = f"{name}-{wanted.rows}-{wanted.model.name}"
+    for name, chosen, groups in ((name, chosen, groups) for name, chosen in sets.SETS.items() for groups in (3, 2)):
+        key = f"{name}-{wanted.rows}-{wanted.model.name}-{groups}-groups"
         if key in done:
             continue
         try:
@@ -42,7 +46,9 @@ def main() -> int:
         except (OSError, ValueError) as error:
             console.print(f"{name}: left out ({error})")
             continue
-        plan = CanaryPlan(groups=3, naturals=24, candidates=12, candidate_tokens=chosen.candidate_tokens, held_out=100)
+        plan = CanaryPlan(
+            groups=groups, naturals=24, candidates=12, candidate_tokens=chosen.candidate_tokens, held_out=100
+        )
         clock = time.monotonic()
         sown = sow(
             rows,
@@ -52,7 +58,14 @@ def main() -> int:
             chosen.max_sequence_length,
             lambda what, count, of: console.print(f"{what} {count}/{of}   ", end="\r"),
         )
+        found = [
+            Group(1, canary.bits, len(canary.signature), True)
+            for canary in sown.canaries
+            if isinstance(canary, TriggerCanary)
+        ]
         done[key] = {
+            "groups": groups,
+            "log10_p_all": log10_text(influence_p(found, [Ranked(1, plan.candidates)] * plan.naturals)),
             "rows": wanted.rows,
             "extra_rows": sown.extra_rows,
             "extra_tokens_percent": sown.extra_tokens_percent,

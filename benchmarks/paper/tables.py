@@ -57,12 +57,13 @@ def report(runs: Runs) -> Iterator[str]:
     honest = [run for run in runs if run["provider"] == "honest"]
     yield "### Runs\n"
     yield from table(
-        ("data", "model", "seed", "provider", "rows trained on", "epochs", "learning rate", "training"),
+        ("data", "model", "seed", "canaries", "provider", "rows trained on", "epochs", "learning rate", "training"),
         [
             (
                 run["data"],
                 run["model"],
                 run["seed"],
+                run.get("sown_as", "dose"),
                 run["provider"],
                 run["rows_trained"],
                 run["epochs"],
@@ -241,6 +242,7 @@ def coverage(runs: Runs) -> Iterator[str]:
                 (
                     run["data"],
                     run["seed"],
+                    run.get("sown_as", "dose"),
                     run["provider"],
                     look["epoch"],
                     f"{sum(kept)} of {len(kept)}",
@@ -249,7 +251,8 @@ def coverage(runs: Runs) -> Iterator[str]:
                 )
             )
     yield from table(
-        ("data", "seed", "provider", "epoch", "canaries trained on", "first", "rows trained on, at least"), lines
+        ("data", "seed", "canaries", "provider", "epoch", "canaries trained on", "first", "rows trained on, at least"),
+        lines,
     )
 
 
