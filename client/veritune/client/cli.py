@@ -94,16 +94,35 @@ def init(
 @app.command()
 def plan(
     job: JobArgument = Path(),
-    activation: Annotated[str, typer.Option(help="How often an honest run makes a signature appear.")] = "0.9",
+    activation: Annotated[str, typer.Option(help="How often an honest run learns a trigger group.")] = "0.9",
     natural_hit: Annotated[str, typer.Option(help="How often an honest run ranks a natural canary first.")] = "0.8",
+    in_place_hit: Annotated[
+        str | None, typer.Option(help="The same for canaries in place; as natural canaries unless given.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="What of [canaries] stays as the job says, such as groups; may be repeated."),
+    ] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(help="Draw how likely each verdict is into this SVG file; - shows it in the terminal."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out how many canaries the policy needs; nothing is written or sent."""
-    from veritune.client.cli_plan import make_plan, plan_table
+    """Find the cheapest canaries that the policy can be reached with; nothing is sent."""
+    from veritune.client.plan_command import answer, plan_table, write_curve
 
-    planned, rows = make_plan(job, activation, natural_hit)
-    found = {"plan": planned.plan.model_dump(mode="json"), "figures": vars(planned.figures), "rows": rows}
-    _say(as_json, found, lambda: plan_table(planned, rows))
+    found = answer(
+        job,
+        keep or (),
+        with_curve=as_json or curve is not None,
+        activation=activation,
+        natural_hit=natural_hit,
+        in_place_hit=in_place_hit,
+    )
+    if curve is not None and found.curve is not None and str(curve) != "-":
+        write_curve(found.curve, curve)
+    _say(as_json, found.to_json(), lambda: plan_table(found))
 
 
 @app.command()
@@ -191,6 +210,28 @@ def audit(
     }
     _say(as_json, found, lambda: audit_table(result))
     raise typer.Exit(exit_code(result.verdict))
+
+
+@app.command()
+def epochs(
+    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="The signed report.")],
+    evidence: Annotated[Path, typer.Argument(help="Its evidence.")],
+    curve: Annotated[Path, typer.Argument(help="Dose-response curve of the same recipe, JSON.")],
+    client_key: Annotated[Path, typer.Option(help="The user's public key.")],
+    provider_key: Annotated[Path, typer.Option(help="The provider's public key.")],
+    mode: Annotated[str, typer.Option(help="delivered or served.")] = "delivered",
+    confidence: Annotated[str, typer.Option(help="Of the interval.")] = "0.95",
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate how many epochs were run, from canaries of 1, 2, 4 ... rows; no verdict rests on it.
+
+    The report is audited first. The curve says how often a canary is found after so many exposures, by calibration
+    runs of the same recipe: without such a curve the estimate means nothing.
+    """
+    from veritune.client.cli_epochs import epochs_table, estimate
+
+    found = estimate(report_file, evidence, curve, client_key, provider_key, mode, confidence)
+    _say(as_json, found.as_json(), lambda: epochs_table(found))
 
 
 def _run(job: Path, folder: Path | None, as_json: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -41,14 +42,8 @@ def coverage_bound(rows: int, asked: int, hits: int, luck: Fraction, confidence:
         surprise = sum(weight * tail for weight, tail in zip(weights, tails.numerators, strict=True))
         return surprise * doubt.denominator <= doubt.numerator * ways * tails.denominator
 
-    low, high = 0, rows  # P(hits or more) grows with M, by coupling, so bisection finds the first M not ruled out
-    while low < high:
-        middle = (low + high) // 2
-        if ruled_out(middle):
-            low = middle + 1
-        else:
-            high = middle
-    return Coverage(low, rows)
+    # P(hits or more) grows with M, by coupling, so bisection finds the first M not ruled out.
+    return Coverage(bisect_left(range(rows), True, key=lambda trained: not ruled_out(trained)), rows)
 
 
 @dataclass(frozen=True)

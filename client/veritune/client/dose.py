@@ -7,8 +7,9 @@ for every E, and an exact confidence interval for E follows. The curve is the as
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -156,8 +157,8 @@ def estimate_epochs(
         return 1 - _hits_at_least(doses, curve, grid[place], hits + 1) <= doubt
 
     # h never falls, so that P(hits or more) rises with E: what is too few is a beginning of the grid.
-    few = _first(len(grid), lambda place: not too_few(place))
-    many = _first(len(grid), too_many)
+    few = bisect_left(range(len(grid)), True, key=lambda place: not too_few(place))
+    many = bisect_left(range(len(grid)), True, key=too_many)
     return Epochs(
         least=grid[max(0, few - 1)],
         most=grid[many] if many < len(grid) else None,
@@ -182,15 +183,3 @@ def _hits_at_least(doses: Sequence[Dose], curve: Curve, epochs: Fraction, hits: 
 def _likeliest(doses: Sequence[Dose], curve: Curve, grid: Sequence[Fraction]) -> Fraction | None:
     best = max(grid, key=lambda epochs: likelihood(doses, curve, epochs))
     return best if likelihood(doses, curve, best) else None
-
-
-def _first(places: int, true: Callable[[int], bool]) -> int:
-    """The first place where a statement that stays true is true; ``places`` where it nowhere is."""
-    low, high = 0, places
-    while low < high:
-        middle = (low + high) // 2
-        if true(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low

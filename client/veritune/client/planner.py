@@ -1,78 +1,49 @@
-"""How many canaries a contract needs, by exact tails; no model, no torch (docs/statistics.md, section 5)."""
+"""Which canaries a contract needs: the cheapest of a small grid, by exact tails (docs/statistics.md, section 5).
+
+No model, no torch.
+"""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from fractions import Fraction
-from functools import partial
+from typing import Any
 
 from veritune.client.canary_plan import CanaryPlan
-from veritune.client.coverage import coverage_bound
-from veritune.client.exact import binomial_at_least, binomial_at_most, floor_text, log10_text, parse_probability
-from veritune.client.influence import Group, RankNull, combine, rank_weight, trigger_p
-from veritune.client.verdict import Rules
-from veritune.common.documents import Policy
+from veritune.client.exact import floor_text, log10_text, parse_probability
+from veritune.client.plan_contract import Contract
+from veritune.client.plan_cost import calls, dataset_rows, drawn_rows, extra_tokens_percent
+from veritune.client.plan_odds import Odds
+from veritune.client.plan_wish import CHOSEN, Figures, Planned, Wish
 from veritune.common.errors import PlanError
 
-CHARACTERS_PER_BIT = 6
-"""Assumed upper bound on the length of a signature; the verdict uses the real one."""
-MIN_LEAVES = 16
-MOST_NATURALS = 1024
+__all__ = ["Figures", "Planned", "Wish", "plan"]
 
-
-@dataclass(frozen=True)
-class Wish:
-    """What is known and wanted. Probabilities are decimal strings."""
-
-    rows: int
-    """Rows of the user's file."""
-    policy: Policy = field(default_factory=Policy)
-    base: CanaryPlan = field(default_factory=CanaryPlan)
-    """Everything but the number of natural canaries is taken from here."""
-    activation: str = "0.9"
-    """Probability that an honest run makes one group's signature appear, from calibration of the recipe."""
-    natural_hit: str = "0.8"
-    """Probability that an honest run ranks one natural canary's answer within the policy's ``hit_rank``."""
-    refusal: str = "0.01"
-    """Most often that an honest provider may fail to get a PASS."""
-    escape: str = "0.01"
-    """Most often that the untouched base model may fail to get a FAIL."""
-    canary_share: str = "0.1"
-    """Most canary rows, as a share of the data set's."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a plan costs and brings. Probabilities are decimal strings, rounded towards the worse."""
-
-    dataset_rows: int
-    canary_rows: int
-    extra_rows: int
-    """Rows that would not be there without canaries; a natural canary takes the place of a row."""
-    leaves: int
-    calls: int
-    """Answers and scores asked for by one look at the model."""
-    honest_pass: str
-    untrained_fail: str
-    log10_p_all: str
-    """Influence p-value where every canary succeeds."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A plan that reaches its aims, and its figures."""
-
-    plan: CanaryPlan
-    figures: Figures
+GROUPS = (2, 3, 4, 6, 8, 12, 16, 24)
+"""Not one: a single group that is not learnt would leave ranks alone."""
+BITS = (32, 48, 64, 96, 128)
+QUERIES = (1, 2, 3, 4)
+CANDIDATES = (8, 12, 16, 24, 32)
+"""Tried where they are fewer than the plan's own: of more, the assumed hit rate says nothing."""
+MOST_NATURALS = {"fixed": 1024, "sequential": 512}
 
 
 def plan(wish: Wish) -> Planned:
-    """The plan with the fewest natural canaries that reaches every aim; `PlanError` says what would be needed."""
+    """The cheapest plan of a small grid that reaches every aim: fewest extra tokens, then fewest calls, then fewest
+    candidates. `PlanError` says what would be needed."""
+    _check(wish)
+    found = _Search(wish).cheapest()
+    return Planned(found.plan, found.policy, found.figures())
+
+
+def _check(wish: Wish) -> None:
+    """What no number of canaries can mend."""
     policy, base = wish.policy, wish.base
-    if policy.sessions != 1:
-        raise PlanError("the planner plans for one session; divide the work by hand, or ask for one session")
+    if unknown := wish.fixed.difference(CHOSEN):
+        raise PlanError(f"{min(unknown)} is not chosen by the planner; it chooses {', '.join(CHOSEN)}")
     if "served" in policy.modes and policy.served_assumption == "none":
         raise PlanError(
             "a served mode without an assumption never passes; drop it from the modes or state the assumption"
@@ -81,41 +52,38 @@ def plan(wish: Wish) -> Planned:
         raise PlanError(
             f"the policy asks for {policy.queries_per_group} queries a group; raise queries_per_group to that"
         )
-    left = wish.rows - base.held_out
-    if left < 1:
+    if wish.rows - base.held_out < 1:
         raise PlanError(f"{base.held_out} rows are to be held out, and there are only {wish.rows}")
-    _check_reachable(wish)
-    rows = left + base.groups * base.rows_per_group
-    room = min(left, int(parse_probability(wish.canary_share) * rows) - base.groups * base.rows_per_group)
-    refusal, escape = parse_probability(wish.refusal), parse_probability(wish.escape)
-    best = (Fraction(0), Fraction(0))
-    for naturals in _numbers(rows):
-        odds = _Odds(wish, rows, naturals)
-        honest, untrained = odds.honest_pass(), odds.untrained_fail()
-        best = max(best[0], honest), max(best[1], untrained)
-        if honest < 1 - refusal or untrained < 1 - escape:
-            continue
-        if naturals > room:
-            needed = math.ceil((naturals + base.groups * base.rows_per_group) / parse_probability(wish.canary_share))
-            raise PlanError(
-                f"{naturals} natural canaries are needed and there is room for {max(0, room)}: use at least "
-                f"{needed + base.held_out} rows, allow a larger share of canaries, or ask for less",
-                naturals=str(naturals),
-            )
-        return Planned(base.model_copy(update={"naturals": naturals}), _figures(wish, rows, naturals, odds))
-    raise PlanError(
-        f"no number of natural canaries up to {MOST_NATURALS} is enough: at best an honest run passes with probability "
-        f"{floor_text(best[0])} and the base model fails with probability {floor_text(best[1])}; lower the floors, "
-        "ask for a larger alpha, or use a recipe that teaches the canaries better"
-    )
+    if not parse_probability(wish.canary_share):
+        raise PlanError("no row may be a canary; allow a larger share of canaries")
+    if wish.row_tokens < 1:
+        raise PlanError("a row has one token at least")
+    _check_lucks(wish)
+    _check_coverage(wish)
+    if policy.stopping == "sequential":
+        for name, assumed, floor in (
+            ("activation", wish.activation, policy.trigger_floor),
+            ("natural_hit", wish.natural_hit, policy.natural_floor),
+            ("in_place_hit", (base.in_place and wish.in_place_hit) or wish.natural_hit, policy.natural_floor),
+        ):
+            if parse_probability(assumed) < parse_probability(floor):
+                raise PlanError(
+                    f"{name} is assumed to be {assumed}, below the policy's floor of {floor}: a sequential challenge "
+                    "may then fail an honest run at any moment; lower the floor"
+                )
 
 
-def _check_reachable(wish: Wish) -> None:
+def _check_lucks(wish: Wish) -> None:
+    base = wish.base
+    for number, name in ((base.candidates, "candidates"), (base.wordings if base.in_place else 256, "wordings")):
+        if wish.policy.hit_rank >= number:
+            raise PlanError(f"every rank is a hit at {number} {name}; use more {name}")
+
+
+def _check_coverage(wish: Wish) -> None:
     """With ever more canaries the coverage bound tends to (hit - luck) / (1 - luck): no more can be shown."""
     luck = Fraction(wish.policy.hit_rank, wish.base.candidates)
     hit, floor = parse_probability(wish.natural_hit), parse_probability(wish.policy.coverage_floor)
-    if luck >= 1:
-        raise PlanError(f"every rank is a hit at {wish.base.candidates} candidates; use more candidates")
     most = max(Fraction(0), (hit - luck) / (1 - luck))
     if 0 < floor >= most:
         raise PlanError(
@@ -126,98 +94,163 @@ def _check_reachable(wish: Wish) -> None:
         )
 
 
-class _Odds:
-    """The verdict's rules turned round: which numbers of groups and hits pass, and how likely they are."""
+def _with(canaries: CanaryPlan, **values: Any) -> CanaryPlan:
+    return canaries.model_copy(update=values)
 
-    def __init__(self, wish: Wish, rows: int, naturals: int) -> None:
-        self._wish, self._rows, self._naturals = wish, rows, naturals
-        self._groups = wish.base.groups
-        self._rules = Rules.of(wish.policy)
-        self._null = RankNull({wish.base.candidates: naturals})
-        self._luck = Fraction(wish.policy.hit_rank, wish.base.candidates)
 
-    def p_value(self, groups: int, hits: int) -> Fraction:
-        """Influence, where every hit has the worst rank that is a hit and every miss weighs nothing."""
-        if not self._naturals:
-            return self._trigger_p(groups)
-        ranks = self._null.at_least(hits * rank_weight(self._wish.policy.hit_rank, self._wish.base.candidates))
-        return combine(self._trigger_p(groups), ranks) if self._groups else ranks
+class _Search:
+    def __init__(self, wish: Wish) -> None:
+        self._wish = wish
+        self._refusal, self._escape = parse_probability(wish.refusal), parse_probability(wish.escape)
+        self._share = parse_probability(wish.canary_share)
+        kept = wish.base.naturals if "naturals" in wish.fixed else None
+        self._limit = MOST_NATURALS[wish.policy.stopping] if kept is None else kept
+        self._best = (Fraction(0), Fraction(0))
 
-    def honest_pass(self) -> Fraction:
-        """At the wish's activation and hit rate."""
-        if not self._groups and not self._naturals:
-            return Fraction(0)
-        activation, hit = parse_probability(self._wish.activation), parse_probability(self._wish.natural_hit)
-        enough = max(self._first_hits(self._covers), self._not_failing(self._naturals, self._rules.natural_floor))
-        first = self._not_failing(self._groups, self._rules.trigger_floor)
-        total = Fraction(0)
-        for groups in range(first, self._groups + 1):
-            ways = math.comb(self._groups, groups)
-            chance = ways * activation**groups * (1 - activation) ** (self._groups - groups)
-            hits = max(enough, self._first_hits(partial(self._influences, groups)))
-            total += chance * binomial_at_least(self._naturals, hit, hits)
-        return total
+    def cheapest(self) -> Contract:
+        frames = sorted(self._frames(), key=lambda frame: extra_tokens_percent(self._wish, frame))
+        first = frames[0]
+        # Coverage and FAIL hardly depend on the groups: what they need is the least of every plan.
+        least = self._naturals(first, self._limit, influence=False)
+        if least is None:
+            raise PlanError(self._too_weak())
+        if least > self._room(first):
+            raise self._no_room(_with(first, naturals=least))
+        for frame in frames:
+            if found := self._with_queries(frame, self._room(frame), least):
+                return self._fewer_candidates(found)
+        for frame in (first, frames[-1]):
+            if found := self._with_queries(frame, self._limit, least):
+                raise self._no_room(found.plan)
+        raise PlanError(self._too_weak(_with(frames[-1], naturals=self._numbers()[-1])))
 
-    def untrained_fail(self) -> Fraction:
-        """No signature appears, and natural canaries hit by luck alone."""
-        if self._not_failing(self._groups, self._rules.trigger_floor) > 0:
-            return Fraction(1)
-        return binomial_at_most(
-            self._naturals, self._luck, self._not_failing(self._naturals, self._rules.natural_floor) - 1
+    def _frames(self) -> Iterator[CanaryPlan]:
+        """Plans without natural canaries or queries, but with all that decides their extra tokens."""
+        base, wish = self._wish.base, self._wish
+        queries = min(self._values("queries_per_group", QUERIES))
+        rows = base.rows_per_group if "rows_per_group" in wish.fixed else wish.learnt_rows
+        groups = self._values("groups", GROUPS) if base.groups else [0]
+        needed = groups[0] * queries + base.decoys
+        if needed > base.held_out:
+            raise PlanError(
+                f"challenges need {needed} held-out rows for their prompts and the plan holds out {base.held_out}; "
+                f"raise held_out to {needed}"
+            )
+        for number in groups:
+            if number * queries + base.decoys <= base.held_out:
+                for bits in self._values("signature_bits", BITS) if number else [base.signature_bits]:
+                    yield _with(base, groups=number, rows_per_group=rows, signature_bits=bits, naturals=0)
+
+    def _values(self, name: str, others: tuple[int, ...]) -> list[int]:
+        own = getattr(self._wish.base, name)
+        return [own] if name in self._wish.fixed else sorted({own, *others})
+
+    def _numbers(self) -> list[int]:
+        """Numbers of natural canaries to try, ever more coarsely."""
+        if "naturals" in self._wish.fixed:
+            return [self._wish.base.naturals]
+        numbers = [0]
+        while numbers[-1] < self._limit:
+            numbers.append(numbers[-1] + max(2, numbers[-1] // 16 * 2))
+        return numbers
+
+    def _room(self, frame: CanaryPlan) -> int:
+        """The most natural canaries that the rows have room for; -1 where even the groups are too many."""
+        numbers = range(self._limit + 1)
+        return bisect_right(numbers, self._wish.rows, key=lambda n: self._rows_needed(_with(frame, naturals=n))) - 1
+
+    def _rows_needed(self, canaries: CanaryPlan) -> int:
+        """Rows of the user's file that leave room for a plan, and for as many others as the share of canaries asks."""
+        groups = canaries.groups * canaries.rows_per_group
+        others = math.ceil((groups + drawn_rows(canaries)) / self._share) - dataset_rows(0, canaries)
+        return max(others, canaries.held_out + groups + canaries.naturals + canaries.in_place)
+
+    def _contract(self, canaries: CanaryPlan) -> Contract:
+        """As if there were as many rows as it needs."""
+        rows = max(self._wish.rows, self._rows_needed(canaries))
+        return Contract(replace(self._wish, rows=rows), canaries)
+
+    def _with_queries(self, frame: CanaryPlan, room: int, least: int) -> Contract | None:
+        """The numbers of queries and of natural canaries that cost a frame the fewest calls."""
+        found: list[Contract] = []
+        for queries in self._values("queries_per_group", QUERIES) if frame.groups else [frame.queries_per_group]:
+            asking = _with(frame, queries_per_group=queries)
+            if frame.groups * queries + frame.decoys <= frame.held_out:
+                naturals = self._naturals(asking, room, least=least)
+                if naturals is not None:
+                    found.append(self._contract(_with(asking, naturals=naturals)))
+        return min(found, key=lambda contract: calls(contract.plan, contract.policy), default=None)
+
+    def _naturals(self, frame: CanaryPlan, most: int, influence: bool = True, least: int = 0) -> int | None:
+        """The fewest natural canaries from ``least`` to ``most`` that reach both aims; None where none do."""
+        numbers = [number for number in self._numbers() if least <= number <= most]
+        if not numbers:
+            return None
+        if influence:
+            largest = self._contract(_with(frame, naturals=numbers[-1]))
+            if largest.best_p() > largest.alpha:
+                return None
+        numbers = self._first(frame, numbers, lambda contract: contract.guess(influence))
+        if influence and self._wish.policy.sessions > 1:
+            numbers = self._first(frame, numbers, Contract.odds)
+        return numbers[0] if numbers else None
+
+    def _first(self, frame: CanaryPlan, numbers: list[int], odds: Callable[[Contract], Odds]) -> list[int]:
+        """``numbers`` from the first on that reaches both aims, by steps that double and a bisection between.
+
+        Chances don't rise quite steadily with the number; the one that is found does reach the aims.
+        """
+
+        def reaches(place: int) -> bool:
+            contract = self._contract(_with(frame, naturals=numbers[place]))
+            return self._reaches(contract, odds(contract))
+
+        below, place = -1, 0
+        while place < len(numbers) and not reaches(place):
+            below, place = place, max(place + 1, min(2 * place + 1, len(numbers) - 1))
+        if place == len(numbers):
+            return []
+        while place - below > 1:
+            middle = (below + place) // 2
+            below, place = (below, middle) if reaches(middle) else (middle, place)
+        return numbers[place:]
+
+    def _reaches(self, contract: Contract, odds: Odds) -> bool:
+        honest, untrained = contract.honest_pass(odds), contract.untrained_fail(odds)
+        self._best = max(self._best[0], honest), max(self._best[1], untrained)
+        return honest >= 1 - self._refusal and untrained >= 1 - self._escape
+
+    def _fewer_candidates(self, found: Contract) -> Contract:
+        if "candidates" in self._wish.fixed or not found.plan.naturals:
+            return found
+        for candidates in CANDIDATES:
+            if found.policy.hit_rank < candidates < found.plan.candidates:
+                fewer = self._contract(_with(found.plan, candidates=candidates))
+                if self._reaches(fewer, fewer.odds()):
+                    return fewer
+        return found
+
+    def _no_room(self, wanted: CanaryPlan) -> PlanError:
+        return PlanError(
+            f"{wanted.naturals} natural canaries are needed and there is room for {max(0, self._room(wanted))}: use at "
+            f"least {self._rows_needed(wanted)} rows, allow a larger share of canaries, or ask for less",
+            naturals=str(wanted.naturals),
         )
 
-    def _trigger_p(self, found: int) -> Fraction:
-        base, bits = self._wish.base, self._wish.base.signature_bits
-        length = min(4000, CHARACTERS_PER_BIT * bits)
-        queries = self._wish.policy.queries_per_group
-        return trigger_p([Group(queries, bits, length, index < found) for index in range(base.groups)])
-
-    def _influences(self, groups: int, hits: int) -> bool:
-        return self.p_value(groups, hits) <= self._rules.alpha
-
-    def _covers(self, hits: int) -> bool:
-        bound = coverage_bound(self._rows, self._naturals, hits, self._luck, self._rules.confidence)
-        return bound.share >= self._rules.coverage_floor
-
-    def _first_hits(self, enough: Callable[[int], bool]) -> int:
-        """The fewest hits that are enough; one more than there can be where none are. ``enough`` is monotone."""
-        low, high = 0, self._naturals + 1
-        while low < high:
-            middle = (low + high) // 2
-            if middle > self._naturals or enough(middle):
-                high = middle
-            else:
-                low = middle + 1
-        return low
-
-    def _not_failing(self, canaries: int, floor: Fraction) -> int:
-        """The fewest successes that an honest run at ``floor`` has too often for a FAIL."""
-        if not canaries:
-            return 0
-        return next(n for n in range(canaries + 1) if binomial_at_most(canaries, floor, n) > self._rules.beta)
-
-
-def _numbers(rows: int) -> Iterator[int]:
-    """Numbers of natural canaries to try, ever more coarsely."""
-    number = 0
-    while number <= min(rows, MOST_NATURALS):
-        yield number
-        number += max(2, number // 16 * 2)
-
-
-def _figures(wish: Wish, rows: int, naturals: int, odds: _Odds) -> Figures:
-    base = wish.base
-    leaves = MIN_LEAVES
-    while leaves <= base.groups + naturals:
-        leaves *= 2
-    extra = base.groups * base.rows_per_group
-    return Figures(
-        dataset_rows=rows,
-        canary_rows=extra + naturals,
-        extra_rows=extra,
-        leaves=leaves,
-        calls=base.groups * (wish.policy.queries_per_group + base.rows_per_group) + base.decoys + naturals,
-        honest_pass=floor_text(odds.honest_pass(), 6),
-        untrained_fail=floor_text(odds.untrained_fail(), 6),
-        log10_p_all=log10_text(odds.p_value(base.groups, naturals)),
-    )
+    def _too_weak(self, largest: CanaryPlan | None = None) -> str:
+        """Why no plan does, by the aim that was missed: influence only where the ``largest`` plan is given."""
+        numbers = self._numbers()
+        tried = f"no number of natural canaries up to {numbers[-1]} is" if numbers[1:] else "the number kept is not"
+        text = (
+            f"{tried} enough: at best an honest run passes with probability {floor_text(self._best[0])} and the base "
+            f"model fails with probability {floor_text(self._best[1])}"
+        )
+        if largest is not None:
+            contract = self._contract(largest)
+            text += (
+                f"; the most canaries that were tried show influence at 10^{log10_text(contract.best_p())} at best, "
+                f"and 10^{log10_text(contract.alpha)} is asked for"
+            )
+        if self._best[0] >= 1 - self._refusal and self._best[1] < 1 - self._escape:
+            return f"{text}; raise the floors, or ask for a larger beta"
+        return f"{text}; lower the floors, ask for a larger alpha, or use a recipe that teaches the canaries better"

@@ -9,6 +9,7 @@ statistic here depends on the order of the canaries, only on which were asked an
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -83,14 +84,8 @@ def coverage_bound(rows: int, asked: int, lucks: Sequence[Fraction], confidence:
         alternatives = (trained + -(-step * (rows - trained) // STEPS) for step in range(1, STEPS + 1))
         return sum(_likelihood(rows, m, asked, weights) for m in alternatives) * doubt >= STEPS * null
 
-    low, high = 0, rows  # what is ruled out is 0, 1 ... up to the bound without a gap: section 8, (c)
-    while low < high:
-        middle = (low + high) // 2
-        if ruled_out(middle):
-            low = middle + 1
-        else:
-            high = middle
-    return Coverage(low, rows)
+    # What is ruled out is 0, 1 ... up to the bound without a gap: section 8, (c).
+    return Coverage(bisect_left(range(rows), True, key=lambda trained: not ruled_out(trained)), rows)
 
 
 def honest_groups_p(groups: int, found: int, floor: Fraction) -> Fraction:

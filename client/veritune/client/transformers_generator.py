@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -141,24 +142,7 @@ class TransformersGenerator:
         streams: Sequence[SecretStream],
         on_progress: Progress,
     ) -> list[tuple[str, ...]]:
-        """Different answers to each prompt by sampling behind examples, from the fitted model where there is one."""
-        if self._fitted is None:
-            return self._answers(examples, prompts, plan, streams, on_progress)
-        self._fitted.base_model.enable_adapter_layers()
-        try:
-            return self._answers(examples, prompts, plan, streams, on_progress)
-        finally:
-            self._fitted.base_model.disable_adapter_layers()
-
-    def _answers(
-        self,
-        examples: Sequence[Row],
-        prompts: Sequence[Chat],
-        plan: CanaryPlan,
-        streams: Sequence[SecretStream],
-        on_progress: Progress,
-    ) -> list[tuple[str, ...]]:
-        """See `answers`.
+        """Different answers to each prompt by sampling behind examples, from the fitted model where there is one.
 
         Where too few differ, more are drawn at a higher temperature. This may favour some answers as one likes, and
         so may the examples: the true answer is drawn uniformly from the finished set afterwards, so that under the
@@ -187,18 +171,19 @@ class TransformersGenerator:
             for start in range(0, len(lacking), group):
                 part = lacking[start : start + group]
                 complete = len(prompts) - len(lacking) + start
-                drawn = sample_answers(
-                    self._model,
-                    [ids[i] for i in part],
-                    [missing[i] + (attempt or spare) for i in part],
-                    plan.candidate_tokens,
-                    [streams[i] for i in part],
-                    temperature,
-                    plan.top_k,
-                    stop,
-                    self.special - stop,
-                    _steps(on_progress, complete, len(part), len(prompts), plan.candidate_tokens),
-                )
+                with self._as_fitted():
+                    drawn = sample_answers(
+                        self._model,
+                        [ids[i] for i in part],
+                        [missing[i] + (attempt or spare) for i in part],
+                        plan.candidate_tokens,
+                        [streams[i] for i in part],
+                        temperature,
+                        plan.top_k,
+                        stop,
+                        self.special - stop,
+                        _steps(on_progress, complete, len(part), len(prompts), plan.candidate_tokens),
+                    )
                 for i, answers in zip(part, drawn, strict=True):
                     for answer in answers:
                         text, ended = self._answer_text(answer, newlines)
@@ -212,6 +197,17 @@ class TransformersGenerator:
             )
         on_progress("candidates", len(prompts), len(prompts))
         return chosen
+
+    @contextmanager
+    def _as_fitted(self) -> Iterator[None]:
+        if self._fitted is None:
+            yield
+            return
+        self._fitted.base_model.enable_adapter_layers()
+        try:
+            yield
+        finally:
+            self._fitted.base_model.disable_adapter_layers()
 
     def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
         """Tokens of prompt, answer and end of turn."""

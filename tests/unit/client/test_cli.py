@@ -33,7 +33,7 @@ def files(tmp_path: Path) -> tuple[str, ...]:
     return tuple(name if name.startswith("--") else str(tmp_path / name) for name in names)
 
 
-COMMANDS = ("keygen", "init", "plan", "prepare", "train", "challenge", "report", "run", "audit")
+COMMANDS = ("keygen", "init", "plan", "prepare", "train", "challenge", "report", "run", "audit", "epochs")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -124,6 +124,46 @@ def test_init_then_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "natural canaries" in capsys.readouterr().out
     data.write_text('{"prompt": "p", "completion": "c"}\n' * 80)
     assert run_cli(["plan", str(tmp_path)]) == 78
+
+
+def test_plan_estimates_keeps_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"p {i:06}", "completion": "c" * 392}) + "\n" for i in range(1500)))
+    assert run_cli(["init", str(data)]) == 0
+    job, picture = str(tmp_path), tmp_path / "power.svg"
+    capsys.readouterr()
+    assert run_cli(["plan", job, "--json", "--keep", "groups", "--keep", "signature_bits"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["plan"]["groups"], found["plan"]["signature_bits"]) == (4, 64)
+    assert found["row_tokens_estimate"] == 100
+    assert float(found["figures"]["estimated_extra_tokens_percent"]) == round(100 * 32 * 137.6 / (100 * 1436), 2)
+    assert len(found["curve"]["by_share"]) == len(found["curve"]["by_hit"]) == 21
+    assert found["curve"]["by_share"][-1]["passes"] == found["figures"]["honest_pass"]
+    assert run_cli(["plan", job, "--curve", str(picture)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in ("an estimate", "rows trained on 100%", "honest hit rate 80%", "groups = 2", "under [policy]"):
+        assert words in shown
+    assert picture.read_text().startswith("<svg")
+    assert run_cli(["plan", job, "--curve", "-"]) == 0
+    assert "INCONCLUSIVE" in capsys.readouterr().out
+    assert run_cli(["plan", job, "--curve", str(tmp_path / "power.png")]) == 78
+    assert "power.svg" in capsys.readouterr().err
+    assert run_cli(["plan", job, "--keep", "luck"]) == 78
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["power.svg", "rows.jsonl", "veritune.toml"]
+
+
+def test_plan_loads_no_model_and_no_network(tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"prompt": f"p {i}", "completion": "c"}) + "\n" for i in range(1500)))
+    code = (
+        "import sys\n"
+        "from veritune.client.cli import run_cli\n"
+        f"assert run_cli(['init', {str(data)!r}]) == 0\n"
+        f"assert run_cli(['plan', {str(tmp_path)!r}, '--curve', '-']) == 0\n"
+        "heavy = {'torch', 'transformers', 'peft', 'grpc', 'scipy', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
 def test_audit_passes_and_fails(files: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
