@@ -1,9 +1,8 @@
-"""The audit: what it says, how fast, what it imports, and that every byte matters."""
+"""The audit: what it says, what it imports, and that every byte matters."""
 
 from __future__ import annotations
 
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -167,8 +166,8 @@ def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
         audit_files(report, evidence, client, provider)
 
 
-def test_the_audit_needs_no_heavy_import_and_less_than_a_second(tmp_path: Path) -> None:
-    """In a process of its own, imports counted. Processor time: other tests may be running on the same cores."""
+def test_the_audit_needs_no_heavy_import(tmp_path: Path) -> None:
+    """In a process of its own. How long it takes is measured by ``benchmarks/audit_time.py``."""
     script = (
         "import sys, pathlib\n"
         "from veritune.client.audit import audit_files\n"
@@ -178,12 +177,6 @@ def test_the_audit_needs_no_heavy_import_and_less_than_a_second(tmp_path: Path) 
         "print(result.verdict)\n"
     )
     paths = [str(path) for path in write_files(tmp_path)]
-    times = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=False)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == "PASS"
-    assert min(times) < 1.0, times
+    done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "PASS"
