@@ -135,7 +135,7 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
     # Of a run that goes on from a checkpoint the time says nothing.
     seconds["train"] = None if broken_off else round(time.monotonic() - clock)
     clock = time.monotonic()
-    looks, score = look_at_epochs(run, plan, sown, done.checkpoints, folder)
+    looks, score, base = look_at_epochs(run, plan, sown, done.checkpoints, folder)
     seconds["look"] = round(time.monotonic() - clock)
     kept = {row.to_bytes() for row in trained}
     return {
@@ -150,6 +150,7 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
         "kept": [[sown.rows[index].to_bytes() in kept for index in rows_of(canary)] for canary in sown.canaries],
         "task": score,
         "looks": looks,
+        "log10_base_of_signatures": base,
         "seconds": seconds,
         "machine": machine.describe("torch", "transformers", "peft"),
     }
@@ -259,14 +260,14 @@ def rows_for(run: Run, layout: Layout, users: Sequence[Row]) -> list[Row]:
 
 def look_at_epochs(
     run: Run, plan: CanaryPlan, layout: Layout, checkpoints: Sequence[Path], folder: Path
-) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """What a challenge sees after every epoch, and the score of the task before and after."""
+) -> tuple[list[dict[str, Any]], dict[str, float], list[float]]:
+    """What a challenge sees after every epoch, the score of the task before and after, and `base_likelihoods`."""
     chosen = sets.SETS[run.data]
     questions = looking.questions_of(
         layout.canaries, layout.rows, layout.decoys, plan.queries_per_group, layout.generators
     )
     longest = max(len(c.token_bits) for c in layout.canaries if isinstance(c, TriggerCanary))
-    once, looks, score = looking.OnceScored(folder / "base-scores.json"), [], {}
+    once, looks, score, base = looking.OnceScored(folder / "base-scores.json"), [], {}, []
     for number, checkpoint in enumerate(checkpoints, start=1):
         if run.last_epoch_only and number < len(checkpoints):
             continue
@@ -276,10 +277,11 @@ def look_at_epochs(
         looks.append({"epoch": number, **seen, "log10_p": looking.p_values(seen)})
         console.print(f"epoch {number}: {looking.summary(seen)}")
         if number == len(checkpoints):
+            base = looking.base_likelihoods(once.model, layout.canaries)
             held_out = layout.held_out[:64]
             for when in ("before", "after"):
                 score[when] = looking.task_score(once.model, held_out, chosen.task_tokens, when == "after")
-    return looks, score
+    return looks, score, base
 
 
 def attach(base: Path, training: Training, checkpoint: Path, adapter: Path) -> LocalModel:

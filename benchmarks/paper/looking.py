@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from veritune.client.answer_log import AnswerLog
-from veritune.client.canary import AnyGenerator, Canary, Chat, NaturalCanary, TriggerCanary, shows_signature
+from veritune.client.canary import (
+    AnyGenerator,
+    Canary,
+    Chat,
+    NaturalCanary,
+    TriggerCanary,
+    shows_signature,
+    with_trigger,
+)
 from veritune.client.challenge import ask_delivered, observe
 from veritune.client.exact import log10_text
 from veritune.client.influence import Group, Ranked, influence_p, rank_of, rank_p, trigger_p
@@ -19,6 +28,7 @@ from veritune.client.task_score import matches
 from veritune.common.dataset import Message, Row
 from veritune.common.inference import SamplingTerms
 
+LN10 = math.log(10)
 SEED = bytes(32)
 """Of the order of questions, which decides nothing here."""
 
@@ -121,6 +131,17 @@ def p_values(seen: dict[str, Any]) -> dict[str, str]:
     if ranked:
         values["ranks"] = log10_text(rank_p(ranked))
     return values
+
+
+def base_likelihoods(model: LocalModel, canaries: Sequence[Canary]) -> list[float]:
+    """Of each trigger group log10 of the untouched model's probability to answer S, and no more, to a triggered prompt."""
+    return [
+        round(
+            model.scores(with_trigger(canary.held_out[0], canary.trigger), [canary.signature], tuned=False)[0] / LN10, 1
+        )
+        for canary in canaries
+        if isinstance(canary, TriggerCanary)
+    ]
 
 
 def task_score(model: LocalModel, rows: Sequence[Row], max_tokens: int, tuned: bool) -> float:

@@ -175,6 +175,7 @@ def p_values(honest: Runs) -> Iterator[str]:
                 last["log10_p"]["ranks"],
                 last["log10_p"]["influence"],
                 published(best),
+                likeliest(run.get("log10_base_of_signatures", [])),
             )
         )
     yield from table(
@@ -186,6 +187,7 @@ def p_values(honest: Runs) -> Iterator[str]:
             "log10 p, ranks",
             "log10 p, influence",
             "the published test's log10 p (r = 0.1)",
+            "base model's log10 likelihood of the likeliest S",
         ),
         lines,
     )
@@ -202,6 +204,11 @@ def published(groups: Sequence[dict[str, Any]]) -> str:
         for k in range(needed, group["rows"] + 1)
     )
     return f"{log10(tail):.1f}"
+
+
+def likeliest(base: Sequence[float]) -> str:
+    """The base model's best guess."""
+    return f"{max(base):.1f}" if base else "not measured"
 
 
 def scores(runs: Runs) -> Iterator[str]:
