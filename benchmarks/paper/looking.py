@@ -134,7 +134,7 @@ def p_values(seen: dict[str, Any]) -> dict[str, str]:
 
 
 def base_likelihoods(model: LocalModel, canaries: Sequence[Canary]) -> list[float]:
-    """Of each trigger group log10 of the untouched model's probability to answer S, and no more, to a triggered prompt."""
+    """Of each trigger group, log10 of the untouched model's probability to answer S alone to a triggered prompt."""
     return [
         round(
             model.scores(with_trigger(canary.held_out[0], canary.trigger), [canary.signature], tuned=False)[0] / LN10, 1
