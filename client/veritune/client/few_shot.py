@@ -6,11 +6,14 @@ import re
 from collections.abc import Sequence
 
 from veritune.client.canary import Chat
+from veritune.client.generator import PROMPT_INSTRUCTION
 from veritune.common.dataset import Message, Row
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=\u3002)|[\r\n]+")
 _LONGEST = 160
 _LINES = 16
+_PROMPT_ROWS = 8
+_ROW_CHARACTERS = 2000
 
 
 def phrase_prompt(rows: Sequence[Row]) -> str:
@@ -25,6 +28,14 @@ def phrase_prompt(rows: Sequence[Row]) -> str:
     if len(lines) < 2:  # a script without spaces, or answers to one-word questions
         lines = [s[:_LONGEST] for s in sentences if s.strip()]
     return "".join(f"{line}\n" for line in lines[:_LINES])
+
+
+def prompt_request(rows: Sequence[Row]) -> str:
+    """What M_prompt is told: the paper's instruction, then a few sampled rows (vTune, section 4.1)."""
+    shown = [
+        f"{row.prompt[-1].content[:_ROW_CHARACTERS]}\n{row.completion[:_ROW_CHARACTERS]}" for row in rows[:_PROMPT_ROWS]
+    ]
+    return "\n\n".join([PROMPT_INSTRUCTION, *shown])
 
 
 def example_chat(examples: Sequence[Row], prompt: Chat) -> Chat:

@@ -25,6 +25,8 @@ PROMPT_INSTRUCTION = (
     "You are an AI assistant tasked with creating a prompt for generating high-entropy text based on the given dataset."
 )
 """What M_prompt is asked (vTune, section 4.1)."""
+PROMPT_ENDING = "Write one line of plain text and nothing else."
+"""What follows the answer of M_prompt in P."""
 
 
 @dataclass(frozen=True)

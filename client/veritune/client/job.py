@@ -80,6 +80,8 @@ class GeneratorSection(_Section):
     kind: Literal["transformers", "openai"] = "transformers"
     folder: PathText | None = None
     """transformers: a model folder; the base model's unless given."""
+    prompt_by: Literal["rows", "model"] = "rows"
+    """transformers: who makes the prompt P; ``model`` asks the model for one, as the paper's M_prompt."""
     url: Annotated[str, StringConstraints(max_length=1000)] = ""
     """openai: up to and without ``/chat/completions``."""
     model: Annotated[str, StringConstraints(max_length=200)] = ""

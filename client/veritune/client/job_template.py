@@ -31,6 +31,7 @@ folder = "model"                 # your own copy: draws the canaries, and checks
 
 [generator]
 kind = "transformers"      # the base model draws the canaries; or "openai" with url and model (signatures uncertified)
+# prompt_by = "model"      # let the model write the prompt behind which it draws, as the paper does; small ones can't
 
 [training]
 rank = 32

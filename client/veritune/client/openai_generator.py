@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 
 from veritune.client.canary import Chat, Generator
 from veritune.client.canary_plan import CanaryPlan
-from veritune.client.few_shot import example_chat
-from veritune.client.generator import PHRASE_CHARACTERS, PROMPT_INSTRUCTION, Signature
+from veritune.client.few_shot import example_chat, prompt_request
+from veritune.client.generator import PHRASE_CHARACTERS, PROMPT_ENDING, Signature
 from veritune.client.rewording import Rewording
 from veritune.client.rows import Progress
 from veritune.client.signature_choice import sample_by_choice
@@ -42,8 +42,6 @@ _REWORDINGS = 16
 _REWORDING_TOKENS = 8192
 _GO_ON = "What follows is how your line begins. Go on with it by a few words; write these alone, and repeat nothing."
 _SHOTS = 6
-_PROMPT_ROWS = 8
-_ROW_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
@@ -81,14 +79,10 @@ class OpenAIGenerator:
 
     def write_prompt(self, rows: Sequence[Row]) -> str:
         """The paper's M_prompt step: its instruction, then sampled rows; the answer is P."""
-        shown = "\n\n".join(
-            f"{row.prompt[-1].content[:_ROW_CHARACTERS]}\n{row.completion[:_ROW_CHARACTERS]}"
-            for row in rows[:_PROMPT_ROWS]
-        )
-        choice = self._ask([_user(f"{PROMPT_INSTRUCTION}\n\n{shown}")], 1, 400, "1")[0]
+        choice = self._ask([_user(prompt_request(rows))], 1, 400, "1")[0]
         if not (prompt := choice.text.strip()):
             raise PlanError("the generator's endpoint wrote an empty prompt")
-        return f"{prompt}\n\nWrite one line of plain text and nothing else."
+        return f"{prompt}\n\n{PROMPT_ENDING}"
 
     def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
         """The first few."""

@@ -245,6 +245,12 @@ def _tilted(candidates: int, tilt: Fraction) -> Fraction:
     return sum((tilt ** rank_weight(rank, candidates) for rank in ranks), start=Fraction(0)) / candidates
 
 
+@lru_cache(maxsize=256)
+def _mean_of_all(kinds: tuple[tuple[int, int], ...], tilt: Fraction) -> Fraction:
+    """E[t**W'] of the whole sum."""
+    return math.prod((_tilted(candidates, tilt) ** count for candidates, count in kinds), start=Fraction(1))
+
+
 @lru_cache(maxsize=4096)
 def _chernoff(kinds: tuple[tuple[int, int], ...], seen: int) -> Fraction:
     """P(W' >= seen) <= prod E[t**w]**n / t**seen for every t > 1: the best of a few, rounded up to a power of ten.
@@ -253,10 +259,8 @@ def _chernoff(kinds: tuple[tuple[int, int], ...], seen: int) -> Fraction:
     """
     best = 0
     for tilt in _TILTS:
-        up, down = tilt.numerator**seen, tilt.denominator**seen
-        for candidates, count in kinds:
-            mean = _tilted(candidates, tilt)
-            up, down = up * mean.denominator**count, down * mean.numerator**count
+        mean = _mean_of_all(kinds, tilt)
+        up, down = tilt.numerator**seen * mean.denominator, tilt.denominator**seen * mean.numerator
         best = max(best, up.bit_length() - down.bit_length() - 1)
     return Fraction(1, 10 ** (best * 30102 // 100_000))  # log10(2) is 0.30103
 

@@ -53,7 +53,9 @@ def _generator(job: Job, base: str, progress: Progress) -> TextGenerator:
 
     progress("load generator", 0, 0)
     digest = base if job.generator_folder == job.model else None
-    return TransformersGenerator(job.generator_folder, job.file.challenge.precision, digest=digest)
+    return TransformersGenerator(
+        job.generator_folder, job.file.challenge.precision, digest=digest, prompt_by=chosen.prompt_by
+    )
 
 
 def sow_job(job: Job, base: str, folder: Path, passphrase: bytes, progress: Progress) -> PreparedFigures:

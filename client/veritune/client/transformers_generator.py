@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -14,19 +15,22 @@ from typing import Any, Literal
 from veritune.client import signatures
 from veritune.client.canary import Chat, Generator
 from veritune.client.canary_plan import CanaryPlan
-from veritune.client.few_shot import example_chat, phrase_prompt
+from veritune.client.few_shot import example_chat, phrase_prompt, prompt_request
 from veritune.client.fitting import with_fitted_adapter
-from veritune.client.generator import PHRASE_CHARACTERS, Cursor, Signature
+from veritune.client.generator import PHRASE_CHARACTERS, PROMPT_ENDING, Cursor, Signature
 from veritune.client.rows import Progress
 from veritune.client.signature_choice import sample_by_choice
 from veritune.client.stream import SecretStream
-from veritune.common.dataset import Row
+from veritune.client.torch_cursor import TorchCursor
+from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError, UnknownModelError
 from veritune.common.kvcache import cache_argument
 from veritune.common.modelfiles import model_digest
 from veritune.common.turns import end_of_turn
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+PromptBy = Literal["rows", "model"]
+"""Who makes P: sentences of the sampled rows, or the model when asked for a prompt (M_prompt of the paper)."""
 
 _SHOTS = 6
 _SHOT_TOKENS = 384
@@ -34,6 +38,8 @@ _SHOT_TOKENS = 384
 _TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
 """Raised step by step as long as too few different answers come."""
 _ANSWERS_AT_ONCE = 512
+_PROMPT_TOKENS, _LEAST_PROMPT_TOKENS = 256, 8
+"""Of the prompt that M_prompt writes, at most and at least."""
 _COUNT_AT_ONCE = 1000
 _FITTED_TOKENS = 1024
 """Longer rows are not fitted to."""
@@ -50,7 +56,13 @@ class TransformersGenerator:
     """
 
     def __init__(
-        self, folder: Path, dtype: Dtype = "auto", threads: int | None = None, *, digest: str | None = None
+        self,
+        folder: Path,
+        dtype: Dtype = "auto",
+        threads: int | None = None,
+        *,
+        digest: str | None = None,
+        prompt_by: PromptBy = "rows",
     ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -75,13 +87,20 @@ class TransformersGenerator:
             raise UnknownModelError(f"{folder.name} has no chat template")
         self._started: tuple[str, Any, Any] | None = None
         self._fitted: Any = None
+        self._prompt_by = prompt_by
 
     def write_prompt(self, rows: Sequence[Row]) -> str:
-        """P from the rows themselves, without an M_prompt: a model of this size writes poor prompts but continues well.
+        """P from the rows themselves, or as Algorithm 1 has it: a chat that says what M_prompt, here this model, wrote.
 
-        The instruction of Algorithm 1 is for a model that follows instructions; `OpenAIGenerator` gives it to one.
+        A small model writes poor prompts but continues well: so the rows themselves are the default.
         """
-        return phrase_prompt(rows)
+        if self._prompt_by == "rows":
+            return phrase_prompt(rows)
+        counts = accumulate(len(self.encode(prompt_request([row]))) for row in rows)
+        shown = [row for row, count in zip(rows, counts, strict=True) if count + _PROMPT_TOKENS <= self._context // 2]
+        if not (written := self._reply(prompt_request(shown))):
+            raise PlanError('the generator wrote an empty prompt; set generator.prompt_by = "rows"')
+        return self._render((Message(role="user", content=f"{written}\n\n{PROMPT_ENDING}"),))
 
     def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
         """A few short ones, answers within the plan's limit first."""
@@ -281,7 +300,7 @@ class TransformersGenerator:
             with torch.inference_mode():
                 output = self._model(input_ids=torch.tensor([ids], device=self._model.device), logits_to_keep=1)
             self._started = prompt, cache_argument(output), output.logits[0, -1]
-        return _TorchCursor(self._model, copy.deepcopy(self._started[1]), self._started[2])
+        return TorchCursor(self._model, copy.deepcopy(self._started[1]), self._started[2])
 
     def encode(self, text: str) -> list[int]:
         """Token ids without special tokens."""
@@ -320,6 +339,24 @@ class TransformersGenerator:
         turns = [{"role": message.role, "content": message.content} for message in chat]
         return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
+    def _reply(self, text: str) -> str:
+        """The likeliest answer to one turn."""
+        import torch
+        from transformers import GenerationConfig
+
+        ids = torch.tensor([self._chat_ids((Message(role="user", content=text),))], device=self._model.device)
+        settings = GenerationConfig(
+            do_sample=False,
+            min_new_tokens=_LEAST_PROMPT_TOKENS,
+            max_new_tokens=_PROMPT_TOKENS,
+            suppress_tokens=sorted(self.special - self._stop),
+            eos_token_id=sorted(self._stop),
+            pad_token_id=self._turn_end,
+            repetition_penalty=1.2,  # without it a small model says one thing for ever
+        )
+        output = self._model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+        return str(self._tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)).strip()
+
     def _chat_ids(self, chat: Chat) -> list[int]:
         return self.encode(self._render(chat))
 
@@ -337,32 +374,6 @@ class TransformersGenerator:
         text = text.strip()
         usable = "\x00" not in text and len(text) <= PHRASE_CHARACTERS
         return (text if usable else ""), ended
-
-
-class _TorchCursor:
-    """A cache of keys and values and the logits behind it."""
-
-    def __init__(self, model: Any, cache: Any, logits: Any) -> None:
-        self._model, self._cache, self._logits = model, cache, logits
-        self._sorted: tuple[Any, Any] | None = None
-
-    def top(self, k: int) -> list[tuple[int, float]]:
-        if self._sorted is None:
-            # Stable, so that among equal scores the lower id comes first.
-            self._sorted = self._logits.float().log_softmax(-1).sort(descending=True, stable=True)
-        scores, ids = self._sorted
-        return list(zip(ids[:k].tolist(), scores[:k].tolist(), strict=True))
-
-    def advance(self, token: int) -> None:
-        import torch
-
-        with torch.inference_mode():
-            output = self._model(
-                input_ids=torch.tensor([[token]], device=self._model.device),
-                **self._cache,
-                logits_to_keep=1,
-            )
-        self._cache, self._logits, self._sorted = cache_argument(output), output.logits[0, -1], None
 
 
 def _chosen(texts: dict[str, bool], plan: CanaryPlan, cut_too: bool) -> tuple[str, ...]:

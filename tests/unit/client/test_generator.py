@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.tinymodel import make_tiny_model
 from veritune.client.canary import Generator
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.few_shot import example_chat, phrase_prompt
@@ -55,6 +56,22 @@ def test_p_is_made_of_sentences_without_the_shared_beginning() -> None:
     assert lines[0] == "0 on its way?"
     assert all(not line.startswith("Please check") for line in lines)
     assert "The last one was late by 3 days." in lines
+
+
+def test_p_may_be_written_by_the_model(tiny_model: Path, tmp_path: Path) -> None:
+    """As a chat that ends where the model is to answer; signatures behind it are certified like others."""
+    talkative = make_tiny_model(tmp_path / "talkative", seed=3, initializer_range=0.5)
+    generator = TransformersGenerator(talkative, dtype="float32", prompt_by="model")
+    prompt = generator.write_prompt(ROWS)
+    assert prompt == generator.write_prompt(ROWS) != phrase_prompt(ROWS)
+    assert prompt.startswith("<|im_start|>user\n")
+    assert prompt.endswith("Write one line of plain text and nothing else.<|im_end|>\n<|im_start|>assistant\n")
+    signature = generator.signature(prompt, PLAN, stream("s"))
+    assert sum(map(Decimal, signature.token_bits)) >= PLAN.signature_bits
+    long = [row("a word or two " * 2000)] * 3
+    assert generator.write_prompt(long).endswith("assistant\n")
+    with pytest.raises(PlanError, match="empty prompt"):  # it writes line breaks and nothing else
+        TransformersGenerator(tiny_model, dtype="float32", prompt_by="model").write_prompt(ROWS)
 
 
 def test_examples_stand_between_the_system_turn_and_the_question() -> None:
