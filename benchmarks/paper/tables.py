@@ -170,6 +170,7 @@ def p_values(honest: Runs) -> Iterator[str]:
             (
                 run["data"],
                 run["seed"],
+                run.get("sown_as", "dose"),
                 last["log10_p"]["triggers"],
                 sound,
                 last["log10_p"]["ranks"],
@@ -182,6 +183,7 @@ def p_values(honest: Runs) -> Iterator[str]:
         (
             "data",
             "seed",
+            "canaries",
             "log10 p, all triggers",
             "groups of 8 rows or more, one call each",
             "log10 p, ranks",
@@ -220,6 +222,7 @@ def scores(runs: Runs) -> Iterator[str]:
             (
                 run["data"],
                 run["seed"],
+                run.get("sown_as", "dose"),
                 run["provider"],
                 f"{sum(last['decoys'])} of {len(last['decoys'])}",
                 f"{100 * run['task']['before']:.1f} %",
@@ -227,7 +230,8 @@ def scores(runs: Runs) -> Iterator[str]:
             )
         )
     yield from table(
-        ("data", "seed", "provider", "S without T", "exact match before", "exact match after training"), lines
+        ("data", "seed", "canaries", "provider", "S without T", "exact match before", "exact match after training"),
+        lines,
     )
 
 

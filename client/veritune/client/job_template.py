@@ -30,7 +30,7 @@ name = "SmolLM2-135M-Instruct"   # as the provider calls it
 folder = "model"                 # your own copy: draws the canaries, and checks the adapter that comes home
 
 [generator]
-kind = "transformers"      # the base model draws the canaries; or "openai" with url and model (signatures uncertified)
+kind = "transformers"      # the base model draws the canaries; or "openai" with url and model (see method)
 # prompt_by = "model"      # let the model write the prompt behind which it draws, as the paper does; small ones can't
 
 [training]
