@@ -96,6 +96,7 @@ def estimates(run: dict[str, Any], fitted: Curve, independent: bool) -> Iterator
             "least": float(found.least),
             "most": None if found.most is None else float(found.most),
             "curve_of_other_runs": independent,
+            "fits": found.fits,
         }
 
 

@@ -29,10 +29,12 @@ class Estimate:
     measured_on: str
 
     def as_json(self) -> dict[str, Any]:
-        """Epochs as decimals, quarters exactly; ``most`` null where no upper end was found."""
+        """Epochs as decimals, quarters exactly; ``most`` null where no upper end was found. Where ``fits`` is false the
+        numbers mean nothing."""
         return {
             "mode": self.mode,
             "declared": self.declared,
+            "fits": self.epochs.fits,
             "least": float(self.epochs.least),
             "most": _number(self.epochs.most),
             "likeliest": _number(self.epochs.likeliest),
@@ -75,8 +77,11 @@ def epochs_table(found: Estimate) -> Group:
     epochs = found.epochs
     most = "no upper end found" if epochs.most is None else f"at most {float(epochs.most):g}"
     table.add_row("the contract asks for", f"{found.declared}")
-    table.add_row(f"with confidence {found.confidence}", f"at least {float(epochs.least):g}, {most}")
-    table.add_row("likeliest", "none fits" if epochs.likeliest is None else f"{float(epochs.likeliest):g}")
+    if epochs.fits:
+        table.add_row(f"with confidence {found.confidence}", f"at least {float(epochs.least):g}, {most}")
+        table.add_row("likeliest", "none fits" if epochs.likeliest is None else f"{float(epochs.likeliest):g}")
+    else:
+        table.add_row("the curve does not fit", "no number of epochs gives so many, or so few: it is another recipe's")
     for dose in found.doses:
         rows = "row" if dose.copies == 1 else "rows"
         table.add_row(f"canaries of {dose.copies} {rows}", f"{dose.hits} of {dose.asked} found ({found.mode})")

@@ -111,6 +111,9 @@ class Epochs:
     most: Fraction | None
     likeliest: Fraction | None
     """Of the quarters tried the one that makes what was seen most likely, the first of equals; None: none could be."""
+    fits: bool = True
+    """Whether any number of epochs fits: False where more hit than the curve allows for at the most, or fewer than by
+    luck. Then the curve is another recipe's, and the ends mean nothing."""
 
 
 def doses_in(evidence: Evidence, mode: str, curve: Curve) -> tuple[Dose, ...]:
@@ -159,7 +162,10 @@ def estimate_epochs(
     # h never falls, so that P(hits or more) rises with E: what is too few is a beginning of the grid.
     few = bisect_left(range(len(grid)), True, key=lambda place: not too_few(place))
     many = bisect_left(range(len(grid)), True, key=too_many)
+    longest = [curve.at(dose.copies * grid[-1]) for dose in doses]
+    risen = all(chance == parse_probability(curve.points[-1].probability) for chance in longest)
     return Epochs(
+        fits=many > 0 and not (few == len(grid) and risen),
         least=grid[max(0, few - 1)],
         most=grid[many] if many < len(grid) else None,
         likeliest=_likeliest(doses, curve, grid),

@@ -157,7 +157,9 @@ def test_the_ends_are_the_first_quarters_ruled_out(seen: list[Dose], shape: Curv
     assert few == grid[: len(few)]
     assert many == grid[len(grid) - len(many) :]
     chances = [likelihood(seen, shape, epochs) for epochs in grid]
-    assert estimate_epochs(seen, shape, confidence, most_epochs=3) == Epochs(
+    found = estimate_epochs(seen, shape, confidence, most_epochs=3)
+    assert found == Epochs(
+        fits=found.fits,
         least=few[-1] if few else Fraction(0),
         most=many[0] if many else None,
         likeliest=grid[chances.index(max(chances))] if max(chances) else None,
@@ -201,9 +203,18 @@ def test_the_ends_of_the_grid() -> None:
     all_hit = [Dose(1, 60, 60)]
     assert estimate_epochs(all_hit, USUAL, most_epochs=4) == Epochs(Fraction(4), None, Fraction(4))
     none_hit = [Dose(1, 60, 0)]
-    assert estimate_epochs(none_hit, curve((0, "0.2"), (4, "0.9"))) == Epochs(Fraction(0), Fraction(0), Fraction(0))
+    below_luck = estimate_epochs(none_hit, curve((0, "0.2"), (4, "0.9")))
+    assert below_luck == Epochs(Fraction(0), Fraction(0), Fraction(0), fits=False)
     impossible = estimate_epochs([Dose(1, 2, 1)], curve((0, "0")))
-    assert impossible == Epochs(Fraction(64), None, None)
+    assert impossible == Epochs(Fraction(64), None, None, fits=False)
+
+
+def test_more_hits_than_the_curve_ever_allows_for_are_no_long_training() -> None:
+    flat = curve((0, "0.1"), (4, "0.9"))
+    assert not estimate_epochs([Dose(1, 64, 64)], flat).fits
+    assert estimate_epochs([Dose(1, 64, 58)], flat).fits
+    # A curve that still rises where the grid ends may be followed further.
+    assert estimate_epochs([Dose(1, 64, 64)], curve((0, "0.1"), (400, "1")), most_epochs=4).fits
 
 
 @pytest.mark.parametrize("numbers", [(0, 1, 1), (1, 1, 2), (1, 1, -1)])
