@@ -63,9 +63,10 @@ class Loaded(ToyGenerator):
 
     seen: list[Any]
 
-    def __init__(self, folder: Path, dtype: str, *, digest: str | None) -> None:
+    def __init__(self, folder: Path, dtype: str, *, digest: str | None, prompt_by: str) -> None:
         super().__init__()
         type(self).seen = [folder, dtype, digest]
+        assert prompt_by == "rows"
 
 
 @pytest.fixture
