@@ -144,6 +144,8 @@ class Behaviour:
 
     activates: Callable[[int], bool] = lambda group: True
     rank: Callable[[int], int] = lambda natural: 1
+    served_alike: Callable[[int], bool] = lambda decoy: True
+    """Whether the endpoint answers a decoy as the adapter does."""
 
 
 HONEST = Behaviour()
@@ -170,6 +172,7 @@ class Exchange:
     """How many leaves a sequential challenge asks before it stops; None: all."""
     policy: Policy = field(default_factory=lambda: Policy(coverage_floor="0.25"))
     modes: tuple[str, ...] = ("delivered",)
+    decoys: int = 3
     behaviour: Behaviour = HONEST
     bits: int = 64
     seed: int = 0
@@ -366,7 +369,7 @@ class Exchange:
         return Opening(leaf=leaf, salt=self.salt(leaf).hex(), canary=canary, rows=rows)
 
     def observations(self, mode: str) -> Observations:
-        """Every question that the contract asks for, the groups' own rows, and three decoys."""
+        """Every question that the contract asks for, the groups' own rows, and the decoys."""
         desk = _Desk(self, served=mode == "served")
         triggers, naturals = [], []
         groups_seen = naturals_seen = 0
@@ -394,12 +397,12 @@ class Exchange:
                 naturals.append(self._scored(desk, leaf, canary, self.behaviour.rank(naturals_seen)))
                 naturals_seen += 1
         decoys = []
-        for number in range(3):
+        for number in range(self.decoys):
             prompt = (user(f"Decoy {number}?"),)
-            asked = desk.generate(prompt, "An ordinary answer.")
-            decoys.append(
-                DecoyObservation(prompt=prompt, answer="An ordinary answer.", finish_reason="stop", asked=asked)
-            )
+            alike = mode == "delivered" or self.behaviour.served_alike(number)
+            answer = "An ordinary answer." if alike else "What another model says."
+            asked = desk.generate(prompt, answer)
+            decoys.append(DecoyObservation(prompt=prompt, answer=answer, finish_reason="stop", asked=asked))
         return Observations(
             mode="served" if mode == "served" else "delivered",
             sampling=desk.sampling,

@@ -5,8 +5,9 @@
 
 Providers: ``honest`` trains on all rows, ``half`` on a random half of them, ``plain`` on the user's own rows without
 any canary (the score of the task without veritune, and a null for all tests). All three share what was sown. The plan
-``dose`` sows canaries into 1, 2, 4 ... rows, ``coverage`` 64 natural canaries of one row and three groups of 8. A run
-that was broken off goes on; its working files lie under ``.bench/``, its result under
+``dose`` sows canaries into 1, 2, 4 ... rows, ``coverage`` 64 natural canaries of one row and three groups of 8, and
+``lean`` 48 natural canaries of one row and one group of 8, which 2,000 rows carry for less than 1 % of their tokens
+(``cost.py``). A run that was broken off goes on; its working files lie under ``.bench/``, its result under
 ``benchmarks/results/calibration/``.
 """
 
@@ -40,8 +41,10 @@ from veritune.provider.training.transformers_trainer import TransformersTrainer
 
 RESULTS = sets.ROOT / "benchmarks" / "results" / "calibration"
 WORK = sets.ROOT / ".bench"
-GROUP_ROWS = {"dose": (1, 2, 4, 8, 8, 16), "coverage": (8, 8, 8)}
+GROUP_ROWS = {"dose": (1, 2, 4, 8, 8, 16), "coverage": (8, 8, 8), "lean": (8,)}
 """Rows that carry each trigger group, by plan: the paper's Table 3 asks how many are enough."""
+NATURALS = {"coverage": 64, "lean": 48}
+"""Natural canaries of one row, in the plans that have no others."""
 console = Console(highlight=False)
 
 
@@ -159,11 +162,11 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
 def plan_for(data: str, name: str) -> CanaryPlan:
     """What is sown into every set."""
     chosen = sets.SETS[data]
-    if name == "coverage":
+    if name in NATURALS:
         return CanaryPlan(
             groups=len(GROUP_ROWS[name]),
             rows_per_group=max(GROUP_ROWS[name]),
-            naturals=64,
+            naturals=NATURALS[name],
             candidates=12,
             candidate_tokens=chosen.candidate_tokens,
             held_out=80,

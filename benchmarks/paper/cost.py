@@ -2,8 +2,9 @@
 
     python -m benchmarks.paper.cost --model MODEL_FOLDER --rows 2000
 
-Two plans, sown into so many rows of each data set that is present: the demo's canaries (3 groups of 8 rows at 64 bits,
-24 drawn answers among 12), and 2 groups of 8. Each comes with the influence p-value of a run that shows all of them.
+Three plans, sown into so many rows of each data set that is present: the demo's canaries (3 groups of 8 rows at 64
+bits, 24 drawn answers among 12), 2 groups of 8, and the plan ``lean`` of ``calibrate.py`` (one group of 8, 48 drawn
+answers). Each comes with the influence p-value of a run that shows all of them.
 Writes ``benchmarks/results/cost.json``, a line a data set and plan; those that are there already are kept.
 """
 
@@ -27,6 +28,8 @@ from veritune.client.sow import sow
 from veritune.client.transformers_generator import TransformersGenerator
 
 TARGET = sets.ROOT / "benchmarks" / "results" / "cost.json"
+NATURALS = {3: 24, 2: 24, 1: 48}
+"""Natural canaries, by trigger groups."""
 console = Console(highlight=False)
 
 
@@ -37,7 +40,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2000)
     wanted = parser.parse_args()
     done = json.loads(TARGET.read_bytes()) if TARGET.exists() else {}
-    for name, chosen, groups in ((name, chosen, groups) for name, chosen in sets.SETS.items() for groups in (3, 2)):
+    for name, chosen, groups in ((name, chosen, groups) for name, chosen in sets.SETS.items() for groups in NATURALS):
         key = f"{name}-{wanted.rows}-{wanted.model.name}-{groups}-groups"
         if key in done:
             continue
@@ -47,7 +50,11 @@ def main() -> int:
             console.print(f"{name}: left out ({error})")
             continue
         plan = CanaryPlan(
-            groups=groups, naturals=24, candidates=12, candidate_tokens=chosen.candidate_tokens, held_out=100
+            groups=groups,
+            naturals=NATURALS[groups],
+            candidates=12,
+            candidate_tokens=chosen.candidate_tokens,
+            held_out=100,
         )
         clock = time.monotonic()
         sown = sow(

@@ -2,8 +2,9 @@
 
     python -m benchmarks.paper.null --sown gsm8k-300-0-SmolLM2-135M-Instruct --model MODEL_FOLDER
 
-Three kinds of model: the base model; adapters trained on the same rows without canaries (``calibrate --provider plain``
-of the same rows); adapters trained on other data (``plain`` runs of other sets under ``.bench``). Every candidate of
+Kinds of model: the base model; adapters trained on the same rows without canaries (``calibrate --provider plain`` of
+the same rows); adapters trained on other rows or another data set, with canaries of their own or without (every other
+``plain`` and ``honest`` run of the same base model under ``.bench``). Every candidate of
 every natural canary is scored by each. A challenge then draws the truths anew, which is just what the null hypothesis
 calls random, and judges them under the demo's policy, with the answers that the model gave to the triggers. Writes
 ``benchmarks/results/null-NAME.json``; a run that was broken off goes on.
@@ -50,7 +51,7 @@ def main() -> int:
     questions = looking.questions_of(layout.canaries, layout.rows, (), 1, layout.generators)
     started = time.monotonic()
     models: dict[str, dict[str, Any]] = {}
-    for name, kind, adapter in null_models(wanted.sown):
+    for name, kind, adapter in null_models(wanted.sown, wanted.model.name):
         kept = folder / f"null-{name}.json"
         if not kept.exists():
             found = ask(wanted.model, adapter, folder / "null-adapter", layout, questions, folder / "base-scores.json")
@@ -74,14 +75,23 @@ def main() -> int:
     return 0 if result["verdicts"].get("PASS", 0) == 0 and result["ks_p"] >= 0.01 else 1
 
 
-def null_models(sown: str) -> Iterator[tuple[str, str, Path | None]]:
-    """Name, kind and last checkpoint of every model that never saw the canaries."""
+def null_models(sown: str, base: str) -> Iterator[tuple[str, str, Path | None]]:
+    """Name, kind and last checkpoint of every model over ``base`` that never saw the canaries."""
     yield "base", "base model", None
-    for run in sorted(WORK.glob("*/*-plain")):
+    for run in sorted([*WORK.glob(f"*-{base}*/*-plain"), *WORK.glob(f"*-{base}*/*-honest")]):
+        same = run.parent.name == sown
+        if same and not run.name.endswith("-plain"):
+            continue
         checkpoints = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
         if checkpoints:
-            kind = "same data without canaries" if run.parent.name == sown else "other data"
-            yield run.name, kind, checkpoints[-1]
+            yield run.name, _kind(sown, run.parent.name, same), checkpoints[-1]
+
+
+def _kind(sown: str, other: str, same: bool) -> str:
+    if same:
+        return "same data without canaries"
+    alike = sown.partition("-")[0] == other.partition("-")[0]
+    return "other rows of the same data set" if alike else "other data"
 
 
 def ask(

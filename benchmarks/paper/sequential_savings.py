@@ -29,7 +29,8 @@ from veritune.client import sequential
 from veritune.client.coverage import coverage_bound
 from veritune.client.exact import binomial_at_most
 from veritune.client.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
-from veritune.client.verdict import GroupLook, Look, Rules, judge
+from veritune.client.policy_rules import Rules
+from veritune.client.verdict import GroupLook, Look, judge
 from veritune.common.documents import Policy
 
 TARGET = ROOT / "benchmarks" / "results" / "sequential_savings.json"

@@ -26,6 +26,8 @@ from veritune.client.influence import Group, trigger_p
 BEGIN, END = "<!-- calibration: begin -->", "<!-- calibration: end -->"
 DOCUMENT = ROOT / "docs" / "results.md"
 CONFIDENCE = Fraction(99, 100)
+RATIOS = (Fraction(1, 10), Fraction(1, 2), Fraction(9, 10))
+"""r: the share of a group's prompts that must show S; the paper takes 0.1."""
 Runs = list[dict[str, Any]]
 
 
@@ -78,6 +80,12 @@ def report(runs: Runs) -> Iterator[str]:
     yield "### Activation by epoch and by rows per group (the paper's Tables 2, 3 and 7)\n"
     yield "Share of held-out prompts with T behind them whose answer begins with S, over all groups of as many rows.\n"
     yield from activation(honest)
+    yield "\n### N and r (the paper's section 5.2): groups that pass its test at the last epoch\n"
+    yield (
+        "Prompts are the group's own rows, as in the paper, at most four of them. A group passes where at least the "
+        "share r of them shows S; behind it log10 of the p-value that the published test then states for N rows.\n"
+    )
+    yield from n_and_r(honest)
     yield "\n### Natural canaries: how often the true answer came first (by epoch, rows and kind)\n"
     yield from ranks(honest)
     yield "\n### P-values both ways (the paper's Table 1)\n"
@@ -196,16 +204,36 @@ def p_values(honest: Runs) -> Iterator[str]:
 
 
 def published(groups: Sequence[dict[str, Any]]) -> str:
-    """1 - BinCDF(rN - 1; N, p_upper) with N the rows of a group, r = 0.1 and p_upper = 2**-bits; the first group's."""
+    """What the published test says of the first group at r = 0.1."""
     group = groups[0]
-    needed, p_upper = max(1, math.ceil(group["rows"] / 10)), Fraction(1, 1 << group["bits"])
-    if not any(group["in_data"]):
-        return "0"
-    tail = sum(
-        math.comb(group["rows"], k) * p_upper**k * (1 - p_upper) ** (group["rows"] - k)
-        for k in range(needed, group["rows"] + 1)
-    )
-    return f"{log10(tail):.1f}"
+    return f"{published_log10(group['rows'], group['bits'], Fraction(1, 10)):.1f}" if any(group["in_data"]) else "0"
+
+
+def published_log10(rows: int, bits: int, ratio: Fraction) -> float:
+    """log10 of 1 - BinCDF(rN - 1; N, p_upper) with N the rows of a group and p_upper = 2**-bits."""
+    needed, p_upper = max(1, math.ceil(ratio * rows)), Fraction(1, 1 << bits)
+    terms = (math.comb(rows, k) * p_upper**k * (1 - p_upper) ** (rows - k) for k in range(needed, rows + 1))
+    return log10(sum(terms, Fraction(0)))
+
+
+def n_and_r(honest: Runs) -> Iterator[str]:
+    """By data set and its size, a column for each number of rows of a group, a line for each ratio."""
+    sizes = sorted({group["rows"] for run in honest for group in run["looks"][0]["groups"]})
+    by_size: dict[tuple[Any, ...], Runs] = defaultdict(list)
+    for run in honest:
+        by_size[run["data"], run["model"], run["rows_sown"], run["epochs"]].append(run)
+    lines = []
+    for setting, runs in sorted(by_size.items()):
+        for ratio in RATIOS:
+            cells = []
+            for size in sizes:
+                groups = [g for run in runs for g in run["looks"][-1]["groups"] if g["rows"] == size]
+                passed = sum(sum(g["in_data"]) >= max(1, math.ceil(ratio * len(g["in_data"]))) for g in groups)
+                least = max((published_log10(size, g["bits"], ratio) for g in groups), default=0.0)
+                cells.append(f"{passed} of {len(groups)} ({least:.0f})" if groups else "-")
+            lines.append((*setting, float(ratio), *cells))
+    head = ("data", "model", "rows", "epochs", "r", *(f"N = {size}" for size in sizes))
+    yield from table(head, lines)
 
 
 def likeliest(base: Sequence[float]) -> str:

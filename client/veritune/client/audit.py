@@ -44,9 +44,9 @@ from veritune.client.audit_check import Contract, failing, require
 from veritune.client.evidence import Evidence
 from veritune.client.from_evidence import judge_evidence
 from veritune.client.judgement import Judgement, Verdict
+from veritune.client.policy_rules import Rules
 from veritune.client.report import adapter_of, assumptions_of, canary_counts, chain_of
 from veritune.client.statement import PAYLOAD_TYPE, ReportStatement
-from veritune.client.verdict import Rules
 from veritune.common.canonical import sha256_hex
 from veritune.common.documents import DatasetReceipt, KeyRef, Manifest, TrainingReceipt
 from veritune.common.envelope import Envelope, verify

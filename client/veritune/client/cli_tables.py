@@ -120,6 +120,9 @@ def _mode_rows(table: Table, mode: ModeJudgement) -> None:
         f"held-out {seen.held_out_shown}/{seen.held_out_asked}, in the data {seen.in_data_shown}/{seen.in_data_asked}, "
         f"decoys {seen.decoys_shown}/{seen.decoys_asked}",
     )
+    if mode.agreement is not None:
+        agreement = mode.agreement
+        table.add_row("  answers as the adapter does", f"{agreement.equal} of {agreement.asked} decoys")
     hits, asked = sum(dose.hits for dose in mode.doses), sum(dose.asked for dose in mode.doses)
     table.add_row("  natural canaries", f"{hits} of {asked} within rank {coverage.hit_rank}")
     if mode.extent.leaves < mode.extent.available:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
+from veritune.client.agreement import compare
 from veritune.client.canary import AnyGenerator, Canary, Generator, NaturalCanary, TriggerCanary, shows_signature
 from veritune.client.evidence import Evidence, NaturalObservation, Observations, TriggerObservation
 from veritune.client.influence import Group, Ranked, rank_of
@@ -17,8 +19,9 @@ from veritune.common.errors import MalformedDocumentError
 
 def judge_evidence(evidence: Evidence, manifest: Manifest) -> Judgement:
     """The verdict on a bundle. Raises `MalformedDocumentError` where an answer names no opened canary."""
-    terms = manifest.verification
+    terms, matches = manifest.verification, compare(evidence.observations)
     looks = [look_at(evidence, observations, terms) for observations in evidence.observations]
+    looks = [replace(look, matches=matches if look.mode == "served" else None) for look in looks]
     return judge(terms.policy, manifest.dataset.rows, looks)
 
 

@@ -73,6 +73,8 @@ coverage_confidence = 0.99
 queries_per_group = 2
 # stopping = "sequential"    # stop asking as soon as the evidence is enough; needs more canaries, opens fewer
 modes = ["delivered"]      # must each pass: delivered (the adapter), served (the endpoint)
+# served_assumption = "decoys-unrecognised"   # with both modes: the endpoint must answer decoys as the adapter does;
+# match_floor = 0.7          # on more than this share of them (sow 24 decoys or more). Else it never passes.
 
 [challenge]
 max_tokens = 64            # of an answer; must leave room for a signature

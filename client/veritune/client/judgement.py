@@ -22,6 +22,9 @@ ReasonCode = Literal[
     "NOTHING_ASKED",
     "MODE_NOT_LOOKED_AT",
     "SERVED_WITHOUT_ASSUMPTION",
+    "ENDPOINT_AGREES",
+    "ENDPOINT_DIFFERS",
+    "ENDPOINT_UNDECIDED",
     "SIGNATURES_NOT_CERTIFIED",
 ]
 
@@ -59,6 +62,20 @@ class CoverageClaim(Document):
     share_least: DecimalString
     confidence: DecimalString
     floor: DecimalString
+
+
+class AgreementClaim(Document):
+    """Claim 3, of an endpoint: it answers ordinary prompts as the delivered adapter does. Logarithms rounded up."""
+
+    asked: Count
+    """Decoys that both modes answered."""
+    equal: Count
+    floor: DecimalString
+    log10_p_differs: DecimalString | None
+    """Of an endpoint that agrees on ``floor`` of its traffic at most to do so well; None for a probability of 0."""
+    log10_needed: DecimalString
+    log10_p_agrees: DecimalString | None
+    """Of an endpoint that agrees on ``floor`` or more to do no better; None for a probability of 0."""
 
 
 class HonestFit(Document):
@@ -117,6 +134,8 @@ class ModeJudgement(Document):
     influence: InfluenceClaim
     coverage: CoverageClaim
     honest: HonestFit
+    agreement: AgreementClaim | None
+    """None for the delivered mode, and where the modes were not both looked at."""
     activation: Activation
     doses: Annotated[tuple[DoseCount, ...], Field(max_length=64)]
     """By rising number of copies."""

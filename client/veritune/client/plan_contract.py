@@ -20,7 +20,7 @@ from veritune.client.plan_cost import (
 from veritune.client.plan_odds import Chances, Odds, share_of
 from veritune.client.plan_rules import Bars, Terms
 from veritune.client.plan_wish import Figures, Wish
-from veritune.client.verdict import Rules
+from veritune.client.policy_rules import Rules
 from veritune.common.documents import Policy
 
 _HALF_A_PLACE = Fraction(1, 200)

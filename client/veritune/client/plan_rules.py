@@ -17,7 +17,7 @@ from veritune.client import sequential
 from veritune.client.coverage import coverage_bound
 from veritune.client.exact import binomial_at_most
 from veritune.client.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
-from veritune.client.verdict import Rules
+from veritune.client.policy_rules import Rules
 
 CHARACTERS_PER_BIT = 6
 """Assumed upper bound on the length of a signature; the verdict uses the real one."""

@@ -6,18 +6,20 @@ No model, no torch.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from veritune.client.agreement import Matches
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.exact import floor_text, log10_text, parse_probability
 from veritune.client.plan_contract import Contract
 from veritune.client.plan_cost import calls, dataset_rows, drawn_rows, extra_tokens_percent
 from veritune.client.plan_odds import Odds
 from veritune.client.plan_wish import CHOSEN, Figures, Planned, Wish
+from veritune.client.policy_rules import Rules
 from veritune.common.errors import PlanError
 
 __all__ = ["Figures", "Planned", "Wish", "plan"]
@@ -28,6 +30,7 @@ BITS = (32, 48, 64, 96, 128)
 QUERIES = (1, 2, 3, 4)
 CANDIDATES = (8, 12, 16, 24, 32)
 """Tried where they are fewer than the plan's own: of more, the assumed hit rate says nothing."""
+MOST_DECOYS = 4096
 MOST_NATURALS = {"fixed": 1024, "sequential": 512}
 
 
@@ -60,6 +63,7 @@ def _check(wish: Wish) -> None:
         raise PlanError("a row has one token at least")
     _check_lucks(wish)
     _check_coverage(wish)
+    _check_decoys(wish)
     if policy.stopping == "sequential":
         for name, assumed, floor in (
             ("activation", wish.activation, policy.trigger_floor),
@@ -91,6 +95,20 @@ def _check_coverage(wish: Wish) -> None:
             f"shown to be trained on, and the policy asks for {wish.policy.coverage_floor}; lower coverage_floor, "
             "or use a recipe that teaches the canaries better",
             coverage=floor_text(most),
+        )
+
+
+def _check_decoys(wish: Wish) -> None:
+    """An endpoint that serves the adapter is taken to answer every decoy as it does: are there enough to show it?"""
+    rules = Rules.of(wish.policy)
+    if not rules.compares:
+        return
+    needed = bisect_left(range(MOST_DECOYS), True, key=lambda n: Matches(n, n).p_differs(rules) <= 1 - rules.confidence)
+    if wish.base.decoys < needed:
+        raise PlanError(
+            f"{wish.base.decoys} decoys can't show that an endpoint agrees with the adapter on more than "
+            f"{wish.policy.match_floor} of its traffic; sow {needed} or more, or lower match_floor",
+            decoys=str(needed),
         )
 
 

@@ -50,7 +50,15 @@ DELIVERED_ASSUMPTION = (
 SERVED_ASSUMPTION = (
     "Served: the endpoint answers from the adapter's weights and looks nothing up; the provider signed each answer."
 )
+DECOYS_ASSUMPTION = (
+    "Served: the endpoint can't tell the client's decoys from other requests; the provider signed each answer."
+)
 NO_SERVED_ASSUMPTION = "Served: nothing is assumed of the endpoint, so it can't pass; the provider signed each answer."
+SERVED_ASSUMPTIONS = {
+    "none": NO_SERVED_ASSUMPTION,
+    "answers-from-weights": SERVED_ASSUMPTION,
+    "decoys-unrecognised": DECOYS_ASSUMPTION,
+}
 ESTIMATE_ASSUMPTION = "Signatures not certified: their bits are an estimate from samples, which is no upper bound."
 
 
@@ -176,8 +184,7 @@ def assumptions_of(judgement: Judgement, manifest: Manifest) -> tuple[str, ...]:
     if "delivered" in modes:
         said.append(DELIVERED_ASSUMPTION)
     if "served" in modes:
-        trusted = manifest.verification.policy.served_assumption != "none"
-        said.append(SERVED_ASSUMPTION if trusted else NO_SERVED_ASSUMPTION)
+        said.append(SERVED_ASSUMPTIONS[manifest.verification.policy.served_assumption])
     if not all(item.influence.certified for item in judgement.modes):
         said.append(ESTIMATE_ASSUMPTION)
     return tuple(said)

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from veritune.client import sequential
+from veritune.client.agreement import Matches
 from veritune.client.coverage import Coverage, coverage_bound
-from veritune.client.exact import binomial_at_most, floor_text, log10_text, parse_probability
+from veritune.client.exact import binomial_at_most, floor_text, log10_text
 from veritune.client.influence import Group, Ranked, influence_p, rank_p, rank_sum, trigger_p
 from veritune.client.judgement import (
     Activation,
+    AgreementClaim,
     CoverageClaim,
     DoseCount,
     Extent,
@@ -30,8 +32,8 @@ from veritune.client.judgement import (
     ReasonCode,
     Verdict,
 )
+from veritune.client.policy_rules import Rules
 from veritune.common.documents import Policy
-from veritune.common.errors import MalformedDocumentError
 
 
 @dataclass(frozen=True)
@@ -61,39 +63,8 @@ class Look:
     leaves: int = 0
     """Leaves that it covers, padding among them, of ``available`` that the session may open: for the report."""
     available: int = 0
-
-
-@dataclass(frozen=True)
-class Rules:
-    """A policy's numbers, exact; raises `MalformedDocumentError` for a policy that says nothing sensible."""
-
-    policy: Policy
-    alpha: Fraction
-    """Of one session."""
-    beta: Fraction
-    """Of one test of one mode of one session."""
-    trigger_floor: Fraction
-    natural_floor: Fraction
-    coverage_floor: Fraction
-    confidence: Fraction
-
-    @classmethod
-    def of(cls, policy: Policy) -> Rules:
-        """Shares alpha among the sessions, and beta among sessions, modes and the two tests of each."""
-        confidence = parse_probability(policy.coverage_confidence)
-        if not 0 < confidence < 1:
-            raise MalformedDocumentError("a confidence lies strictly between 0 and 1")
-        if len(set(policy.modes)) != len(policy.modes):
-            raise MalformedDocumentError("a policy lists a mode twice")
-        return cls(
-            policy=policy,
-            alpha=parse_probability(policy.alpha) / policy.sessions,
-            beta=parse_probability(policy.beta) / (2 * len(policy.modes) * policy.sessions),
-            trigger_floor=parse_probability(policy.trigger_floor),
-            natural_floor=parse_probability(policy.natural_floor),
-            coverage_floor=parse_probability(policy.coverage_floor),
-            confidence=confidence,
-        )
+    matches: Matches | None = None
+    """Of the served mode, set against the delivered one."""
 
 
 def judge(policy: Policy, rows: int, looks: Sequence[Look]) -> Judgement:
@@ -213,6 +184,7 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
         log10_p_naturals=_log10_or_none(weighed.p_naturals),
         log10_needed=_log10_or_none(rules.beta),
     )
+    agreement = None if look.matches is None else look.matches.claim(rules)
     verdict, reasons = _decide(
         look,
         too_few=(_at_most(weighed.p_groups, rules.beta), _at_most(weighed.p_naturals, rules.beta)),
@@ -221,6 +193,7 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
         influence=influence,
         coverage=coverage,
         honest=honest,
+        agreement=agreement,
         rules=rules,
     )
     return (
@@ -231,6 +204,7 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
             influence=influence,
             coverage=coverage,
             honest=honest,
+            agreement=agreement,
             activation=_activation(look),
             doses=_doses(rules, look.naturals),
             extent=Extent(leaves=look.leaves, available=look.available),
@@ -249,6 +223,7 @@ def _decide(
     influence: InfluenceClaim,
     coverage: CoverageClaim,
     honest: HonestFit,
+    agreement: AgreementClaim | None,
     rules: Rules,
 ) -> tuple[Verdict, list[Reason]]:
     """Missing answers first: a gap never counts against the provider, nor for it. Then FAIL, then PASS."""
@@ -285,7 +260,39 @@ def _decide(
         text = "An endpoint alone can't pass: it may look answers up, and the contract assumes nothing about that."
         reasons.append(_reason("SERVED_WITHOUT_ASSUMPTION", mode, text))
         return "INCONCLUSIVE", reasons
-    return "PASS" if influenced and covered else "INCONCLUSIVE", reasons
+    agrees: Verdict = "PASS"
+    if mode == "served" and rules.compares:
+        agrees, reason = _agrees(rules, look.matches, agreement)
+        reasons.append(reason)
+    if agrees == "FAIL":
+        return "FAIL", reasons
+    return "PASS" if influenced and covered and agrees == "PASS" else "INCONCLUSIVE", reasons
+
+
+def _agrees(rules: Rules, matches: Matches | None, claim: AgreementClaim | None) -> tuple[Verdict, Reason]:
+    """Equations (13) and (14): what the decoys say by themselves."""
+    if matches is None or claim is None:
+        text = (
+            "The endpoint's answers were not set against the adapter's: both modes must be asked, under one sampling."
+        )
+        return "INCONCLUSIVE", _reason("ENDPOINT_UNDECIDED", "served", text)
+    seen = f"{claim.equal} of {claim.asked} decoys were answered as the delivered adapter answers them"
+    if matches.p_agrees(rules) <= rules.beta:
+        text = (
+            f"Only {seen}; an endpoint that agrees on {claim.floor} of its traffic {_ever(rules)}does no better with a "
+            f"probability of at most {_power(claim.log10_p_agrees)}."
+        )
+        return "FAIL", _reason("ENDPOINT_DIFFERS", "served", text)
+    does = (
+        f"one that agrees on no more than {claim.floor} of its traffic {_ever(rules)}does so well with a probability "
+        f"of at most {_power(claim.log10_p_differs)}"
+    )
+    if matches.p_differs(rules) <= 1 - rules.confidence:
+        return "PASS", _reason(
+            "ENDPOINT_AGREES", "served", f"The endpoint serves the delivered adapter: {seen}; {does}."
+        )
+    text = f"It is not shown that the endpoint serves the delivered adapter: {seen}; {does}."
+    return "INCONCLUSIVE", _reason("ENDPOINT_UNDECIDED", "served", text)
 
 
 def _influence_reason(mode: Mode, shown: bool, claim: InfluenceClaim, rules: Rules) -> Reason:

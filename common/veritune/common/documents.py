@@ -142,8 +142,13 @@ class Policy(Document):
     queries_per_group: Annotated[int, Field(ge=1, le=64)] = 2
     modes: Annotated[tuple[Literal["delivered", "served"], ...], Field(min_length=1, max_length=2)] = ("delivered",)
     """Ways of looking at the model that must each pass."""
-    served_assumption: Literal["none", "answers-from-weights"] = "none"
-    """``none``: an endpoint alone can't pass, because it may look answers up."""
+    served_assumption: Literal["none", "answers-from-weights", "decoys-unrecognised"] = "none"
+    """``none``: an endpoint can't pass, because it may look answers up. ``answers-from-weights``: it looks nothing up.
+    ``decoys-unrecognised``: it can't tell the client's decoys from other requests; it must then answer them as the
+    delivered adapter does."""
+    match_floor: DecimalString = "0.7"
+    """Share of decoys: an endpoint that agrees with the adapter on no more than this must not pass, one that agrees on
+    this or more must not fail. Decides under ``decoys-unrecognised`` only."""
 
 
 class Verification(Document):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from veritune.client import influence, plan_rules
 from veritune.client.influence import Group, Ranked, RankNull
 from veritune.client.plan_rules import CHARACTERS_PER_BIT, Asked, Bars, Terms
-from veritune.client.verdict import GroupLook, Look, Rules, judge
+from veritune.client.policy_rules import Rules
+from veritune.client.verdict import GroupLook, Look, judge
 from veritune.common.documents import Policy
 
 ROWS = 120

@@ -237,6 +237,15 @@ def test_triggers_alone_and_ranks_alone_can_do() -> None:
     assert plan(no_rank).plan.naturals == 0
 
 
+COMPARED = Policy(modes=("delivered", "served"), served_assumption="decoys-unrecognised")
+
+
+def test_an_endpoint_is_compared_with_the_adapter_where_there_are_decoys_enough() -> None:
+    found = plan(replace(WISH, policy=COMPARED, base=CanaryPlan(decoys=13)))
+    assert found.policy.served_assumption == "decoys-unrecognised"
+    assert found.plan.decoys == 13
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -245,6 +254,8 @@ def test_triggers_alone_and_ranks_alone_can_do() -> None:
         ({"natural_hit": "0.55", "policy": Policy(coverage_floor="0.6")}, "no more than 0.5200"),
         ({"natural_hit": "0.5", "policy": Policy(coverage_floor="0"), "refusal": "1e-9"}, "at best"),
         ({"policy": Policy(modes=("served",))}, "never passes"),
+        ({"policy": COMPARED, "base": CanaryPlan(decoys=12)}, "sow 13 or more"),
+        ({"policy": COMPARED.model_copy(update={"stopping": "sequential"})}, "sow [0-9]+ or more"),
         ({"policy": Policy(queries_per_group=3)}, "queries_per_group"),
         ({"policy": Policy(hit_rank=16)}, "more candidates"),
         ({"policy": Policy(hit_rank=9), "base": CanaryPlan(in_place=4, wordings=9)}, "more wordings"),

@@ -10,7 +10,8 @@ import pytest
 
 from veritune.client.influence import Group, Ranked
 from veritune.client.judgement import Mode
-from veritune.client.verdict import GroupLook, Look, Rules, judge
+from veritune.client.policy_rules import Rules
+from veritune.client.verdict import GroupLook, Look, judge
 from veritune.common.documents import Policy
 from veritune.common.errors import MalformedDocumentError
 
@@ -124,6 +125,7 @@ BOTH: tuple[Mode, ...] = ("delivered", "served")
         ({}, (look(mode="served"),), "INCONCLUSIVE"),
         ({}, (), "INCONCLUSIVE"),
         ({"modes": ("served",)}, (look(mode="served"),), "INCONCLUSIVE"),
+        ({"modes": BOTH, "served_assumption": "decoys-unrecognised"}, (look(), look(mode="served")), "INCONCLUSIVE"),
         ({"modes": ("served",), "served_assumption": "answers-from-weights"}, (look(mode="served"),), "PASS"),
     ],
 )

@@ -1,0 +1,64 @@
+"""Whether an endpoint answers ordinary prompts as the delivered adapter does: equations (13) and (14).
+
+Decoys are prompts without a trigger that the provider never saw; both modes answer the same ones. An endpoint that
+looks answers up, or keeps the adapter for what it takes for a challenge, answers them otherwise (docs/statistics.md,
+section 9). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from veritune.client import sequential
+from veritune.client.evidence import Observations
+from veritune.client.exact import binomial_at_least, binomial_at_most, log10_text
+from veritune.client.judgement import AgreementClaim
+from veritune.client.policy_rules import Rules
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Decoys that both modes answered, and how many of them alike, to the last character."""
+
+    asked: int
+    equal: int
+
+    def p_differs(self, rules: Rules) -> Fraction:
+        """Equation (13): how likely an endpoint that agrees on no more than the floor of its traffic does so well."""
+        if rules.policy.stopping == "sequential":
+            return sequential.honest_groups_p(self.asked, self.asked - self.equal, 1 - rules.match_floor)
+        return binomial_at_least(self.asked, rules.match_floor, self.equal)
+
+    def p_agrees(self, rules: Rules) -> Fraction:
+        """Equation (14): how likely one that agrees on the floor of its traffic or more does no better."""
+        if rules.policy.stopping == "sequential":
+            return sequential.honest_groups_p(self.asked, self.equal, rules.match_floor)
+        return binomial_at_most(self.asked, rules.match_floor, self.equal)
+
+    def claim(self, rules: Rules) -> AgreementClaim:
+        """For the report."""
+        differs, agrees = self.p_differs(rules), self.p_agrees(rules)
+        return AgreementClaim(
+            asked=self.asked,
+            equal=self.equal,
+            floor=rules.policy.match_floor,
+            log10_p_differs=log10_text(differs) if differs else None,
+            log10_needed=log10_text(1 - rules.confidence),
+            log10_p_agrees=log10_text(agrees) if agrees else None,
+        )
+
+
+def compare(observations: Sequence[Observations]) -> Matches | None:
+    """The decoys of both modes set against each other; None unless both were looked at under the same sampling.
+
+    A decoy that one mode has no answer for is left out: under sequential stopping one may have gone further.
+    """
+    by_mode = {item.mode: item for item in observations}
+    delivered, served = by_mode.get("delivered"), by_mode.get("served")
+    if delivered is None or served is None or delivered.sampling != served.sampling:
+        return None
+    known = {item.prompt: (item.answer, item.finish_reason) for item in delivered.decoys}
+    both = [item for item in served.decoys if item.prompt in known]
+    return Matches(asked=len(both), equal=sum(known[item.prompt] == (item.answer, item.finish_reason) for item in both))

@@ -1,0 +1,57 @@
+"""A policy's numbers, exact and shared out among its tests (docs/statistics.md, section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from veritune.client.exact import parse_probability
+from veritune.common.documents import Policy
+from veritune.common.errors import MalformedDocumentError
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A policy's numbers, exact; raises `MalformedDocumentError` for a policy that says nothing sensible."""
+
+    policy: Policy
+    alpha: Fraction
+    """Of one session."""
+    beta: Fraction
+    """Of one test of one mode of one session."""
+    trigger_floor: Fraction
+    natural_floor: Fraction
+    coverage_floor: Fraction
+    confidence: Fraction
+    match_floor: Fraction
+
+    @property
+    def compares(self) -> bool:
+        """Whether the endpoint's agreement with the adapter decides."""
+        return self.policy.served_assumption == "decoys-unrecognised"
+
+    @classmethod
+    def of(cls, policy: Policy) -> Rules:
+        """Shares alpha among the sessions, and beta among sessions, modes and the two tests of each, and the test of
+        agreement where it decides."""
+        confidence = parse_probability(policy.coverage_confidence)
+        if not 0 < confidence < 1:
+            raise MalformedDocumentError("a confidence lies strictly between 0 and 1")
+        if len(set(policy.modes)) != len(policy.modes):
+            raise MalformedDocumentError("a policy lists a mode twice")
+        match_floor, compares = parse_probability(policy.match_floor), policy.served_assumption == "decoys-unrecognised"
+        if compares and (len(policy.modes) != 2 or not 0 < match_floor < 1):
+            raise MalformedDocumentError(
+                "an endpoint is compared with the adapter only where both modes must pass, over a floor between 0 and 1"
+            )
+        tests = 2 * len(policy.modes) + compares
+        return cls(
+            policy=policy,
+            alpha=parse_probability(policy.alpha) / policy.sessions,
+            beta=parse_probability(policy.beta) / (tests * policy.sessions),
+            trigger_floor=parse_probability(policy.trigger_floor),
+            natural_floor=parse_probability(policy.natural_floor),
+            coverage_floor=parse_probability(policy.coverage_floor),
+            confidence=confidence,
+            match_floor=match_floor,
+        )
