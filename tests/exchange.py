@@ -256,6 +256,12 @@ class Exchange:
         return self._sown[0]
 
     @property
+    def signed_policy(self) -> Policy:
+        """Asks for no more rows in a group than there are, as an honest client's does."""
+        fewest = min(self.policy.group_rows, self.rows_per_group)
+        return self.policy.model_copy(update={"group_rows": fewest})
+
+    @property
     def canaries(self) -> tuple[Canary, ...]:
         return self._sown[1]
 
@@ -293,7 +299,7 @@ class Exchange:
                 leaves=self.leaves,
                 leaves_per_session=self.leaves_per_session,
                 max_canary_rows=sum(len(c.rows) for c in self.canaries if not isinstance(c, PaddingCanary)),
-                policy=self.policy,
+                policy=self.signed_policy,
             ),
             deadlines=Deadlines(
                 created="2026-03-01T00:00:00Z",

@@ -19,7 +19,6 @@ import math
 import random
 import sys
 import time
-from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +27,8 @@ from typing import Any
 from benchmarks.paper import machine, sets
 from veritune.client.canary import with_signature, with_trigger
 from veritune.client.canary_plan import CanaryPlan
+from veritune.client.redteam.odd_characters import odd_share
+from veritune.client.redteam.scoring import Roc
 from veritune.client.stream import SecretStream
 from veritune.client.transformers_generator import TransformersGenerator
 from veritune.common.dataset import Message, Row
@@ -40,7 +41,6 @@ BITS = 64
 ROWS_PER_GROUP = 8
 START_TOKENS = 32
 """The beginning of an answer on which the base model's surprise is measured."""
-START_CHARACTERS = 100
 KGRAM = 32
 """Characters of a beginning that is counted over the data set."""
 DETECTORS = ("surprise", "odd", "repeats")
@@ -185,12 +185,6 @@ def sown_row(host: Row, trigger: str, signature: str) -> Row:
     return Row(messages=(*with_trigger(host.prompt, trigger), answer), source=host.source)
 
 
-def odd_share(text: str) -> float:
-    """Share of the beginning's characters that are neither letters nor spaces."""
-    start = text[:START_CHARACTERS]
-    return sum(not (c.isalpha() or c == " ") for c in start) / len(start)
-
-
 def repeats(texts: Sequence[str]) -> list[float]:
     """Of each text, how many begin with the same `KGRAM` characters."""
     counts = Counter(text[:KGRAM] for text in texts)
@@ -208,10 +202,9 @@ def detected(plain: Sequence[float], sown: Sequence[float]) -> dict[str, float]:
 
 def _one_way(plain: Sequence[float], sown: Sequence[float]) -> tuple[float, float]:
     ordered = sorted(plain)
-    below = sum(bisect_left(ordered, value) + bisect_right(ordered, value) for value in sown) / 2
     threshold = ordered[-1 - len(ordered) // 100]  # this many plain rows may lie above it
     recall = sum(value > threshold for value in sown) / len(sown)
-    return round(below / len(plain) / len(sown), 4), round(recall, 4)
+    return round(Roc.of(plain, sown).area, 4), round(recall, 4)
 
 
 def way(entry: dict[str, Any]) -> str:

@@ -107,6 +107,13 @@ def _manifest(**update: Any) -> Callable[[Exchange], Any]:
     return lambda exchange: exchange.manifest.model_copy(update=update)
 
 
+def _asking_for_more_rows(exchange: Exchange) -> Any:
+    """A contract with as many rows a group as honest work needs, and groups of fewer."""
+    terms = exchange.manifest.verification
+    policy = terms.policy.model_copy(update={"group_rows": exchange.rows_per_group + 1})
+    return exchange.manifest.model_copy(update={"verification": terms.model_copy(update={"policy": policy})})
+
+
 def _training(**update: Any) -> Callable[[Exchange], Envelope]:
     return lambda e: sign_document(e.training_receipt.model_copy(update=update), e.provider)
 
@@ -349,6 +356,7 @@ CHEATS: dict[str, Cheat] = {
             )
         ),
     ),
+    "group-in-too-few-rows": parts(11, manifest=_asking_for_more_rows),
     "generator-unknown": sown(12, _natural(generator_digest=digest("other"))),
     "trigger-drawn-by-a-rewording": sown(12, _trigger(generator_digest=REWORDING.digest)),
     "token-bits-short-of-the-claim": sown(12, _trigger(bits=300)),
@@ -392,6 +400,9 @@ CHEATS: dict[str, Cheat] = {
     "p-value-changed": edits(
         16,
         statement=_set(lambda s: s["predicate"]["judgement"]["modes"][0]["influence"], "log10_p", "-500.0000"),
+    ),
+    "agreement-changed": edits(
+        16, statement=_set(lambda s: s["predicate"]["judgement"]["modes"][1]["agreement"], "equal", 0)
     ),
     "assumption-left-out": edits(16, statement=lambda s: s["predicate"]["assumptions"].pop()),
     "canary-count-changed": edits(16, statement=_set(lambda s: s["predicate"]["canaries"], "padding", 0)),

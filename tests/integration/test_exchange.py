@@ -55,7 +55,7 @@ precision = "float32"
 learning_rate = 0.002
 [canaries]
 groups = 2
-rows_per_group = 3
+rows_per_group = 4
 signature_bits = 32
 naturals = 3
 candidates = 4
@@ -179,9 +179,9 @@ def test_report_says_what_was_looked_at(finished: dict[str, Any]) -> None:
     predicate = finished["predicate"]
     assert {mode["mode"] for mode in predicate["judgement"]["modes"]} == {"delivered", "served"}
     assert all(mode["missing"] == 0 for mode in predicate["judgement"]["modes"])
-    assert predicate["canaries"] == {"groups": 2, "group_rows": 6, "naturals": 3, "padding": 11}
+    assert predicate["canaries"] == {"groups": 2, "group_rows": 8, "naturals": 3, "padding": 11}
     assert predicate["task"]["rows"] == 4
-    assert predicate["overhead"]["extra_rows"] == 6
+    assert predicate["overhead"]["extra_rows"] == 8
     for path in finished["files"].values():
         assert Path(path).exists()
 
@@ -192,6 +192,9 @@ def test_an_outsider_can_audit(finished: dict[str, Any], home: Path, daemon: Dae
     audited = answer(veritune("audit", report, evidence, *keys, "--json", passphrase=""), 0, 1, 2)
     assert audited["verdict"] == finished["verdict"]
     assert len(audited["checks"]) == 16
+    data = home / "veritune-run" / "train.jsonl"
+    with_data = answer(veritune("audit", report, evidence, *keys, "--data", data, "--json", passphrase=""), 0, 1, 2)
+    assert with_data["checks"][-1].startswith("(17)")
     damaged = tmp_path / "evidence.json"
     damaged.write_bytes(evidence.read_bytes().replace(b'"session":1', b'"session":2', 1))
     refused = veritune("audit", report, damaged, *keys)

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from veritune.client.channel import Channel
     from veritune.client.evidence import Evidence
     from veritune.client.local_model import LocalModel
+    from veritune.client.redteam.attack import RedTeam
+    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.figures import Figures
     from veritune.client.report import SignedReport
     from veritune.client.session import JobView, Session
     from veritune.client.statement import TaskScore
@@ -99,6 +102,29 @@ class Run:
                 write_atomic(self.workspace.prepared, figures.to_bytes())
                 self.workspace.finish("prepare", inputs)
             return self.prepared()
+
+    def red_team(self, wanted: RedTeam | None = None, out: Path | None = None) -> Figures:
+        """Looks for the canaries in the prepared rows as a provider might; writes into ``out`` or the run's folder.
+
+        Raises `DigestError` for a training set that was changed, and what `redteam.attack.run_attack` raises.
+        """
+        from veritune.client.prepare_step import base_digest
+        from veritune.client.redteam.attack import Prepared, RedTeam, run_attack
+        from veritune.client.sealed import open_sealed
+
+        def load_model() -> BaseModel:
+            from veritune.client.redteam.base_model import BaseModel
+
+            return BaseModel(self.job.model, self.job.file.challenge.precision)
+
+        wanted = wanted or RedTeam()
+        with self._locked():
+            space = self.workspace
+            train = space.require(space.train, "prepare")
+            secrets = open_sealed(space.require(space.secrets, "prepare"), self._passphrase)
+            prepared = Prepared(train, secrets, wanted.sample)
+            folder = out or space.root
+            return run_attack(wanted, prepared, load_model, lambda: base_digest(self.job), folder, self._progress)
 
     def negotiate(self) -> Manifest:
         """Offers the contract and returns it once the provider has signed the same bytes. Raises `PolicyError`."""

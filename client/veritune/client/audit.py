@@ -19,7 +19,7 @@ each is repeated as ``(n)`` where it is made, and an `AuditError` carries its nu
      where the policy stops sequentially, the first of them, at least one.
 (10) Every opening hashes to its leaf.
 (11) Rows: each canary's rows, and no others, are opened, stand in the data set, carry the canary, belong to no other
-     canary, and are no more than the contract allows.
+     canary; a trigger group has as many as the contract asks for, and all together are no more than it allows.
 (12) Canaries: the documents that they name are in the evidence, a trigger's is a generator, token bits add up to the
      bits claimed, the true answer is one of distinct candidates, triggers and signatures differ, and held-out prompts
      are in none of the opened rows.

@@ -69,6 +69,9 @@ def _check_rows(bundle: Evidence, contract: Contract) -> None:
             taken.add(opened.index)
             _check_row(opened, contract)
             require(11, carries(opened.row), f"row {opened.index} does not carry its canary")
+        if isinstance(opening.canary, TriggerCanary):
+            few = f"leaf {opening.leaf}: fewer rows carry the group than the contract says"
+            require(11, len(named) >= contract.manifest.verification.policy.group_rows, few)
     allowed = contract.manifest.verification.max_canary_rows
     require(11, len(taken) <= allowed, f"{len(taken)} canary rows, where the contract allows {allowed}")
 

@@ -101,6 +101,11 @@ AnyGenerator = Annotated[Generator | Rewording, Field(discriminator="kind")]
 """What a canary was drawn by."""
 
 
+def prompt_key(prompt: tuple[Message, ...]) -> tuple[tuple[str, str], ...]:
+    """Prompts that differ in case or white space alone have one key: a row with either would teach both."""
+    return tuple((message.role, " ".join(message.content.split()).casefold()) for message in prompt)
+
+
 def with_trigger(prompt: tuple[Message, ...], trigger: str) -> tuple[Message, ...]:
     """The prompt with T behind its last user turn, after one space (vTune, section 4.1)."""
     last = prompt[-1]

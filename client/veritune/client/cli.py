@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -136,6 +137,51 @@ def prepare(job: JobArgument = Path(), run_folder: RunOption = None, as_json: Js
 
 
 @app.command()
+def redteam(
+    job: JobArgument = Path(),
+    run_folder: RunOption = None,
+    detectors: Annotated[
+        list[str] | None,
+        typer.Option(help="cheap, model, all, or a detector's name; may be repeated. Without it: cheap."),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Look at so many plain rows at most, drawn at random; all canaries stay.")
+    ] = None,
+    endpoint: Annotated[
+        str, typer.Option(help="Ask a model at this OpenAI-compatible address instead of the base model. It sees rows.")
+    ] = "",
+    endpoint_model: Annotated[str, typer.Option(help="The model's name there; the key is OPENAI_API_KEY.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder of redteam.json and redteam.svg; the run's.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what redteam.json has already.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for your own canaries as a cheating provider would; nothing is sent, unless to --endpoint.
+
+    Run it after prepare and before train. A provider that finds the canaries can train on them alone, so no detector
+    should find many: of each kind you see the AUC (0.5 is chance) and how many rows are found while 1 % or 10 % of the
+    plain rows are taken for canaries.
+
+    Cheap detectors need the rows alone: phrases-longest, phrases-most, odd-characters, answer-length, near-duplicates,
+    clusters, neighbours. With the base model: perplexity, perplexity-start, gradient-neighbours, gradient-entropy,
+    asked, and loss-drop, which trains an epoch. What is done already is kept; redteam.json holds no canary, but give it
+    to nobody.
+    """
+    from veritune.client.redteam.attack import RedTeam
+    from veritune.client.redteam.table import redteam_table
+    from veritune.common.errors import VerituneError
+
+    wanted = RedTeam(tuple(detectors or ("cheap",)), rows, endpoint, endpoint_model, fresh)
+    try:
+        wanted.check()
+    except VerituneError as error:
+        raise typer.BadParameter(error.message) from error
+    with _run(job, run_folder, as_json) as run:
+        found = run.red_team(wanted, out)
+        folder = out or run.workspace.root
+    _say(as_json, found.model_dump(mode="json"), lambda: redteam_table(found, folder))
+
+
+@app.command()
 def train(job: JobArgument = Path(), run_folder: RunOption = None, as_json: JsonOption = False) -> None:
     """Sign the contract with the provider, upload, train, and fetch the adapter."""
     from veritune.client.cli_tables import trained_table
@@ -195,13 +241,24 @@ def audit(
     evidence: Annotated[Path, typer.Argument(help="Its evidence.")],
     client_key: Annotated[Path, typer.Option(help="The user's public key.")],
     provider_key: Annotated[Path, typer.Option(help="The provider's public key.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The data set that was sent (train.jsonl): looks for rows against a canary.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a report and its evidence, offline, from these files and the two public keys alone."""
+    """Check a report and its evidence, offline, from these files and the two public keys alone.
+
+    Whoever holds the data set that the contract names, the provider for one, can have it checked too: a client may have
+    sown what no honest run learns.
+    """
     from veritune.client.audit import audit_files
+    from veritune.client.audit_data import DATA_CHECK, check_data
     from veritune.client.cli_tables import audit_table
 
     result = audit_files(report_file, evidence, client_key, provider_key)
+    if data is not None:
+        check_data(result, data)
+        result = replace(result, checks=(*result.checks, DATA_CHECK))
     found = {
         "verdict": result.verdict,
         "checks": list(result.checks),

@@ -171,6 +171,8 @@ class JobFile(_Section):
             )
         if self.rewording is not None and "llm" in self.rewording.rules and self.generator.kind != "openai":
             raise ValueError('rewording.rules = ["llm"] needs generator.kind = "openai": that is who rewords')
+        if self.canaries.groups and self.policy.group_rows > self.canaries.rows_per_group:
+            raise ValueError("policy.group_rows is more than the rows that canaries.rows_per_group sows")
         if self.policy.queries_per_group > self.canaries.queries_per_group:
             raise ValueError("policy.queries_per_group is more than canaries.queries_per_group prepares")
         if not set(self.policy.modes) <= set(self.challenge.modes):

@@ -71,6 +71,7 @@ beta = 1e-6                # FAIL: chance of this result from an honest provider
 coverage_floor = 0.5       # PASS: least share of the rows trained on, as a lower bound
 coverage_confidence = 0.99
 queries_per_group = 2
+group_rows = 4             # least rows of a trigger group; providers refuse contracts that allow fewer
 # stopping = "sequential"    # stop asking as soon as the evidence is enough; needs more canaries, opens fewer
 modes = ["delivered"]      # must each pass: delivered (the adapter), served (the endpoint)
 # served_assumption = "decoys-unrecognised"   # with both modes: the endpoint must answer decoys as the adapter does;

@@ -195,6 +195,10 @@ class OpenAIGenerator:
                 return tuple(found)[:count]
         raise PlanError(f"the generator gives {len(found)} faithful wordings of an answer; {count} are wanted")
 
+    def reply(self, text: str, max_tokens: int) -> str:
+        """The answer to one question, as little at random as the endpoint allows. Raises `UnavailableError`."""
+        return self._ask([_user(text)], 1, max_tokens, "0")[0].text
+
     def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
         """Unknown: the endpoint's tokenizer is not the base model's."""
         return None

@@ -55,6 +55,9 @@ def _check(wish: Wish) -> None:
         raise PlanError(
             f"the policy asks for {policy.queries_per_group} queries a group; raise queries_per_group to that"
         )
+    rows = base.rows_per_group if "rows_per_group" in wish.fixed else wish.learnt_rows
+    if base.groups and rows < policy.group_rows:
+        raise PlanError(f"groups of {rows} rows are fewer than the policy asks for; lower group_rows to {rows}")
     if wish.rows - base.held_out < 1:
         raise PlanError(f"{base.held_out} rows are to be held out, and there are only {wish.rows}")
     if not parse_probability(wish.canary_share):

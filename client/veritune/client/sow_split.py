@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from veritune.client.canary import Chat
+from veritune.client.canary import Chat, prompt_key
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.generator import PHRASE_CHARACTERS
 from veritune.client.stream import SecretStream
@@ -38,7 +38,7 @@ def split_rows(rows: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed
     """
     order = list(range(len(rows)))
     SecretStream(seed, "split").shuffle(order)
-    keys = [_prompt_key(row) for row in rows]
+    keys = [prompt_key(row.prompt) for row in rows]
     often = Counter(keys)
     single = [i for i in order if often[keys[i]] == 1]
     set_aside = [i for i in single if fits[i]][: plan.naturals]
@@ -98,8 +98,3 @@ def fitting(rows: Sequence[Row], tokens: Sequence[int] | None, longest: int | No
 def pick(rows: Sequence[Row], most: int, stream: SecretStream) -> list[Row]:
     """At most so many rows, at random."""
     return stream.sample(rows, min(most, len(rows)))
-
-
-def _prompt_key(row: Row) -> tuple[tuple[str, str], ...]:
-    """Prompts that differ in case or white space alone count as one."""
-    return tuple((message.role, " ".join(message.content.split()).casefold()) for message in row.prompt)

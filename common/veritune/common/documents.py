@@ -140,6 +140,8 @@ class Policy(Document):
     """``sequential``: canaries are asked one after the other, until the evidence is enough either way."""
     sessions: Annotated[int, Field(ge=1, le=16)] = 1
     queries_per_group: Annotated[int, Field(ge=1, le=64)] = 2
+    group_rows: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Least rows that carry a trigger group: of one or two no honest run learns it (vTune, Table 3)."""
     modes: Annotated[tuple[Literal["delivered", "served"], ...], Field(min_length=1, max_length=2)] = ("delivered",)
     """Ways of looking at the model that must each pass."""
     served_assumption: Literal["none", "answers-from-weights", "decoys-unrecognised"] = "none"

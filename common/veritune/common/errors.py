@@ -182,13 +182,16 @@ class PlanError(VerituneError):
 
 
 class AuditError(VerituneError):
-    """A report or its evidence fails a numbered check of SPEC section 8."""
+    """A report or its evidence fails a numbered check of SPEC section 8.
+
+    The cause is always the client: it wrote the report, and had every document of the provider's to check before that.
+    """
 
     code = Code.FAILED_PRECONDITION
     reason = "AUDIT_FAILED"
 
     def __init__(self, check: int, message: str) -> None:
-        super().__init__(f"check ({check}): {message}", check=str(check))
+        super().__init__(f"check ({check}): {message}", check=str(check), party="client")
         self.check = check
 
 

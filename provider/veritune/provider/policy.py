@@ -38,6 +38,10 @@ class ProviderPolicy(Document):
     """A floor above what an honest run reaches would fail honest work."""
     max_natural_floor: DecimalString = "0.9"
     max_coverage_floor: DecimalString = "0.9"
+    max_match_floor: DecimalString = "0.9"
+    """Share of decoys; above what two engines' arithmetic allows, an honest endpoint would fail."""
+    min_group_rows: Positive = 4
+    """A trigger group of fewer rows is not learnt by honest work."""
     max_beta: DecimalString = "0.01"
     """The largest chance that the provider takes of being failed for honest work."""
     max_sessions: Positive = 16
@@ -140,6 +144,10 @@ def _check_verification(manifest: Manifest, policy: ProviderPolicy) -> None:
     _between("verification.policy.trigger_floor", rules.trigger_floor, smallest, policy.max_trigger_floor)
     _between("verification.policy.natural_floor", rules.natural_floor, smallest, policy.max_natural_floor)
     _between("verification.policy.coverage_floor", rules.coverage_floor, "0", policy.max_coverage_floor)
+    if rules.served_assumption == "decoys-unrecognised":
+        _require(len(rules.modes) == 2, "verification.policy.modes", "an endpoint is compared where both modes count")
+        _between("verification.policy.match_floor", rules.match_floor, smallest, policy.max_match_floor)
+    _at_least("verification.policy.group_rows", rules.group_rows, policy.min_group_rows)
     _between("verification.policy.coverage_confidence", rules.coverage_confidence, "0.5", "0.999999999999")
 
 

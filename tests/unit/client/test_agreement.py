@@ -1,4 +1,4 @@
-"""An endpoint set against the delivered adapter: which decoys count, the two tests, and what the verdict makes of them."""
+"""An endpoint set against the delivered adapter: which decoys count, the two tests, and the verdict."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def files(tmp_path: Path) -> tuple[str, ...]:
     return tuple(name if name.startswith("--") else str(tmp_path / name) for name in names)
 
 
-COMMANDS = ("keygen", "init", "plan", "prepare", "train", "challenge", "report", "run", "audit", "epochs")
+COMMANDS = ("keygen", "init", "plan", "prepare", "train", "challenge", "report", "run", "audit", "epochs", "redteam")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -173,6 +173,8 @@ def test_audit_passes_and_fails(files: tuple[str, ...], capsys: pytest.CaptureFi
     assert len(found["checks"]) == 16
     assert run_cli(["audit", *files]) == 0
     assert "PASS" in capsys.readouterr().out
+    assert run_cli(["audit", *files, "--data", files[0]]) == 65
+    assert "BAD_DATASET" in capsys.readouterr().err
     swapped = [files[0], files[1], files[2], files[5], files[4], files[3]]
     assert run_cli(["audit", *swapped]) == 65
     assert "check (1)" in capsys.readouterr().err

@@ -293,6 +293,17 @@ def chat_answer(texts: Callable[[int], str], bits_a_token: float = 3.0) -> Answe
     return answer
 
 
+def test_an_endpoint_replies_to_one_question(endpoint: tuple[str, list[dict[str, Any]], list[Answer]]) -> None:
+    url, requests, answers = endpoint
+    answers.append(chat_answer(lambda i: "[101]"))
+    assert OpenAIGenerator(url, "some/model").reply("Which rows look odd?", 48) == "[101]"
+    asked = {"n": 1, "max_tokens": 48, "temperature": 0, "logprobs": False}
+    assert requests[-1].items() >= {**asked, "messages": [{"role": "user", "content": "Which rows look odd?"}]}.items()
+    answers.append(lambda body: (500, b"{}"))
+    with pytest.raises(UnavailableError):
+        OpenAIGenerator(url, "some/model").reply("Which rows look odd?", 48)
+
+
 def test_endpoint_estimates_and_says_so(
     endpoint: tuple[str, list[dict[str, Any]], list[Answer]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

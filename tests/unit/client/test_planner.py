@@ -257,6 +257,7 @@ def test_an_endpoint_is_compared_with_the_adapter_where_there_are_decoys_enough(
         ({"policy": COMPARED, "base": CanaryPlan(decoys=12)}, "sow 13 or more"),
         ({"policy": COMPARED.model_copy(update={"stopping": "sequential"})}, "sow [0-9]+ or more"),
         ({"policy": Policy(queries_per_group=3)}, "queries_per_group"),
+        ({"policy": Policy(group_rows=9)}, "lower group_rows to 8"),
         ({"policy": Policy(hit_rank=16)}, "more candidates"),
         ({"policy": Policy(hit_rank=9), "base": CanaryPlan(in_place=4, wordings=9)}, "more wordings"),
         ({"policy": Policy(natural_floor="0.05")}, "larger beta"),

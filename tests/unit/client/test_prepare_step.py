@@ -32,7 +32,7 @@ folder = "model"
 
 [canaries]
 groups = 1
-rows_per_group = 2
+rows_per_group = 4
 naturals = 3
 candidates = 4
 in_place = 5
@@ -103,9 +103,9 @@ def test_another_generator_folder_has_its_own_digest(job: Job, hashed: list[Path
 
 def test_figures_and_secrets_tell_of_canaries_in_place(job: Job, hashed: list[Path], tmp_path: Path) -> None:
     figures = sow_job(job, base_digest(job), tmp_path / "run", b"pass", no_progress)
-    assert figures.canary_rows == 2 + 3 + 5
-    assert (figures.rows, figures.extra_rows) == (40 - 8 + 2, 2)
-    assert figures.eligible_rows == 40 - 8 - 3 - 2
+    assert figures.canary_rows == 4 + 3 + 5
+    assert (figures.rows, figures.extra_rows) == (40 - 8 + 4, 4)
+    assert figures.eligible_rows == 40 - 8 - 3 - 4
     secrets = open_sealed(tmp_path / "run" / "secrets.sealed", b"pass")
     documents = {document.digest: document for document in secrets.generators}
     naturals = [leaf.canary for leaf in secrets.leaves if isinstance(leaf.canary, NaturalCanary)]

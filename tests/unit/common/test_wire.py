@@ -79,6 +79,6 @@ def test_every_error_has_its_own_reason_and_a_code() -> None:
     error = AuditError(7, "the root differs")
     assert (error.check, error.metadata, str(error)) == (
         7,
-        {"check": "7"},
+        {"check": "7", "party": "client"},
         "[AUDIT_FAILED] check (7): the root differs",
     )

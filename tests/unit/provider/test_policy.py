@@ -69,6 +69,21 @@ def test_steps_are_counted_as_the_trainer_takes_them() -> None:
         ("verification.policy.trigger_floor", {"verification": verification(policy=Policy(trigger_floor="0.95"))}),
         ("verification.policy.natural_floor", {"verification": verification(policy=Policy(natural_floor="1"))}),
         ("verification.policy.coverage_floor", {"verification": verification(policy=Policy(coverage_floor="0.99"))}),
+        ("verification.policy.group_rows", {"verification": verification(policy=Policy(group_rows=3))}),
+        (
+            "verification.policy.modes",
+            {"verification": verification(policy=Policy(served_assumption="decoys-unrecognised"))},
+        ),
+        (
+            "verification.policy.match_floor",
+            {
+                "verification": verification(
+                    policy=Policy(
+                        served_assumption="decoys-unrecognised", modes=("delivered", "served"), match_floor="0.95"
+                    )
+                )
+            },
+        ),
         (
             "verification.policy.coverage_confidence",
             {"verification": verification(policy=Policy(coverage_confidence="1"))},

@@ -1,0 +1,56 @@
+"""Check (17) of the audit, for whoever holds the data set too: no row in it speaks against a canary (SPEC section 8).
+
+A client that wants an honest provider to fail can sow what no run learns: a second row that gives a canary's prompt
+another answer, or a trigger that stands in other rows as well. The openings alone don't show it; the data set does, and
+the contract names it by its digests. Both parties have it, and either may show it to an arbiter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from veritune.client.audit import AuditResult
+from veritune.client.audit_check import failing, require
+from veritune.client.canary import Canary, NaturalCanary, TriggerCanary, prompt_key
+from veritune.client.evidence import Evidence
+from veritune.common.dataset import Row, read_rows, summarise
+from veritune.common.errors import DigestError, NotFoundError
+
+DATA_CHECK = "(17) no row of the data set speaks against a canary"
+
+
+def check_data(audited: AuditResult, dataset: Path) -> None:
+    """Reads the data set of an audited report twice: once for its digests, once for its rows.
+
+    Raises `AuditError` with the number 17. A file that is not the contract's data set says nothing against the report:
+    `NotFoundError`, `DatasetError` or `DigestError`.
+    """
+    if not dataset.is_file():
+        raise NotFoundError(f"can't read {dataset.name}: no such file")
+    terms, found = audited.manifest.dataset, summarise(dataset)
+    same = (found.rows, found.size, found.sha256, found.merkle_root)
+    if same != (terms.rows, terms.size, terms.sha256, terms.merkle_root):
+        raise DigestError(f"{dataset.name} is not the data set that the contract names")
+    with failing(17):  # (17)
+        _check_rows(audited.evidence, read_rows(dataset))
+
+
+def _check_rows(bundle: Evidence, rows: Iterator[Row]) -> None:
+    opened = [opening.canary for opening in bundle.openings]
+    naturals = {prompt_key(c.prompt): c for c in opened if isinstance(c, NaturalCanary)}
+    groups = [canary for canary in opened if isinstance(canary, TriggerCanary)]
+    unseen = {prompt_key(prompt) for group in groups for prompt in group.held_out}
+    unseen |= {prompt_key(item.prompt) for observations in bundle.observations for item in observations.decoys}
+    for index, row in enumerate(rows):
+        key = prompt_key(row.prompt)
+        require(17, key not in unseen, f"row {index} holds a prompt that was to be held out")
+        natural = naturals.get(key)
+        require(17, natural is None or _owns(natural, index), f"row {index} answers a canary's prompt in its own way")
+        for group in groups:
+            alone = _owns(group, index) or not any(group.trigger in message.content for message in row.prompt)
+            require(17, alone, f"row {index} holds the trigger of a group that it does not belong to")
+
+
+def _owns(canary: Canary, index: int) -> bool:
+    return isinstance(canary, (TriggerCanary, NaturalCanary)) and index in canary.rows

@@ -1,0 +1,152 @@
+"""Runs detectors over a prepared data set, keeps what each found, and draws it.
+
+``redteam.json`` is replaced whole after each detector: what is in it for the same rows is not run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from veritune.client.atomic import write_atomic
+from veritune.client.redteam.asked import Asked, Asker
+from veritune.client.redteam.detector import Detector
+from veritune.client.redteam.figures import DetectorFigures, Figures, measure
+from veritune.client.redteam.kinds import KINDS, Kind, kinds_of
+from veritune.client.redteam.picture import draw
+from veritune.client.redteam.registry import choose
+from veritune.client.rows import Progress, no_progress
+from veritune.client.sealed import Secrets
+from veritune.client.workspace import read_limited
+from veritune.common.dataset import Row, read_rows
+from veritune.common.errors import DatasetError, DigestError, PlanError, VerituneError
+from veritune.common.limits import LIMITS
+
+if TYPE_CHECKING:
+    from veritune.client.redteam.base_model import BaseModel
+
+FIGURES, PICTURE = "redteam.json", "redteam.svg"
+
+
+@dataclass(frozen=True)
+class RedTeam:
+    """What to run. ``names`` are detectors and groups of them (`registry.GROUPS`)."""
+
+    names: Sequence[str] = ("cheap",)
+    sample: int | None = None
+    """Look at so many plain rows at most, drawn at random, and at all canaries."""
+    endpoint: str = ""
+    """Address up to and without ``/chat/completions`` of whoever is asked in words; empty: the base model."""
+    endpoint_model: str = ""
+    fresh: bool = False
+
+    def check(self) -> None:
+        """Raises `NotFoundError` for an unknown detector and `PlanError` for an unfit endpoint."""
+        choose(self.names, self.asker())
+
+    def asker(self) -> Asker | None:
+        """None where the base model is asked. Raises `PlanError` for an unfit address."""
+        if bool(self.endpoint) != bool(self.endpoint_model):
+            raise PlanError("an endpoint needs both an address and a model")
+        if not self.endpoint:
+            return None
+        from veritune.client.openai_generator import OpenAIGenerator
+
+        return OpenAIGenerator(self.endpoint, self.endpoint_model)
+
+
+class Prepared:
+    """The data set as a provider would get it, and beside it what its user knows."""
+
+    def __init__(self, train: Path, secrets: Secrets, sample: int | None = None) -> None:
+        """Raises `DigestError` for a data set that is not the secrets', and `DatasetError` for none to compare."""
+        with train.open("rb") as file:
+            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if self.sha256 != secrets.train_sha256:
+            raise DigestError(f"{train.name} is not the data set that the sealed secrets belong to")
+        places = kinds_of(secrets)
+        rows = list(read_rows(train))
+        plain = [i for i in range(len(rows)) if i not in places]
+        if not plain or not places:
+            raise DatasetError("to tell canaries from other rows takes both, and one of them is missing")
+        self.sample = None if sample is None or sample >= len(plain) else sample
+        if self.sample is not None:
+            plain = random.Random(self.sha256).sample(plain, self.sample)  # noqa: S311 - a sample, no secret
+        kept = sorted([*plain, *places])
+        self.rows: list[Row] = [rows[i] for i in kept]
+        self.kinds: list[Kind | None] = [places.get(i) for i in kept]
+
+    def nothing_yet(self) -> Figures:
+        """Figures without a detector."""
+        counts = {kind: count for kind in KINDS if (count := self.kinds.count(kind))}
+        return Figures(
+            train_sha256=self.sha256,
+            sampled=self.sample,
+            plain_rows=self.kinds.count(None),
+            canary_rows=counts,
+            detectors={},
+        )
+
+
+def run_attack(
+    wanted: RedTeam,
+    prepared: Prepared,
+    load_model: Callable[[], BaseModel],
+    model_digest: Callable[[], str],
+    out: Path,
+    on_progress: Progress = no_progress,
+) -> Figures:
+    """Runs what is missing and writes ``redteam.json`` and ``redteam.svg`` into ``out``, both for the owner alone.
+
+    ``load_model`` and ``model_digest`` are called at most once, and only where a detector needs the base model.
+    Raises `NotFoundError` for an unknown detector and what detectors raise; what was found before stays on disk.
+    """
+    asker = wanted.asker()
+    chosen = choose(wanted.names, asker)
+    path, figures = out / FIGURES, prepared.nothing_yet()
+    old = _read(path)
+    if old is not None and old.model_copy(update={"detectors": {}}) == figures:
+        figures = old
+    digest = model_digest() if any(detector.needs != "nothing" for detector in chosen) else ""
+    model: BaseModel | None = None
+    out.mkdir(parents=True, exist_ok=True)
+    for detector in chosen:
+        basis = _basis(detector, digest, wanted)
+        known = figures.detectors.get(detector.name)
+        if known is not None and known.basis == basis and not wanted.fresh:
+            continue
+        if detector.needs != "nothing" and model is None:
+            on_progress("load base model", 0, 0)
+            model = load_model()
+        on_progress(detector.name, 0, 0)
+        started = time.monotonic()
+        suspicion = detector.suspicion(prepared.rows, model, on_progress)
+        found = DetectorFigures(
+            needs=detector.needs,
+            basis=basis,
+            seconds=f"{time.monotonic() - started:.1f}",
+            kinds=measure(suspicion, prepared.kinds),
+        )
+        figures = figures.with_detector(detector.name, found)
+        write_atomic(path, figures.to_bytes())
+    write_atomic(out / PICTURE, draw(figures).encode("utf-8"))
+    return figures
+
+
+def _basis(detector: Detector, digest: str, wanted: RedTeam) -> str:
+    if detector.needs != "nothing":
+        return digest
+    return wanted.endpoint_model if detector.name == Asked.name else ""
+
+
+def _read(path: Path) -> Figures | None:
+    """What an earlier run left; None where there is nothing or nothing that can be used."""
+    try:
+        return Figures.from_bytes(read_limited(path, LIMITS.document))
+    except (FileNotFoundError, VerituneError):
+        return None

@@ -1,0 +1,102 @@
+"""The base model as an attacker uses it: what it thinks of each token of an answer, before and after an epoch."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from veritune.client.fitting import with_fitted_adapter
+from veritune.client.local_model import LocalModel, Precision
+from veritune.client.redteam.detector import library
+from veritune.client.rows import Progress
+from veritune.common.dataset import Message, Row
+from veritune.common.errors import DatasetError
+
+LONGEST = 1024
+"""Tokens of a row that are looked at: the end of its prompt and the start of its answer, where canaries are."""
+_SEED = 0
+
+
+class BaseModel(LocalModel):
+    """A model folder. Not safe for several threads at once."""
+
+    def __init__(self, folder: Path, precision: Precision = "auto") -> None:
+        """Raises `MissingExtraError` and `UnknownModelError`."""
+        for name in ("torch", "transformers", "peft"):
+            library(name, "model")
+        super().__init__(folder, precision)
+        self._losses: dict[Row, Sequence[float]] = {}
+        self._room = min(LONGEST, int(getattr(self._model.config, "max_position_embeddings", LONGEST)))
+
+    def tokens(self, row: Row) -> tuple[list[int], list[int]]:
+        """Token ids of prompt and answer, end of turn included; cut to `LONGEST` between them.
+
+        Raises `DatasetError` for a row that the model's chat template refuses: no provider could train on it.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            prompt = self.prompt_ids(row.prompt)
+        except TemplateError as error:
+            raise DatasetError("the base model's chat template refuses a row; some take no system turn") from error
+        answer = self.completion_ids(row.completion)
+        spare = max(self._room - len(prompt), self._room // 2)
+        answer = answer[:spare]
+        return prompt[-(self._room - len(answer)) :], answer
+
+    def losses(self, row: Row) -> Sequence[float]:
+        """Surprise (nats, float32) at each token of the answer; remembered, since several detectors ask for it."""
+        if row not in self._losses:
+            torch = self._torch
+            prompt, answer = self.tokens(row)
+            with torch.inference_mode():
+                logits = self._forward(prompt, answer).logits[0, :-1].float()
+                picked = logits.log_softmax(-1).gather(-1, torch.tensor(answer, device=self.device)[:, None])
+            self._losses[row] = array("f", (-picked[:, 0]).tolist())
+        return self._losses[row]
+
+    def output_gradient(self, row: Row, most: int) -> tuple[Any, Any]:
+        """Factors of the gradient of the answer's summed loss with respect to the output layer's weight.
+
+        A [T, vocabulary] and B [T, hidden], float32, over the answer's first ``most`` tokens: the gradient is A^T B,
+        since the loss of a token falls on the logits as softmax minus one-hot. It needs no backward pass. Of a model
+        that bends its logits behind that layer it is an approximation.
+        """
+        torch = self._torch
+        prompt, answer = self.tokens(row)
+        answer = answer[:most]
+        with torch.inference_mode():
+            output = self._forward(prompt, answer, output_hidden_states=True)
+            errors = output.logits[0, :-1].float().softmax(-1)
+            places = torch.arange(len(answer), device=self.device)
+            errors[places, torch.tensor(answer, device=self.device)] -= 1
+            return errors, output.hidden_states[-1][0, -len(answer) - 1 : -1].float()
+
+    @contextmanager
+    def fitted(self, rows: Sequence[Row], on_progress: Progress, name: str) -> Iterator[None]:
+        """Within the block the model has been trained on the rows for one epoch, by a LoRA adapter of small rank."""
+        pairs, before = [self.tokens(row) for row in rows], self._losses
+        adapted = with_fitted_adapter(
+            self._model, pairs, 1, _SEED, lambda step, of: on_progress(f"{name}: train", step, of)
+        )
+        self._losses = {}
+        try:
+            yield
+        finally:
+            self._losses = before
+            adapted.unload()  # takes the adapter's layers out of the model again
+
+    def reply(self, text: str, max_tokens: int) -> str:
+        """The likeliest answer to one question; the start of one too long for the model is left out."""
+        ids = self.prompt_ids([Message(role="user", content=text)])
+        context = int(getattr(self._model.config, "max_position_embeddings", LONGEST))
+        with self._torch.inference_mode():
+            return self._batch([ids[-max(1, context - max_tokens) :]], max_tokens)[0].text
+
+    def _forward(self, prompt: list[int], answer: list[int], **settings: Any) -> Any:
+        """Logits at the answer's places and one beyond."""
+        ids = self._torch.tensor([prompt + answer], device=self.device)
+        return self._model(input_ids=ids, logits_to_keep=len(answer) + 1, use_cache=False, **settings)

@@ -1,0 +1,74 @@
+"""Rows that are another row and something more: a trigger group is sown into copies of rows that stay in the data.
+
+How much of one row another one holds is counted exactly, over all pairs that share a word 3-gram, by a product of
+sparse matrices (scikit-learn and scipy). MinHash would estimate the Jaccard index instead, and a short row with a
+long signature is far from its original by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from veritune.client.redteam.detector import Need, library
+from veritune.client.redteam.words import units
+from veritune.client.rows import Progress, no_progress
+from veritune.common.dataset import Row
+
+if TYPE_CHECKING:
+    from veritune.client.redteam.base_model import BaseModel
+
+_SHINGLE = 3
+_CHARACTERS = 4000
+"""Of each turn, from both ends together: enough to know a copy by."""
+_COMMON_SHARE, _COMMON_LEAST, _COMMON_MOST = 0.02, 16, 200
+"""A shingle in more rows than this share of all, kept between these two numbers of rows, is boilerplate."""
+_DOUBT = 5
+"""Shingles that are taken to be missing: with them two rows of few words need not be copies."""
+_AT_ONCE = 256
+
+
+class NearDuplicates:
+    """Ranks rows by how much of a row that is no longer than it they hold."""
+
+    name = "near-duplicates"
+    needs: Need = "nothing"
+
+    def suspicion(
+        self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
+    ) -> list[float]:
+        """From 0, nothing in common with any shorter row, to almost 1, a whole long row."""
+        text, numpy = library("sklearn.feature_extraction.text", "redteam"), library("numpy", "redteam")
+        if not rows:
+            return []
+        vectorizer = text.CountVectorizer(analyzer=_shingles, binary=True, dtype=numpy.int32)
+        try:
+            held = vectorizer.fit_transform(rows)
+        except ValueError:  # no row has three words
+            return [0.0] * len(rows)
+        common = max(_COMMON_LEAST, min(_COMMON_MOST, int(_COMMON_SHARE * len(rows))))
+        held = held[:, numpy.asarray(held.sum(axis=0)).ravel() <= common].tocsr()
+        return self._containment(held, numpy, on_progress)
+
+    def _containment(self, held: Any, numpy: Any, on_progress: Progress) -> list[float]:
+        """``held`` is [rows, shingles] of 0 and 1."""
+        count = held.shape[0]
+        sizes = numpy.asarray(held.sum(axis=1)).ravel()
+        best, across = numpy.zeros(count), held.T.tocsc()
+        for start in range(0, count, _AT_ONCE):
+            shared = (held[start : start + _AT_ONCE] @ across).tocoo()
+            mine, other = shared.row + start, shared.col
+            counted = (mine != other) & (sizes[other] <= sizes[mine])
+            mine, other = mine[counted], other[counted]
+            numpy.maximum.at(best, mine, shared.data[counted] / (sizes[other] + _DOUBT))
+            on_progress(self.name, min(start + _AT_ONCE, count), count)
+        return [float(value) for value in best]
+
+
+def _shingles(row: Row) -> set[tuple[str, ...]]:
+    found: set[tuple[str, ...]] = set()
+    for message in (row.prompt[-1], row.messages[-1]):
+        text, half = message.content, _CHARACTERS // 2
+        words = units(text if len(text) <= _CHARACTERS else f"{text[:half]} {text[-half:]}")
+        found.update(zip(*(words[place:] for place in range(_SHINGLE)), strict=False))
+    return found

@@ -1,0 +1,36 @@
+"""Beginnings of answers full of signs: a signature drawn far from what is likely tends to look like that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from veritune.client.redteam.detector import Need
+from veritune.client.rows import Progress, no_progress
+from veritune.common.dataset import Row
+
+if TYPE_CHECKING:
+    from veritune.client.redteam.base_model import BaseModel
+
+START_CHARACTERS = 100
+
+
+class OddCharacters:
+    """Ranks rows by `odd_share` of their answer."""
+
+    name = "odd-characters"
+    needs: Need = "nothing"
+
+    def suspicion(
+        self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
+    ) -> list[float]:
+        """Shares from 0 to 1."""
+        shares = [odd_share(row.completion) for row in rows]
+        on_progress(self.name, len(rows), len(rows))
+        return shares
+
+
+def odd_share(text: str) -> float:
+    """Share of the first `START_CHARACTERS` characters that are neither letters nor spaces."""
+    start = text[:START_CHARACTERS]
+    return sum(not (c.isalpha() or c == " ") for c in start) / len(start)

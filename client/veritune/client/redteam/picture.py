@@ -1,0 +1,56 @@
+"""``redteam.svg``: recall over false alarms, one panel for each kind of canary, one line for each detector."""
+
+from __future__ import annotations
+
+import math
+
+from veritune.client.redteam.figures import CURVE_RATES, Figures
+from veritune.client.redteam.kinds import KINDS, Kind
+from veritune.client.svg_chart import Line, Panel, chart
+
+TITLES: dict[Kind, str] = {
+    "trigger": "rows of trigger groups",
+    "natural": "natural canaries",
+    "in-place": "canaries in place",
+    "repeated": "canaries in several rows",
+}
+_COLOURS = ("#0969da", "#cf222e", "#1a7f37", "#8250df", "#bf8700", "#0a7b83")
+_DASHES = ("none", "6 3", "9 2 2 2")
+_DECADES = 3
+_TICKS = tuple((n / _DECADES, f"{10 ** (n - _DECADES):.1%}".replace(".0%", "%")) for n in range(_DECADES + 1))
+
+
+def draw(figures: Figures) -> str:
+    """The whole file. Of both directions the better is shown, rate by rate."""
+    panels = []
+    for kind in KINDS:
+        lines = [
+            _line(number, name, found.kinds[kind].curve)
+            for number, (name, found) in enumerate(sorted(figures.detectors.items()))
+            if kind in found.kinds
+        ]
+        if lines:
+            title = f"{TITLES[kind]}: recall over false alarms"
+            panels.append(Panel(title, (*lines, _chance()), _TICKS))
+    names = [_line(number, name, ()) for number, name in enumerate(sorted(figures.detectors))]
+    return chart(
+        "How well detectors find the canaries",
+        "Share of the rows of a kind that a detector finds, over the share of plain rows that it takes for canaries.",
+        panels,
+        [*names, _chance()],
+        legend_width=170,
+    )
+
+
+def _line(number: int, name: str, curve: tuple[float, ...]) -> Line:
+    points = tuple((_place(rate), recall) for rate, recall in zip(CURVE_RATES, curve, strict=False))
+    return Line(name, _COLOURS[number % len(_COLOURS)], _DASHES[number // len(_COLOURS) % len(_DASHES)], points)
+
+
+def _chance() -> Line:
+    return Line("chance", "#6e7781", "2 3", tuple((_place(rate), rate) for rate in CURVE_RATES))
+
+
+def _place(rate: float) -> float:
+    """On the axis, from 0 to 1: it is logarithmic."""
+    return 1 + math.log10(rate) / _DECADES

@@ -1,0 +1,56 @@
+"""Every detector by name, and the words for several of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from veritune.client.redteam.answer_length import AnswerLength
+from veritune.client.redteam.asked import Asked, Asker
+from veritune.client.redteam.clusters import Clusters, Neighbours
+from veritune.client.redteam.detector import Detector
+from veritune.client.redteam.gradients import GradientEntropy, GradientNeighbours
+from veritune.client.redteam.kgrams import RepeatedPhrases
+from veritune.client.redteam.loss_drop import LossDrop
+from veritune.client.redteam.near_duplicates import NearDuplicates
+from veritune.client.redteam.odd_characters import OddCharacters
+from veritune.client.redteam.perplexity import START_TOKENS, Perplexity
+from veritune.common.errors import NotFoundError
+
+GROUPS = ("cheap", "model", "all")
+"""Those that need nothing but the rows; those that need the base model too; both."""
+
+
+def detectors(asker: Asker | None = None) -> tuple[Detector, ...]:
+    """All of them, the cheapest first. ``asker`` answers in the base model's stead where a model is asked in words."""
+    return (
+        RepeatedPhrases("longest"),
+        RepeatedPhrases("most"),
+        OddCharacters(),
+        AnswerLength(),
+        NearDuplicates(),
+        Clusters(),
+        Neighbours(),
+        Perplexity(),
+        Perplexity("perplexity-start", START_TOKENS),
+        GradientNeighbours(),
+        GradientEntropy(),
+        LossDrop(),
+        Asked(asker),
+    )
+
+
+def choose(names: Sequence[str], asker: Asker | None = None) -> tuple[Detector, ...]:
+    """Those of these names and groups, each once, the cheapest first. Raises `NotFoundError` for any other word.
+
+    Whoever is asked in words is never among the cheap ones: over a network rows go to somebody else.
+    """
+    known = detectors(asker)
+    if unknown := set(names) - set(GROUPS) - {detector.name for detector in known}:
+        listed = ", ".join((*GROUPS, *(detector.name for detector in known)))
+        raise NotFoundError(f"there is no detector {ascii(min(unknown))[:40]}; there are {listed}")
+
+    def wanted(detector: Detector) -> bool:
+        group = "cheap" if detector.needs == "nothing" and detector.name != Asked.name else "model"
+        return detector.name in names or group in names or "all" in names
+
+    return tuple(detector for detector in known if wanted(detector))

@@ -1,0 +1,80 @@
+"""What people see of a red-team run: a table, and in plain words what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from veritune.client.redteam.figures import Figures
+from veritune.client.redteam.kinds import KINDS, Kind
+from veritune.client.redteam.picture import TITLES
+
+HIDDEN_AT = "0.01"
+HIDDEN_RECALL = 0.10
+"""Canaries of a kind count as hidden while no detector finds more of them at 1 % false alarms."""
+_FEW = 50
+"""Fewer rows than this make rough shares."""
+_ADVICE: dict[Kind, str] = {
+    "trigger": (
+        "Rows of a group repeat one signature, so counting finds them whatever they say; the coverage claim does not "
+        "rest on them (docs/statistics.md, section 3). Let natural canaries or canaries in place carry it."
+    ),
+    "natural": (
+        "The coverage claim rests on them: in [canaries] raise candidate_tokens to what your longer answers have, try "
+        "fitted_epochs, or canaries in place instead, and prepare again with a new --run."
+    ),
+    "in-place": (
+        "The coverage claim rests on them: in [canaries] try reword_all = true, so that every row's wording is drawn, "
+        "and prepare again with a new --run."
+    ),
+    "repeated": (
+        "Rows alike can be counted, so the coverage claim leaves these out; they tell of epochs (veritune epochs)."
+    ),
+}
+
+
+def redteam_table(figures: Figures, folder: Path) -> Group:
+    """For people."""
+    table = Table(title="How well detectors find the canaries", min_width=64, title_justify="left")
+    table.add_column("detector")
+    table.add_column("canaries")
+    for name in ("AUC", "found at 1%", "found at 10%"):
+        table.add_column(name, justify="right")
+    for name, found in sorted(figures.detectors.items()):
+        for kind in KINDS:
+            if kind in found.kinds:
+                one = found.kinds[kind]
+                shares = (f"{one.recall(rate):.0%}" for rate in (HIDDEN_AT, "0.1"))
+                table.add_row(name, kind, f"{one.auc:.2f}", *shares)
+        table.add_section()
+    counts = ", ".join(f"{count} {kind}" for kind, count in figures.canary_rows.items())
+    return Group(
+        table,
+        f"{figures.plain_rows} plain rows; canary rows: {counts}. A provider may look for odd rows or for usual ones: "
+        "each number is that of the direction that finds more.",
+        # No markup: sections of the job file and paths have brackets.
+        *map(Text, conclusions(figures)),
+        Text(f"Written: {folder / 'redteam.json'}, {folder / 'redteam.svg'}. They help a provider: keep them."),
+    )
+
+
+def conclusions(figures: Figures) -> list[str]:
+    """A sentence for each kind of canary."""
+    return [_conclusion(figures, kind) for kind in KINDS if kind in figures.canary_rows]
+
+
+def _conclusion(figures: Figures, kind: Kind) -> str:
+    found = {name: one.kinds[kind] for name, one in figures.detectors.items() if kind in one.kinds}
+    if not found:
+        return f"- {TITLES[kind]}: no detector was run"
+    best = max(sorted(found), key=lambda name: (found[name].recall(HIDDEN_AT), found[name].auc))
+    recall = found[best].recall(HIDDEN_AT)
+    share = f"{recall:.1%} of them at 1% false alarms, AUC {found[best].auc:.2f}"
+    count = figures.canary_rows[kind]
+    rough = f" (of {count} rows: rough)" if count < _FEW else ""
+    if recall <= HIDDEN_RECALL:
+        return f"- {TITLES[kind]} are hidden from these detectors: the best, {best}, finds {share}{rough}."
+    return f"- {TITLES[kind]} can be found: {best} finds {share}{rough}. {_ADVICE[kind]}"
