@@ -153,7 +153,7 @@ class ToyGenerator:
         result = []
         for number, stream in enumerate(streams):
             on_progress("candidates", number, len(prompts))
-            codes = stream.sample(range(10_000), plan.candidates)
+            codes = stream.sample(range(10_000), plan.candidates * plan.drawn_per_candidate)
             result.append(tuple(f"answer {code}" for code in codes))
         return result
 

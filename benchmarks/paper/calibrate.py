@@ -61,6 +61,7 @@ class Run:
     model: Path
     plan: str = "dose"
     last_epoch_only: bool = False
+    sow_only: bool = False
 
     @property
     def sown_name(self) -> str:
@@ -100,6 +101,7 @@ def main() -> int:
     parser.add_argument("--provider", choices=("honest", "half", "plain"), default="honest")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--plan", choices=sorted(GROUP_ROWS), default="dose", help="which canaries are sown")
+    parser.add_argument("--sow-only", action="store_true", help="make the rows, for benchmarks.attacks.detectors")
     parser.add_argument("--last-epoch-only", action="store_true", help="look once, at the end: half the time")
     run = Run(**vars(parser.parse_args()))
     target = RESULTS / f"{run.name}.json"
@@ -107,6 +109,12 @@ def main() -> int:
         console.print(f"{target.name} is there already")
         return 0
     try:
+        if run.sow_only:
+            folder = WORK / run.sown_name
+            folder.mkdir(parents=True, exist_ok=True)
+            users = sets.load(run.data, run.rows, run.seed)
+            sow_once(run, plan_for(run.data, run.plan), users, folder / "sown.json")
+            return 0
         result = calibrate(run, WORK / run.sown_name)
     except KeyboardInterrupt:
         console.print("Interrupted; the same command goes on where it was broken off.")
@@ -142,7 +150,7 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
     seconds["look"] = round(time.monotonic() - clock)
     kept = {row.to_bytes() for row in trained}
     return {
-        **vars(run),
+        **{name: value for name, value in vars(run).items() if name != "sow_only"},
         "sown_as": run.plan,
         "model": run.model.name,
         "training": run.training.model_dump(mode="json"),

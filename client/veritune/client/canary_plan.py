@@ -36,8 +36,10 @@ class CanaryPlan(Document):
     fitted_epochs: Annotated[int, Field(ge=0, le=32)] = 0
     """Epochs for which the generator is first fitted to the user's rows, so that its candidates look like them; 0: it
     is shown a few rows before each prompt, and no more."""
-    candidate_tokens: Annotated[int, Field(ge=4, le=1024)] = 48
-    """Most tokens of one candidate."""
+    candidate_tokens: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Most tokens of one candidate; 0: as many as nine in ten of the data's answers have."""
+    drawn_per_candidate: Annotated[int, Field(ge=1, le=8)] = 2
+    """Answers drawn for each candidate: those are kept that look most like the data's own."""
     held_out: Annotated[int, Field(ge=1, le=100_000)] = 64
     """Rows kept out of training: prompts for challenges and decoys, and the score of the task."""
     queries_per_group: Annotated[int, Field(ge=1, le=64)] = 2

@@ -138,8 +138,9 @@ class TextGenerator(Protocol):
         streams: Sequence[SecretStream],
         on_progress: Progress,
     ) -> list[tuple[str, ...]]:
-        """``plan.candidates`` different answers to each prompt, in the manner of the examples.
+        """Different answers to each prompt in the manner of the examples: ``plan.candidates`` or more.
 
+        Up to ``plan.drawn_per_candidate`` times as many are wanted, for the caller to choose among.
         ``streams`` has one stream a prompt. Raises `PlanError` where so many different answers don't come.
         """
         ...

@@ -51,6 +51,7 @@ rows_per_group = 8         # rows that carry each of them
 signature_bits = 64        # certified: no guess of a signature does better than 2^-64
 naturals = 32              # ordinary rows whose answer was drawn among equally natural ones
 candidates = 16            # how many answers each was drawn among
+drawn_per_candidate = 2    # more are drawn, and those kept that look most like yours; more hide better and take longer
 held_out = 64              # rows kept out of training, for challenges and the score of the task
 queries_per_group = 2
 decoys = 8

@@ -150,7 +150,7 @@ class OpenAIGenerator:
         streams: Sequence[SecretStream],
         on_progress: Progress,
     ) -> list[tuple[str, ...]]:
-        """Different answers to each prompt, behind a few examples; see `TransformersGenerator.answers`."""
+        """Different answers to each prompt, the plan's candidates or more; see `TransformersGenerator.answers`."""
         result = []
         for number, prompt in enumerate(prompts):
             on_progress("candidates", number, len(prompts))
@@ -159,14 +159,15 @@ class OpenAIGenerator:
                 if len(texts) >= plan.candidates:
                     break
                 chat = example_chat(examples, prompt)
-                drawn = self._ask(chat, plan.candidates, plan.candidate_tokens, f"{1 + attempt / _ROUNDS:.3f}")
+                wanted = plan.candidates * (1 if attempt else plan.drawn_per_candidate)
+                drawn = self._ask(chat, wanted, plan.candidate_tokens, f"{1 + attempt / _ROUNDS:.3f}")
                 for choice in drawn:
                     text = choice.text.strip()
                     if (choice.finished or attempt > 1) and _is_answer(text):
                         texts[text] = None
             if len(texts) < plan.candidates:
                 raise PlanError(f"the generator gives {len(texts)} different answers; the plan wants {plan.candidates}")
-            result.append(tuple(list(texts)[: plan.candidates]))
+            result.append(tuple(texts))
         on_progress("candidates", len(prompts), len(prompts))
         return result
 

@@ -8,6 +8,7 @@ trigger and signature.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,10 +24,11 @@ from veritune.client.canary import (
 )
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.generator import Fittable, Reworder, Signature, TextGenerator
+from veritune.client.likeness import Likeness
 from veritune.client.rewording import Rewording
 from veritune.client.rows import Progress, no_progress
 from veritune.client.sow_naturals import Natural, Worded, Wording, draw_naturals
-from veritune.client.sow_split import Split, choose_prompts, fitting, pick, split_rows
+from veritune.client.sow_split import ROOM_TOKENS, Split, choose_prompts, fitting, pick, split_rows
 from veritune.client.stream import SecretStream
 from veritune.client.wording_model import ModelWordings
 from veritune.common.dataset import Message, Row
@@ -38,6 +40,9 @@ _EXAMPLES = 64
 """Rows among which the generator finds examples for natural canaries."""
 _FITTED_ROWS = 512
 """Rows that the generator is fitted to, at most."""
+_LIKE_ROWS = 2048
+"""Rows whose answers drawn ones are likened to, at most."""
+_LEAST_TOKENS = 16
 _TRIGGER_ATTEMPTS = 20
 
 
@@ -80,6 +85,8 @@ def sow(
     are worded; its examples are found here.
     """
     tokens = generator.count_tokens(rows)
+    if plan.naturals and not plan.candidate_tokens:
+        plan = plan.model_copy(update={"candidate_tokens": _usual_tokens(rows, tokens)})
     fits = fitting(rows, tokens, max_sequence_length)
     split = split_rows(rows, plan, fits, seed)
     held_out = [rows[i] for i in split.held_out]
@@ -100,7 +107,17 @@ def sow(
             raise PlanError("canaries.fitted_epochs needs a generator that can be fitted: a local model")
         fitted = pick(plain, _FITTED_ROWS, SecretStream(seed, "fitted-rows"))
         generator.fit(fitted, plan.fitted_epochs, SecretStream(seed, "fit"), on_progress)
-    naturals = draw_naturals([rows[i] for i in split.set_aside], examples, plan, generator, seed, on_progress)
+    # Where rows are worded anew, drawn answers should look like those; else canaries in place change nothing here.
+    real = [(worded.rows if plan.reword_all else rows)[index] for index in split.train]
+    naturals = draw_naturals(
+        [rows[i] for i in split.set_aside],
+        examples,
+        plan,
+        generator,
+        Likeness(pick(real, _LIKE_ROWS, SecretStream(seed, "like-rows"))),
+        seed,
+        on_progress,
+    )
     group_rows = _group_rows(rows, split, plan, phrases, wording if plan.reword_all else None)
 
     data = _Data()
@@ -165,6 +182,15 @@ class _Data:
     def places(self, numbers: Iterable[int]) -> tuple[int, ...]:
         """Where rows of these numbers stand after shuffling."""
         return tuple(sorted(self._place_of[number] for number in numbers))
+
+
+def _usual_tokens(rows: Sequence[Row], tokens: Sequence[int] | None) -> int:
+    """Nine in ten answers have no more, nor is there more room. A row's tokens are shared out by characters; where
+    they are not counted, three characters are taken for one."""
+    shares = [len(row.completion) / sum(len(message.content) for message in row.messages) for row in rows]
+    counts = tokens or [sum(len(message.content) for message in row.messages) // 3 for row in rows]
+    lengths = sorted(math.ceil(count * share) for count, share in zip(counts, shares, strict=True))
+    return min(ROOM_TOKENS, max(_LEAST_TOKENS, lengths[len(lengths) * 9 // 10]))
 
 
 def _wording(

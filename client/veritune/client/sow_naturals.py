@@ -12,6 +12,7 @@ from itertools import islice
 
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.generator import PHRASE_CHARACTERS, TextGenerator
+from veritune.client.likeness import Likeness
 from veritune.client.rewording import Rewording, random_wording, wordings
 from veritune.client.rows import Progress
 from veritune.client.sow_split import Split
@@ -49,18 +50,24 @@ def draw_naturals(
     examples: Sequence[Row],
     plan: CanaryPlan,
     generator: TextGenerator,
+    likeness: Likeness,
     seed: bytes,
     on_progress: Progress,
 ) -> list[Natural]:
-    """A canary for each of the set-aside rows, whose own answers are not used; copies go round the plan's list."""
+    """A canary for each of the set-aside rows, whose own answers are not used; copies go round the plan's list.
+
+    Of the answers that were drawn, those are candidates that look most like the data's.
+    """
     if not hosts:
         return []
     streams = [SecretStream(seed, f"candidates/{number}") for number in range(len(hosts))]
     answers = generator.answers(examples, [row.prompt for row in hosts], plan, streams, on_progress)
     naturals = []
-    for number, (host, candidates) in enumerate(zip(hosts, answers, strict=True)):
-        if len(set(candidates)) != plan.candidates:
+    for number, (host, texts) in enumerate(zip(hosts, answers, strict=True)):
+        if len(set(texts)) != len(texts) or len(texts) < plan.candidates:
             raise RuntimeError("a generator gave too few different candidates")
+        stream = SecretStream(seed, f"likeness/{number}")
+        candidates = likeness.pick(host.prompt[-1].content, texts, plan.candidates, stream)
         truth = SecretStream(seed, f"truth/{number}").below(len(candidates))
         copies = plan.repetitions[number % len(plan.repetitions)]
         naturals.append(Natural(answered(host, candidates[truth]), candidates, truth, copies))

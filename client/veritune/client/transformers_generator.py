@@ -161,7 +161,8 @@ class TransformersGenerator:
         streams: Sequence[SecretStream],
         on_progress: Progress,
     ) -> list[tuple[str, ...]]:
-        """Different answers to each prompt by sampling behind examples, from the fitted model where there is one.
+        """Different answers to each prompt by sampling behind examples, from the fitted model where there is one:
+        as many as the plan's candidates or more, for the caller to choose among.
 
         Where too few differ, more are drawn at a higher temperature. This may favour some answers as one likes, and
         so may the examples: the true answer is drawn uniformly from the finished set afterwards, so that under the
@@ -180,11 +181,11 @@ class TransformersGenerator:
         found: list[dict[str, bool]] = [{} for _ in prompts]
         # An answer cut at the limit shows that it is no real one, unless the real ones are cut as well.
         patience = 0 if usual_length > plan.candidate_tokens else 2
-        # Some come twice or don't end; a few more at first save a round.
-        spare = plan.candidates * 3 // 8
+        # Some come twice or don't end, and the caller chooses: more at first.
+        spare = max(plan.candidates * 3 // 8, plan.candidates * (plan.drawn_per_candidate - 1))
         group = max(1, _ANSWERS_AT_ONCE // (plan.candidates + spare))
         for attempt, temperature in enumerate(_TEMPERATURES):
-            missing = [plan.candidates - len(_chosen(texts, plan, attempt > patience)) for texts in found]
+            missing = [max(0, plan.candidates - len(_chosen(texts, plan, attempt > patience))) for texts in found]
             # The fewest first: prompts that lack about as many answers are drawn together.
             lacking = sorted((i for i, count in enumerate(missing) if count), key=lambda i: missing[i])
             for start in range(0, len(lacking), group):
@@ -377,10 +378,10 @@ class TransformersGenerator:
 
 
 def _chosen(texts: dict[str, bool], plan: CanaryPlan, cut_too: bool) -> tuple[str, ...]:
-    """The first different answers, those that ended by themselves before the others."""
+    """Every different answer that ended by itself; the first of the others where these are too few."""
     ended = [text for text, complete in texts.items() if complete]
     cut = [text for text, complete in texts.items() if not complete] if cut_too else []
-    return tuple([*ended, *cut][: plan.candidates])
+    return (*ended, *cut[: max(0, plan.candidates - len(ended))])
 
 
 def _steps(on_progress: Progress, before: int, part: int, prompts: int, steps: int) -> Callable[[int], None]:

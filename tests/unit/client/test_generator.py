@@ -325,7 +325,7 @@ def test_endpoint_estimates_and_says_so(
     assert requests[-1]["n"] == 8
     assert len(generator.trigger(prompt, PLAN, stream("t")).split()) >= 3
     drawn = generator.answers(ROWS[:3], [ROWS[4].prompt], PLAN, [stream("a")], no_progress)
-    assert len(set(drawn[0])) == 4
+    assert len(set(drawn[0])) == len(drawn[0]) == 4 * PLAN.drawn_per_candidate
     assert generator.count_tokens(ROWS) is None
 
     answers.append(chat_answer(lambda i: f"text {i} too likely", 4.0))

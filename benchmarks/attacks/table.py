@@ -1,0 +1,166 @@
+"""The table of docs/security.md from ``benchmarks/results/attacks.jsonl``: what each attack got, over all runs.
+
+    python -m benchmarks.attacks.table            # prints Markdown
+    python -m benchmarks.attacks.table --write    # puts it between the marks in docs/security.md
+
+A cheat counts as caught where the verdict is not PASS: nobody is paid for INCONCLUSIVE either. Intervals are exact
+(Clopper and Pearson 1934), at 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from scipy.stats import binomtest
+
+from benchmarks.attacks.run import SERVED, TRAINED, lines
+from benchmarks.paper.sets import ROOT
+from benchmarks.paper.tables import table
+from tests.adversary.registry import CHEATS
+
+BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
+DOCUMENT = ROOT / "docs" / "security.md"
+Runs = Sequence[dict[str, Any]]
+SAVES = {"honest": "nothing", "old-adapter": CHEATS["other-adapter"].saves}
+ORDER = ("PASS", "INCONCLUSIVE", "FAIL")
+
+
+def main() -> int:
+    """Returns 0, or 1 where nothing was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="into docs/security.md")
+    wanted = parser.parse_args()
+    runs = list(lines())
+    if not runs:
+        print("no attacks yet; see benchmarks/attacks/run.py", file=sys.stderr)
+        return 1
+    text = "\n".join(report(runs))
+    if not wanted.write:
+        print(text)
+        return 0
+    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    return 0
+
+
+def report(runs: Runs) -> Iterator[str]:
+    """Markdown, line by line."""
+    by_attack: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        by_attack[run["attack"]].append(run)
+    known = (*TRAINED, *SERVED)
+    names = sorted(by_attack, key=lambda name: (known.index(name) if name in known else len(known), name))
+    delivered = [name for name in names if by_attack[name][0]["mode"] == "delivered"]
+    served = [name for name in names if by_attack[name][0]["mode"] == "served"]
+    if delivered:
+        yield "Looked at by the adapter that was delivered, under the default policy:\n"
+        yield from table(
+            (
+                "attack",
+                "what it saves",
+                "steps that it took",
+                "verdicts",
+                "caught (95 % interval)",
+                "log10 p of influence",
+                "rows trained on, at least",
+                "verdicts by the demo's policy",
+                "caught by the paper's test",
+            ),
+            [_delivered(name, by_attack[name]) for name in delivered],
+        )
+    if served:
+        yield "\nLooked at by what the endpoint serves:\n"
+        yield from table(
+            (
+                "attack",
+                "what it saves",
+                "delivered adapter",
+                "verdicts by default",
+                "caught (95 % interval)",
+                "if answers are believed to come from weights",
+                "if decoys are not recognised",
+                "log10 p of influence",
+                "decoys answered as the adapter does",
+                "caught by the paper's test",
+            ),
+            [_served(name, by_attack[name]) for name in served],
+        )
+    yield f"\nRuns: {', '.join(_settings(runs))}. {_machines(runs)}"
+
+
+def _delivered(name: str, runs: Runs) -> tuple[object, ...]:
+    honest = name == "honest"
+    caught = _share(sum(run["verdict"] != "PASS" for run in runs), len(runs))
+    return (
+        name,
+        saves(name),
+        _range([100 * run["share_of_steps"] for run in runs], " %"),
+        _verdicts(runs, "verdict"),
+        f"refused: {_share(sum(run['verdict'] == 'FAIL' for run in runs), len(runs))}" if honest else caught,
+        _range([float(run["log10_p"]) for run in runs]),
+        _range([100 * float(run["share_least"]) for run in runs], " %"),
+        _verdicts(runs, "verdict_demo"),
+        _share(sum(run["paper_verdict"] != "PASS" for run in runs), len(runs)),
+    )
+
+
+def _served(name: str, runs: Runs) -> tuple[object, ...]:
+    equal, asked = (sum(run["decoys_alike"][at] for run in runs) for at in (0, 1))
+    return (
+        name,
+        saves(name),
+        "untouched" if CHEATS[name].trainer else "trained in full",
+        _verdicts(runs, "verdict"),
+        _share(sum(run["verdict"] != "PASS" for run in runs), len(runs)),
+        _verdicts(runs, "verdict_believed"),
+        _verdicts(runs, "verdict_compared"),
+        _range([float(run["log10_p"]) for run in runs]),
+        f"{equal} of {asked}",
+        _share(sum(run["paper_verdict"] != "PASS" for run in runs), len(runs)),
+    )
+
+
+def saves(name: str) -> str:
+    """What the cheater is spared."""
+    if name in SAVES:
+        return SAVES[name]
+    return CHEATS["find-starts" if name.startswith("find:") else name].saves
+
+
+def _share(yes: int, of: int) -> str:
+    """``yes`` of ``of`` with the exact interval."""
+    low, high = binomtest(yes, of).proportion_ci(0.95, method="exact")
+    return f"{yes} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
+
+
+def _verdicts(runs: Runs, key: str) -> str:
+    counts = Counter(run[key] for run in runs)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict])
+
+
+def _range(values: Sequence[float], unit: str = "") -> str:
+    """One value, or the least and the greatest."""
+    low, high = (f"{round(value, 1) + 0:.1f}".removesuffix(".0") for value in (min(values), max(values)))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def _settings(runs: Runs) -> list[str]:
+    counts = Counter((run["data"], run["rows"], run["model"], run["epochs"], run["learning_rate"]) for run in runs)
+    return [
+        f"{count} on {data} ({rows} rows, {model}, {epochs} epochs at {rate})"
+        for (data, rows, model, epochs, rate), count in sorted(counts.items())
+    ]
+
+
+def _machines(runs: Runs) -> str:
+    found = sorted({f"{run['machine']['processor']}, {run['machine']['cores']} cores" for run in runs})
+    return f"Measured on {'; '.join(found)}."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
