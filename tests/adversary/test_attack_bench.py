@@ -1,0 +1,111 @@
+"""The benchmark of the attacks: how a look is judged, what the paper's test would say, and the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.attacks import run as bench
+from benchmarks.attacks.looks import judged
+from benchmarks.attacks.table import report
+from benchmarks.paper import calibrate
+
+
+def seen(shown: bool, first: int, of: int = 48) -> dict[str, Any]:
+    """A look by the plan ``lean``: one group of eight rows, and so many true answers first."""
+    ranks = [1] * first + [7] * (of - first)
+    return {
+        "groups": [{"rows": 8, "bits": 64, "length": 70, "held_out": [shown] * 4, "in_data": [shown] * 4}],
+        "naturals": [{"leaf": i, "copies": 1, "candidates": 12, "rank": rank} for i, rank in enumerate(ranks)],
+        "decoys": [False] * 16,
+    }
+
+
+@pytest.mark.parametrize(
+    ("shown", "first", "verdict", "published"),
+    [
+        (True, 46, "PASS", "PASS"),
+        (True, 22, "INCONCLUSIVE", "PASS"),
+        (True, 6, "FAIL", "PASS"),
+        (False, 4, "FAIL", "FAIL"),
+    ],
+)
+def test_a_look_is_judged_both_ways(shown: bool, first: int, verdict: str, published: str) -> None:
+    """The published test sees the group alone: a share of the rows teaches it, whatever became of the others."""
+    look = seen(shown, first)
+    found = judged(look, rows=350)
+    assert found["verdict"] == verdict
+    assert (found["hits"], found["of"], found["groups_found"]) == (first, 48, int(shown))
+    said = bench.paper(look)
+    assert said["paper_verdict"] == published
+    # One of eight prompts is enough at r = 0.1: p is about eight times 2**-64.
+    assert said["paper_log10_p"] == ("-18.4" if shown else "0")
+
+
+def line(attack: str, **changes: Any) -> dict[str, Any]:
+    machine = {"processor": "Some CPU", "cores": "2"}
+    setting = {"data": "tickets", "rows": 300, "model": "m", "epochs": 5, "learning_rate": "0.002", "seed": 0}
+    common = {"attack": attack, "mode": "delivered", "share_of_steps": 0.5, "machine": machine, **setting}
+    judgement = judged(seen(True, 6), 350) | bench.paper(seen(True, 6))
+    return common | judgement | changes
+
+
+def test_the_table_counts_by_attack() -> None:
+    runs = [line("rows-30", seed=seed) for seed in range(4)] + [
+        line("rows-30", seed=4, verdict="PASS", log10_p="-61.0")
+    ]
+    runs += [line("honest", verdict="PASS", share_of_steps=1.0), line("find:near-duplicates")]
+    runs += [
+        line(
+            "suffix-lookup",
+            mode="served",
+            verdict="INCONCLUSIVE",
+            verdict_believed="PASS",
+            verdict_compared="FAIL",
+            decoys_alike=[3, 16],
+        )
+    ]
+    text = list(report(runs))
+    rows = {row.split(" | ")[0].removeprefix("| "): row for row in text if row.startswith("| ")}
+    assert list(rows)[1:4] == ["honest", "rows-30", "find:near-duplicates"]
+    # Clopper and Pearson for 4 of 5: 28.4 to 99.5 %.
+    assert "| 4 of 5 (28 to 99 %) |" in rows["rows-30"]
+    assert "| 1 PASS, 4 FAIL |" in rows["rows-30"]
+    assert "| 50 % |" in rows["rows-30"]
+    assert "-61 to -15.4" in rows["rows-30"]
+    assert "refused: 0 of 1 (0 to 98 %)" in rows["honest"]
+    assert "| 1 INCONCLUSIVE | 1 of 1 (3 to 100 %) | 1 PASS | 1 FAIL |" in rows["suffix-lookup"]
+    assert "| 3 of 16 |" in rows["suffix-lookup"]
+
+
+def test_a_line_that_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one of another seed, or one that lacks what it needs, is no such line."""
+    monkeypatch.setattr(bench, "TARGET", tmp_path / "attacks.jsonl")
+    monkeypatch.setattr(calibrate, "WORK", tmp_path / "work")
+    made: list[str] = []
+
+    def deliver(_: bench.Bench, attack: str) -> dict[str, Any]:
+        if attack == "other-base":
+            raise bench.CannotRunError("needs --other-base")
+        made.append(attack)
+        return {"mode": "delivered", **judged(seen(False, 4), 350), **bench.paper(seen(False, 4))}
+
+    monkeypatch.setattr(bench, "deliver", deliver)
+
+    def attack(seed: int) -> bool:
+        of = calibrate.Run("tickets", 300, seed, 5, "0.002", "honest", tmp_path / "m", "lean", last_epoch_only=True)
+        return bench.attack_all(bench.Bench(of), ("base-model", "other-base", "noise"))
+
+    assert not attack(0)
+    assert not attack(0)
+    assert made == ["base-model", "noise"]
+    attack(1)
+    assert made == ["base-model", "noise"] * 2
+    assert [(item["attack"], item["seed"]) for item in bench.lines()] == [
+        ("base-model", 0),
+        ("noise", 0),
+        ("base-model", 1),
+        ("noise", 1),
+    ]
