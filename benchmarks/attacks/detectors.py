@@ -23,12 +23,10 @@ from rich.console import Console
 from benchmarks.paper import machine, sets
 from benchmarks.paper.calibrate import WORK, Layout
 from benchmarks.paper.tables import table
-from veritune.client.canary import NaturalCanary, TriggerCanary
 from veritune.client.redteam.base_model import BaseModel
 from veritune.client.redteam.figures import measure
-from veritune.client.redteam.kinds import Kind
+from veritune.client.redteam.kinds import Kind, kinds_of
 from veritune.client.redteam.registry import choose
-from veritune.client.rewording import Rewording
 
 TARGET = sets.ROOT / "benchmarks" / "results" / "detectors.jsonl"
 console = Console(highlight=False)
@@ -48,7 +46,8 @@ def main() -> int:
     if wanted.sown is None:
         parser.error("--sown names the rows to look at")
     layout = Layout.model_validate_json((WORK / wanted.sown / "sown.json").read_bytes())
-    kinds = kinds_of(layout)
+    places = kinds_of(layout.canaries, layout.generators)
+    kinds = [places.get(index) for index in range(len(layout.rows))]
     done = {(line["sown"], line["detector"]) for line in read()}
     model: BaseModel | None = None
     for detector in choose(wanted.detectors.split(",")):
@@ -81,21 +80,6 @@ def main() -> int:
             file.write(json.dumps(line, separators=(",", ":")) + "\n")
         console.print(f"{detector.name}: " + ", ".join(f"{k} {v.recall('0.01'):.0%}" for k, v in found.items()))
     return 0
-
-
-def kinds_of(layout: Layout) -> list[Kind | None]:
-    """Of each row what it carries."""
-    worded = {document.digest for document in layout.generators if isinstance(document, Rewording)}
-    kinds: list[Kind | None] = [None] * len(layout.rows)
-    for canary in layout.canaries:
-        kind: Kind = "trigger"
-        if isinstance(canary, NaturalCanary):
-            kind = "in-place" if canary.generator_digest in worded else "natural"
-            kind = "repeated" if len(canary.rows) > 1 else kind
-        if isinstance(canary, (NaturalCanary, TriggerCanary)):
-            for row in canary.rows:
-                kinds[row] = kind
-    return kinds
 
 
 def read() -> list[dict[str, Any]]:

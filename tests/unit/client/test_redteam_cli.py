@@ -110,7 +110,10 @@ def figures_in(home: Path) -> Figures:
 
 
 def test_kinds_are_what_was_sown(prepared_folder: Path, secrets: Secrets) -> None:
-    places, rows = kinds_of(secrets), list(read_rows(prepared_folder / "train.jsonl"))
+    places, rows = (
+        kinds_of((leaf.canary for leaf in secrets.leaves), secrets.generators),
+        list(read_rows(prepared_folder / "train.jsonl")),
+    )
     counts = {kind: list(places.values()).count(kind) for kind in ("trigger", "natural", "in-place", "repeated")}
     assert counts == {"trigger": 8, "natural": 4, "in-place": 5, "repeated": 4}
     signatures = {leaf.canary.signature for leaf in secrets.leaves if isinstance(leaf.canary, TriggerCanary)}
@@ -263,7 +266,7 @@ def test_without_canaries_or_plain_rows_there_is_nothing_to_tell(
     prepared_folder: Path, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for places in ({}, dict.fromkeys(range(82), "natural")):
-        monkeypatch.setattr("veritune.client.redteam.attack.kinds_of", lambda _, found=places: found)
+        monkeypatch.setattr("veritune.client.redteam.attack.kinds_of", lambda canaries, generators, found=places: found)
         with pytest.raises(DatasetError, match="takes both"):
             Prepared(prepared_folder / "train.jsonl", secrets)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
-from veritune.client.canary import NaturalCanary, TriggerCanary
+from veritune.client.canary import AnyGenerator, Canary, NaturalCanary, TriggerCanary
 from veritune.client.rewording import Rewording
-from veritune.client.sealed import Secrets
 
 Kind = Literal["trigger", "natural", "in-place", "repeated"]
 """A row of a trigger group; one whose answer a model wrote; a real row whose wording was drawn; a row of a natural
@@ -14,12 +14,11 @@ canary that stands in several. The coverage claim rests on the second and third 
 KINDS: tuple[Kind, ...] = ("trigger", "natural", "in-place", "repeated")
 
 
-def kinds_of(secrets: Secrets) -> dict[int, Kind]:
+def kinds_of(canaries: Iterable[Canary], generators: Iterable[AnyGenerator]) -> dict[int, Kind]:
     """The kind of each row of the data set that carries a canary, by its place from 0."""
-    worded = {document.digest for document in secrets.generators if isinstance(document, Rewording)}
+    worded = {document.digest for document in generators if isinstance(document, Rewording)}
     found: dict[int, Kind] = {}
-    for leaf in secrets.leaves:
-        canary = leaf.canary
+    for canary in canaries:
         if isinstance(canary, TriggerCanary):
             found.update(dict.fromkeys(canary.rows, "trigger"))
         elif isinstance(canary, NaturalCanary):
