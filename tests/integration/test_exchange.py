@@ -165,7 +165,7 @@ def home(daemon: DaemonProcess, model: Path, tmp_path_factory: pytest.TempPathFa
 def finished(home: Path, daemon: DaemonProcess) -> dict[str, Any]:
     """The run, step by step, each in a process of its own."""
     prepared = answer(veritune("prepare", home, "--json"))
-    assert prepared["canary_rows"] == 2 * 3 + 3
+    assert prepared["canary_rows"] == 2 * 4 + 3
     trained = answer(veritune("train", home, "--json"))
     assert trained["receipt"]["rows_trained"] == prepared["rows"]
     answer(veritune("challenge", home, "--mode", "delivered", "--json"))
