@@ -99,7 +99,7 @@ def test_the_report_says_everything_that_was_asked_of_it() -> None:
     assert statement.verdict == said.verdict == said.judgement.verdict == "PASS"
     assert said.chain.manifest == HONEST.signed_manifest.digest
     assert said.chain.training_receipt == HONEST.signed_training_receipt.digest
-    assert said.policy == HONEST.policy
+    assert said.policy == HONEST.signed_policy
     assert (said.canaries.groups, said.canaries.group_rows, said.canaries.naturals, said.canaries.padding) == (
         3,
         6,
