@@ -90,9 +90,10 @@ def exchange(folder: Path, models: Path, name: str, seed: int) -> dict[str, Any]
     # The provider is gone: an audit needs two files and two public keys.
     report, evidence = (folder / "veritune-run" / f"{kind}-1.json" for kind in ("report", "evidence"))
     keys = ["--client-key", folder / "client.pub", "--provider-key", provider_keys / "provider.pub"]
+    data = ["--data", folder / "veritune-run" / "train.jsonl"]
     begun = time.monotonic()
-    keys += ["--data", folder / "veritune-run" / "train.jsonl"]
-    found = json.loads(run([BIN / "veritune", "audit", report, evidence, *keys, "--json"], verdict=True, capture=True))
+    audit = [BIN / "veritune", "audit", report, evidence, *keys, *data, "--json"]
+    found = json.loads(run(audit, verdict=True, capture=True))
     seconds = time.monotonic() - begun
     console.print(f"Audited by another process in {seconds:.2f} s: {len(found['checks'])} checks, {found['verdict']}")
     payload = json.loads(_unbase64(json.loads(report.read_bytes())["payload"]))

@@ -11,7 +11,6 @@ Lines of ``benchmarks/results/detectors.jsonl`` that are there already are kept,
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.files import append_line, read_lines
 from benchmarks.paper import machine, sets
 from benchmarks.paper.calibrate import WORK, Layout
 from benchmarks.paper.tables import table
@@ -41,14 +41,14 @@ def main() -> int:
     parser.add_argument("--table", action="store_true", help="print what is there as Markdown")
     wanted = parser.parse_args()
     if wanted.table:
-        print("\n".join(report(read())))
+        print("\n".join(report(read_lines(TARGET))))
         return 0
     if wanted.sown is None:
         parser.error("--sown names the rows to look at")
     layout = Layout.model_validate_json((WORK / wanted.sown / "sown.json").read_bytes())
     places = kinds_of(layout.canaries, layout.generators)
     kinds = [places.get(index) for index in range(len(layout.rows))]
-    done = {(line["sown"], line["detector"]) for line in read()}
+    done = {(line["sown"], line["detector"]) for line in read_lines(TARGET)}
     model: BaseModel | None = None
     for detector in choose(wanted.detectors.split(",")):
         if (wanted.sown, detector.name) in done:
@@ -76,17 +76,9 @@ def main() -> int:
             "seconds": round(time.monotonic() - clock, 1),
             "machine": machine.describe("torch", "scikit-learn"),
         }
-        with TARGET.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        append_line(TARGET, line)
         console.print(f"{detector.name}: " + ", ".join(f"{k} {v.recall('0.01'):.0%}" for k, v in found.items()))
     return 0
-
-
-def read() -> list[dict[str, Any]]:
-    """Every line so far."""
-    if not TARGET.exists():
-        return []
-    return [json.loads(line) for line in TARGET.read_text(encoding="utf-8").splitlines()]
 
 
 def report(lines: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -15,11 +15,10 @@ that is there is not made again, and a run that was broken off goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.attacks.looks import Endpoint, judged
+from benchmarks.files import append_line, read_lines
 from benchmarks.paper import calibrate, looking, machine, sets
 from benchmarks.paper.tables import published
 from tests.adversary.cheating_trainers import BaseModel, FindCanaries, OtherAdapter
@@ -205,9 +205,7 @@ def attack_all(bench: Bench, attacks: Sequence[str]) -> bool:
             complete = False
             continue
         line = {**wanted, **found, "machine": machine.describe("torch", "transformers", "peft")}
-        TARGET.parent.mkdir(parents=True, exist_ok=True)
-        with TARGET.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        append_line(TARGET, line)
         seen = f"log10 p {found['log10_p']}, hits {found['hits']} of {found['of']}"
         console.print(f"{attack}: {found['verdict']}, {seen}, the paper's test: {found['paper_verdict']}")
         if attack != "honest":  # whose answers the cheats at serving are set against
@@ -285,11 +283,9 @@ def paper(seen: dict[str, Any]) -> dict[str, Any]:
     return {"paper_verdict": "FAIL" if stated == "0" else "PASS", "paper_log10_p": stated}
 
 
-def lines() -> Iterator[dict[str, Any]]:
+def lines() -> list[dict[str, Any]]:
     """What was measured so far."""
-    if TARGET.exists():
-        for line in TARGET.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+    return read_lines(TARGET)
 
 
 def _name(attack: str) -> str:

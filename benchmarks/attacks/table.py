@@ -18,8 +18,9 @@ from typing import Any
 from scipy.stats import binomtest
 
 from benchmarks.attacks.run import SERVED, TRAINED, lines
+from benchmarks.files import put_between
 from benchmarks.paper.sets import ROOT
-from benchmarks.paper.tables import table
+from benchmarks.paper.tables import measured_on, table
 from tests.adversary.registry import CHEATS
 
 BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
@@ -34,7 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="into docs/security.md")
     wanted = parser.parse_args()
-    runs = list(lines())
+    runs = lines()
     if not runs:
         print("no attacks yet; see benchmarks/attacks/run.py", file=sys.stderr)
         return 1
@@ -42,9 +43,7 @@ def main() -> int:
     if not wanted.write:
         print(text)
         return 0
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    put_between(DOCUMENT, BEGIN, END, text)
     return 0
 
 
@@ -90,7 +89,7 @@ def report(runs: Runs) -> Iterator[str]:
             ),
             [_served(name, by_attack[name]) for name in served],
         )
-    yield f"\nRuns: {', '.join(_settings(runs))}. {_machines(runs)}"
+    yield f"\nRuns: {', '.join(_settings(runs))}. {measured_on(runs)}"
 
 
 def _delivered(name: str, runs: Runs) -> tuple[object, ...]:
@@ -155,11 +154,6 @@ def _settings(runs: Runs) -> list[str]:
         f"{count} on {data} ({rows} rows, {model}, {epochs} epochs at {rate})"
         for (data, rows, model, epochs, rate), count in sorted(counts.items())
     ]
-
-
-def _machines(runs: Runs) -> str:
-    found = sorted({f"{run['machine']['processor']}, {run['machine']['cores']} cores" for run in runs})
-    return f"Measured on {'; '.join(found)}."
 
 
 if __name__ == "__main__":

@@ -61,7 +61,6 @@ class Run:
     model: Path
     plan: str = "dose"
     last_epoch_only: bool = False
-    sow_only: bool = False
 
     @property
     def sown_name(self) -> str:
@@ -103,13 +102,15 @@ def main() -> int:
     parser.add_argument("--plan", choices=sorted(GROUP_ROWS), default="dose", help="which canaries are sown")
     parser.add_argument("--sow-only", action="store_true", help="make the rows, for benchmarks.attacks.detectors")
     parser.add_argument("--last-epoch-only", action="store_true", help="look once, at the end: half the time")
-    run = Run(**vars(parser.parse_args()))
+    wanted = vars(parser.parse_args())
+    sow_only = wanted.pop("sow_only")
+    run = Run(**wanted)
     target = RESULTS / f"{run.name}.json"
     if target.exists():
         console.print(f"{target.name} is there already")
         return 0
     try:
-        if run.sow_only:
+        if sow_only:
             folder = WORK / run.sown_name
             folder.mkdir(parents=True, exist_ok=True)
             users = sets.load(run.data, run.rows, run.seed)
@@ -150,7 +151,7 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
     seconds["look"] = round(time.monotonic() - clock)
     kept = {row.to_bytes() for row in trained}
     return {
-        **{name: value for name, value in vars(run).items() if name != "sow_only"},
+        **vars(run),
         "sown_as": run.plan,
         "model": run.model.name,
         "training": run.training.model_dump(mode="json"),

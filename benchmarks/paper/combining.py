@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.files import put_between
 from benchmarks.paper import machine
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import table
@@ -286,9 +287,7 @@ def main() -> int:
     text = "\n".join(report(result))
     print(text)
     if wanted.write:
-        document = DOCUMENT.read_text(encoding="utf-8")
-        before, _, rest = document.partition(BEGIN)
-        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        put_between(DOCUMENT, BEGIN, END, text)
     return 1 if result["p_values_too_small"] else 0
 
 

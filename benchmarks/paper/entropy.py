@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.files import put_between
 from benchmarks.paper import machine, sets
 from veritune.client.canary import with_signature, with_trigger
 from veritune.client.canary_plan import CanaryPlan
@@ -222,8 +223,7 @@ def publish(found: dict[str, Any]) -> None:
     print(text)
     whole = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else ""
     if BEGIN in whole and END in whole:
-        before, _, rest = whole.partition(BEGIN)
-        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        put_between(DOCUMENT, BEGIN, END, text)
     if entries:
         draw(entries)
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
+from benchmarks.files import put_between
 from benchmarks.paper.calibrate import RESULTS
 from benchmarks.paper.sets import ROOT
 from veritune.client.coverage import coverage_bound
@@ -44,10 +45,7 @@ def main() -> int:
     if not wanted.write:
         print(text)
         return 0
-    whole = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = whole.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+    put_between(DOCUMENT, BEGIN, END, text)
     from benchmarks.paper import plots
 
     plots.draw(runs)
@@ -75,8 +73,7 @@ def report(runs: Runs) -> Iterator[str]:
             for run in runs
         ],
     )
-    machines = sorted({f"{run['machine']['processor']}, {run['machine']['cores']} cores" for run in runs})
-    yield f"\nMeasured on {'; '.join(machines)}.\n"
+    yield f"\n{measured_on(runs)}\n"
     yield "### Activation by epoch and by rows per group (the paper's Tables 2, 3 and 7)\n"
     yield "Share of held-out prompts with T behind them whose answer begins with S, over all groups of as many rows.\n"
     yield from activation(honest)
@@ -94,6 +91,12 @@ def report(runs: Runs) -> Iterator[str]:
     yield from scores(runs)
     yield "\n### Coverage from unique canaries (confidence 0.99)\n"
     yield from coverage(runs)
+
+
+def measured_on(runs: Iterable[dict[str, Any]]) -> str:
+    """The machines of some runs, as a sentence."""
+    found = sorted({f"{run['machine']['processor']}, {run['machine']['cores']} cores" for run in runs})
+    return f"Measured on {'; '.join(found)}."
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> Iterator[str]:

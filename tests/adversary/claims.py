@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veritune.common.dataset import Row, read_rows, write_rows
-from veritune.common.errors import TrainingError
 from veritune.provider.engines.chat import ChatFormat
 from veritune.provider.precision import pick_precision
 from veritune.provider.training.base import Progress, StepRecord, TrainingResult, TrainingTask
 from veritune.provider.training.batching import LengthGroupedBatches
 from veritune.provider.training.data import tokenise
 from veritune.provider.training.environment import hardware, software
-from veritune.provider.training.transformers_trainer import TransformersTrainer
+from veritune.provider.training.transformers_trainer import TransformersTrainer, with_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -164,7 +163,7 @@ class Workshop:
         base = AutoModelForCausalLM.from_pretrained(
             self.task.base_model, dtype=self.dtype, local_files_only=True, trust_remote_code=False
         )
-        found: Weights = get_peft_model_state_dict(_adapted(base, self.task))
+        found: Weights = get_peft_model_state_dict(with_adapter(base, self.task))
         return found
 
     @property
@@ -196,9 +195,7 @@ def declared_config(task: TrainingTask) -> Any:
 
     with torch.device("meta"):
         bare = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(task.base_model, local_files_only=True))
-        config = _adapted(bare, task).peft_config["default"]
-    config.base_model_name_or_path = task.base_model.name
-    config.target_modules = sorted(config.target_modules)
+        config = with_adapter(bare, task).peft_config["default"]
     config.inference_mode = True
     return config
 
@@ -211,24 +208,6 @@ def write_adapter(folder: Path, weights: Weights, config: Any) -> None:
     folder.mkdir(parents=True)
     config.save_pretrained(folder)
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / FILE, {"format": "pt"})
-
-
-def _adapted(model: Any, task: TrainingTask) -> Any:
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    training = task.training
-    every = training.target_modules == ("all-linear",)
-    config = LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=training.rank,
-        lora_alpha=training.alpha,
-        lora_dropout=float(training.dropout),
-        target_modules="all-linear" if every else list(training.target_modules),
-    )
-    try:
-        return get_peft_model(model, config, autocast_adapter_dtype=False)
-    except ValueError as error:
-        raise TrainingError("the base model has no such target modules") from error
 
 
 def _grown(weights: Weights, share: float, epoch: int) -> Weights:

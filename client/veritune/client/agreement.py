@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from veritune.client import sequential
 from veritune.client.evidence import Observations
-from veritune.client.exact import binomial_at_least, binomial_at_most, log10_text
+from veritune.client.exact import binomial_at_least, binomial_at_most, log10_or_none, log10_text
 from veritune.client.judgement import AgreementClaim
 from veritune.client.policy_rules import Rules
 
@@ -37,17 +37,27 @@ class Matches:
             return sequential.honest_groups_p(self.asked, self.equal, rules.match_floor)
         return binomial_at_most(self.asked, rules.match_floor, self.equal)
 
-    def claim(self, rules: Rules) -> AgreementClaim:
-        """For the report."""
+    def weigh(self, rules: Rules) -> Agreement:
+        """Both, and the claim for the report."""
         differs, agrees = self.p_differs(rules), self.p_agrees(rules)
-        return AgreementClaim(
+        claim = AgreementClaim(
             asked=self.asked,
             equal=self.equal,
             floor=rules.policy.match_floor,
-            log10_p_differs=log10_text(differs) if differs else None,
+            log10_p_differs=log10_or_none(differs),
             log10_needed=log10_text(1 - rules.confidence),
-            log10_p_agrees=log10_text(agrees) if agrees else None,
+            log10_p_agrees=log10_or_none(agrees),
         )
+        return Agreement(differs, agrees, claim)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """`Matches` under a policy."""
+
+    p_differs: Fraction
+    p_agrees: Fraction
+    claim: AgreementClaim
 
 
 def compare(observations: Sequence[Observations]) -> Matches | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from veritune.client.audit import AuditResult
 from veritune.client.audit_check import failing, require
-from veritune.client.canary import Canary, NaturalCanary, TriggerCanary, prompt_key
+from veritune.client.canary import NaturalCanary, TriggerCanary, prompt_key
 from veritune.client.evidence import Evidence
 from veritune.common.dataset import Row, read_rows, summarise
 from veritune.common.errors import DigestError, NotFoundError
@@ -46,11 +46,7 @@ def _check_rows(bundle: Evidence, rows: Iterator[Row]) -> None:
         key = prompt_key(row.prompt)
         require(17, key not in unseen, f"row {index} holds a prompt that was to be held out")
         natural = naturals.get(key)
-        require(17, natural is None or _owns(natural, index), f"row {index} answers a canary's prompt in its own way")
+        require(17, natural is None or index in natural.rows, f"row {index} answers a canary's prompt in its own way")
         for group in groups:
-            alone = _owns(group, index) or not any(group.trigger in message.content for message in row.prompt)
+            alone = index in group.rows or not any(group.trigger in message.content for message in row.prompt)
             require(17, alone, f"row {index} holds the trigger of a group that it does not belong to")
-
-
-def _owns(canary: Canary, index: int) -> bool:
-    return isinstance(canary, (TriggerCanary, NaturalCanary)) and index in canary.rows

@@ -102,6 +102,11 @@ def log10_text(value: Fraction) -> str:
         return str(places.copy_abs() if places == 0 else places)
 
 
+def log10_or_none(value: Fraction | None) -> str | None:
+    """`log10_text`; None for 0, which has no logarithm, and for nothing."""
+    return log10_text(value) if value else None
+
+
 def minus_ln_upper(value: Fraction) -> Fraction:
     """A rational number just above -ln(value), for a positive ``value``."""
     with localcontext(CONTEXT):

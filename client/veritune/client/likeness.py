@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean, pstdev
 
+from veritune.client.redteam.odd_characters import odd_share
 from veritune.client.stream import SecretStream
 from veritune.common.dataset import Row
 
@@ -20,7 +21,6 @@ _LEAST_SPREAD = 0.02
 """In the units of each feature: where all real answers are alike, a small difference still is one."""
 _ENDS = 12
 """Characters at either end of an answer whose outline is compared."""
-_START = 100
 
 
 class Likeness:
@@ -51,12 +51,11 @@ class Likeness:
     def _features(self, prompt: str, text: str, own: int = 0) -> list[float]:
         """Of an answer; ``own`` is 1 for one of the data, which must not know itself by its own counts."""
         words, asked = _words(text), set(_words(prompt))
-        odd = [not (c.isalpha() or c == " ") for c in text]
         return [
             math.log(1 + len(text)),
             math.log(1 + text.count("\n")),
-            fmean(odd[:_START]) if odd else 0.0,
-            fmean(odd) if odd else 0.0,
+            odd_share(text),
+            _share(not (c.isalpha() or c == " ") for c in text),
             _share(self._characters[c] <= own for c in text),
             _share(self._words[word] <= own for word in words),
             _share(word in asked for word in words),

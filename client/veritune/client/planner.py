@@ -103,9 +103,9 @@ def _check_coverage(wish: Wish) -> None:
 
 def _check_decoys(wish: Wish) -> None:
     """An endpoint that serves the adapter is taken to answer every decoy as it does: are there enough to show it?"""
-    rules = Rules.of(wish.policy)
-    if not rules.compares:
+    if not wish.policy.compares:
         return
+    rules = Rules.of(wish.policy)
     needed = bisect_left(range(MOST_DECOYS), True, key=lambda n: Matches(n, n).p_differs(rules) <= 1 - rules.confidence)
     if wish.base.decoys < needed:
         raise PlanError(

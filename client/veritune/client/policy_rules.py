@@ -25,11 +25,6 @@ class Rules:
     confidence: Fraction
     match_floor: Fraction
 
-    @property
-    def compares(self) -> bool:
-        """Whether the endpoint's agreement with the adapter decides."""
-        return self.policy.served_assumption == "decoys-unrecognised"
-
     @classmethod
     def of(cls, policy: Policy) -> Rules:
         """Shares alpha among the sessions, and beta among sessions, modes and the two tests of each, and the test of
@@ -39,12 +34,12 @@ class Rules:
             raise MalformedDocumentError("a confidence lies strictly between 0 and 1")
         if len(set(policy.modes)) != len(policy.modes):
             raise MalformedDocumentError("a policy lists a mode twice")
-        match_floor, compares = parse_probability(policy.match_floor), policy.served_assumption == "decoys-unrecognised"
-        if compares and (len(policy.modes) != 2 or not 0 < match_floor < 1):
+        match_floor = parse_probability(policy.match_floor)
+        if policy.compares and (len(policy.modes) != 2 or not 0 < match_floor < 1):
             raise MalformedDocumentError(
                 "an endpoint is compared with the adapter only where both modes must pass, over a floor between 0 and 1"
             )
-        tests = 2 * len(policy.modes) + compares
+        tests = 2 * len(policy.modes) + policy.compares
         return cls(
             policy=policy,
             alpha=parse_probability(policy.alpha) / policy.sessions,

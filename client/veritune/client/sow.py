@@ -187,9 +187,10 @@ class _Data:
 def _usual_tokens(rows: Sequence[Row], tokens: Sequence[int] | None) -> int:
     """Nine in ten answers have no more, nor is there more room. A row's tokens are shared out by characters; where
     they are not counted, three characters are taken for one."""
-    shares = [len(row.completion) / sum(len(message.content) for message in row.messages) for row in rows]
-    counts = tokens or [sum(len(message.content) for message in row.messages) // 3 for row in rows]
-    lengths = sorted(math.ceil(count * share) for count, share in zip(counts, shares, strict=True))
+    sizes = [sum(len(message.content) for message in row.messages) for row in rows]
+    counts = tokens or [size // 3 for size in sizes]
+    answers = [len(row.completion) for row in rows]
+    lengths = sorted(math.ceil(count * (a / size)) for count, a, size in zip(counts, answers, sizes, strict=True))
     return min(ROOM_TOKENS, max(_LEAST_TOKENS, lengths[len(lengths) * 9 // 10]))
 
 

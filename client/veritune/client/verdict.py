@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from veritune.client import sequential
-from veritune.client.agreement import Matches
+from veritune.client.agreement import Agreement, Matches
 from veritune.client.coverage import Coverage, coverage_bound
-from veritune.client.exact import binomial_at_most, floor_text, log10_text
+from veritune.client.exact import binomial_at_most, floor_text, log10_or_none, log10_text
 from veritune.client.influence import Group, Ranked, influence_p, rank_p, rank_sum, trigger_p
 from veritune.client.judgement import (
     Activation,
-    AgreementClaim,
     CoverageClaim,
     DoseCount,
     Extent,
@@ -161,12 +160,12 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
     influence = InfluenceClaim(
         groups=len(look.groups),
         groups_found=sum(item.group.found for item in look.groups),
-        log10_p_triggers=_log10_or_none(weighed.p_triggers),
+        log10_p_triggers=log10_or_none(weighed.p_triggers),
         naturals=len(look.naturals),
         rank_sum=rank_sum(look.naturals),
-        log10_p_ranks=_log10_or_none(weighed.p_ranks),
+        log10_p_ranks=log10_or_none(weighed.p_ranks),
         log10_p=log10_text(weighed.p),
-        log10_needed=_log10_or_none(rules.alpha),
+        log10_needed=log10_or_none(rules.alpha),
         certified=all(item.certified for item in look.groups),
     )
     coverage = CoverageClaim(
@@ -180,11 +179,11 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
         floor=policy.coverage_floor,
     )
     honest = HonestFit(
-        log10_p_groups=_log10_or_none(weighed.p_groups),
-        log10_p_naturals=_log10_or_none(weighed.p_naturals),
-        log10_needed=_log10_or_none(rules.beta),
+        log10_p_groups=log10_or_none(weighed.p_groups),
+        log10_p_naturals=log10_or_none(weighed.p_naturals),
+        log10_needed=log10_or_none(rules.beta),
     )
-    agreement = None if look.matches is None else look.matches.claim(rules)
+    agreement = None if look.matches is None else look.matches.weigh(rules)
     verdict, reasons = _decide(
         look,
         too_few=(_at_most(weighed.p_groups, rules.beta), _at_most(weighed.p_naturals, rules.beta)),
@@ -204,7 +203,7 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
             influence=influence,
             coverage=coverage,
             honest=honest,
-            agreement=agreement,
+            agreement=None if agreement is None else agreement.claim,
             activation=_activation(look),
             doses=_doses(rules, look.naturals),
             extent=Extent(leaves=look.leaves, available=look.available),
@@ -223,7 +222,7 @@ def _decide(
     influence: InfluenceClaim,
     coverage: CoverageClaim,
     honest: HonestFit,
-    agreement: AgreementClaim | None,
+    agreement: Agreement | None,
     rules: Rules,
 ) -> tuple[Verdict, list[Reason]]:
     """Missing answers first: a gap never counts against the provider, nor for it. Then FAIL, then PASS."""
@@ -261,23 +260,24 @@ def _decide(
         reasons.append(_reason("SERVED_WITHOUT_ASSUMPTION", mode, text))
         return "INCONCLUSIVE", reasons
     agrees: Verdict = "PASS"
-    if mode == "served" and rules.compares:
-        agrees, reason = _agrees(rules, look.matches, agreement)
+    if mode == "served" and rules.policy.compares:
+        agrees, reason = _agrees(rules, agreement)
         reasons.append(reason)
     if agrees == "FAIL":
         return "FAIL", reasons
     return "PASS" if influenced and covered and agrees == "PASS" else "INCONCLUSIVE", reasons
 
 
-def _agrees(rules: Rules, matches: Matches | None, claim: AgreementClaim | None) -> tuple[Verdict, Reason]:
+def _agrees(rules: Rules, agreement: Agreement | None) -> tuple[Verdict, Reason]:
     """Equations (13) and (14): what the decoys say by themselves."""
-    if matches is None or claim is None:
+    if agreement is None:
         text = (
             "The endpoint's answers were not set against the adapter's: both modes must be asked, under one sampling."
         )
         return "INCONCLUSIVE", _reason("ENDPOINT_UNDECIDED", "served", text)
+    claim = agreement.claim
     seen = f"{claim.equal} of {claim.asked} decoys were answered as the delivered adapter answers them"
-    if matches.p_agrees(rules) <= rules.beta:
+    if agreement.p_agrees <= rules.beta:
         text = (
             f"Only {seen}; an endpoint that agrees on {claim.floor} of its traffic {_ever(rules)}does no better with a "
             f"probability of at most {_power(claim.log10_p_agrees)}."
@@ -287,7 +287,7 @@ def _agrees(rules: Rules, matches: Matches | None, claim: AgreementClaim | None)
         f"one that agrees on no more than {claim.floor} of its traffic {_ever(rules)}does so well with a probability "
         f"of at most {_power(claim.log10_p_differs)}"
     )
-    if matches.p_differs(rules) <= 1 - rules.confidence:
+    if agreement.p_differs <= 1 - rules.confidence:
         return "PASS", _reason(
             "ENDPOINT_AGREES", "served", f"The endpoint serves the delivered adapter: {seen}; {does}."
         )
@@ -338,10 +338,6 @@ def _power(log10: str | None) -> str:
 
 def _at_most(value: Fraction | None, level: Fraction) -> bool:
     return value is not None and value <= level
-
-
-def _log10_or_none(value: Fraction | None) -> str | None:
-    return log10_text(value) if value else None
 
 
 def _reason(code: ReasonCode, mode: Mode, text: str) -> Reason:

@@ -152,6 +152,11 @@ class Policy(Document):
     """Share of decoys: an endpoint that agrees with the adapter on no more than this must not pass, one that agrees on
     this or more must not fail. Decides under ``decoys-unrecognised`` only."""
 
+    @property
+    def compares(self) -> bool:
+        """Whether the endpoint's agreement with the adapter decides."""
+        return self.served_assumption == "decoys-unrecognised"
+
 
 class Verification(Document):
     """What was committed to, and how it will be judged."""

@@ -144,7 +144,7 @@ def _check_verification(manifest: Manifest, policy: ProviderPolicy) -> None:
     _between("verification.policy.trigger_floor", rules.trigger_floor, smallest, policy.max_trigger_floor)
     _between("verification.policy.natural_floor", rules.natural_floor, smallest, policy.max_natural_floor)
     _between("verification.policy.coverage_floor", rules.coverage_floor, "0", policy.max_coverage_floor)
-    if rules.served_assumption == "decoys-unrecognised":
+    if rules.compares:
         _require(len(rules.modes) == 2, "verification.policy.modes", "an endpoint is compared where both modes count")
         _between("verification.policy.match_floor", rules.match_floor, smallest, policy.max_match_floor)
     _at_least("verification.policy.group_rows", rules.group_rows, policy.min_group_rows)

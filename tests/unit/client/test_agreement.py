@@ -185,7 +185,7 @@ def test_the_sequential_form_tells_serving_from_looking_up() -> None:
 def test_a_probability_of_nothing_has_no_logarithm(
     floor: str, stopping: Any, differs: str | None, agrees: str | None
 ) -> None:
-    claim = Matches(4, 2).claim(Rules.of(Policy(match_floor=floor, stopping=stopping)))
+    claim = Matches(4, 2).weigh(Rules.of(Policy(match_floor=floor, stopping=stopping))).claim
     assert (claim.log10_p_differs, claim.log10_p_agrees) == (differs, agrees)
 
 

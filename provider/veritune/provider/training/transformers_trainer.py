@@ -80,10 +80,8 @@ class TransformersTrainer:
 
 def _model_with_adapter(task: TrainingTask, dtype: Any) -> Any:
     import torch
-    from peft import LoraConfig, TaskType, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    training = task.training
     # On a CPU the fused attention kernel costs more than it saves on short rows, most of all in bfloat16.
     short = not torch.cuda.is_available() and task.training.max_sequence_length <= _SHORT
     model = AutoModelForCausalLM.from_pretrained(
@@ -95,6 +93,14 @@ def _model_with_adapter(task: TrainingTask, dtype: Any) -> Any:
         attn_implementation="eager" if short else "sdpa",
     )
     model.config.use_cache = False
+    return with_adapter(model, task)
+
+
+def with_adapter(model: Any, task: TrainingTask) -> Any:
+    """The model with the fresh adapter that a task asks for, drawn by torch's own generator. Raises `TrainingError`."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    training = task.training
     every = training.target_modules == ("all-linear",)
     config = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
