@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from rich.console import Console
 
@@ -33,11 +34,14 @@ from benchmarks.paper.tables import published
 from tests.adversary.cheating_trainers import BaseModel, FindCanaries, OtherAdapter
 from tests.adversary.claims import Claim, spent
 from tests.adversary.registry import CHEATS, find, listed
+from veritune.client.adapter_check import check_rank
 from veritune.client.canary import TriggerCanary
+from veritune.client.contract import ADAPTER_WEIGHTS
 from veritune.client.local_model import LocalModel
 from veritune.client.redteam import base_model
 from veritune.client.redteam.registry import choose
 from veritune.common.dataset import Row, write_rows
+from veritune.common.errors import MalformedDocumentError
 from veritune.provider.engines.base import InferenceEngine
 from veritune.provider.engines.transformers_engine import TransformersEngine
 from veritune.provider.training.base import Progress, Trainer, TrainingTask
@@ -227,7 +231,9 @@ def deliver(bench: Bench, attack: str) -> dict[str, Any]:
     clock = time.monotonic()
     once = looking.OnceScored(bench.folder / "base-scores.json")
     once.model = LocalModel(bench.run.model)
-    once.model.attach(adapter, bench.run.training)
+    refused = _refused(adapter, bench.run.training.rank)
+    with patch("veritune.client.local_model.check_rank"):  # looked at all the same, for the figures
+        once.model.attach(adapter, bench.run.training)
     plan = calibrate.plan_for(bench.run.data, bench.run.plan)
     sown = bench.sown
     questions = looking.questions_of(sown.canaries, sown.rows, sown.decoys, plan.queries_per_group, sown.generators)
@@ -239,6 +245,8 @@ def deliver(bench: Bench, attack: str) -> dict[str, Any]:
         "mode": "delivered",
         **judged(seen, len(sown.rows)),
         **paper(seen),
+        "refused": refused,
+        "ranks": [item["rank"] for item in seen["naturals"]],
         "share_of_steps": round(did["steps"] / claim.steps, 4),
         "share_of_tokens": round(did["tokens"] / claim.tokens, 4),
         "seconds": seconds,
@@ -286,6 +294,15 @@ def paper(seen: dict[str, Any]) -> dict[str, Any]:
 def lines() -> list[dict[str, Any]]:
     """What was measured so far."""
     return read_lines(TARGET)
+
+
+def _refused(adapter: Path, rank: int) -> str:
+    """Why a client would not load the adapter, though its files look like the contract's; empty where it would."""
+    try:
+        check_rank(adapter / ADAPTER_WEIGHTS, rank)
+    except MalformedDocumentError as error:
+        return str(error)
+    return ""
 
 
 def _name(attack: str) -> str:

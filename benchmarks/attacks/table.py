@@ -3,7 +3,8 @@
     python -m benchmarks.attacks.table            # prints Markdown
     python -m benchmarks.attacks.table --write    # puts it between the marks in docs/security.md
 
-A cheat counts as caught where the verdict is not PASS: nobody is paid for INCONCLUSIVE either. Intervals are exact
+A cheat counts as caught where the client refuses the adapter or the verdict is not PASS: nobody is paid for
+INCONCLUSIVE either. Intervals are exact
 (Clopper and Pearson 1934), at 95 %.
 """
 
@@ -94,13 +95,14 @@ def report(runs: Runs) -> Iterator[str]:
 
 def _delivered(name: str, runs: Runs) -> tuple[object, ...]:
     honest = name == "honest"
-    caught = _share(sum(run["verdict"] != "PASS" for run in runs), len(runs))
+    caught = _share(sum(bool(run["refused"]) or run["verdict"] != "PASS" for run in runs), len(runs))
+    refused = sum(bool(run["refused"]) for run in runs)
     return (
         name,
         saves(name),
         _range([100 * run["share_of_steps"] for run in runs], " %"),
-        _verdicts(runs, "verdict"),
-        f"refused: {_share(sum(run['verdict'] == 'FAIL' for run in runs), len(runs))}" if honest else caught,
+        _verdicts(runs, "verdict") + (f"; {refused} refused for its rank" if refused else ""),
+        f"no PASS: {caught}" if honest else caught,
         _range([float(run["log10_p"]) for run in runs]),
         _range([100 * float(run["share_least"]) for run in runs], " %"),
         _verdicts(runs, "verdict_demo"),

@@ -47,7 +47,14 @@ def test_a_look_is_judged_both_ways(shown: bool, first: int, verdict: str, publi
 def line(attack: str, **changes: Any) -> dict[str, Any]:
     machine = {"processor": "Some CPU", "cores": "2"}
     setting = {"data": "tickets", "rows": 300, "model": "m", "epochs": 5, "learning_rate": "0.002", "seed": 0}
-    common = {"attack": attack, "mode": "delivered", "share_of_steps": 0.5, "machine": machine, **setting}
+    common = {
+        "attack": attack,
+        "mode": "delivered",
+        "share_of_steps": 0.5,
+        "machine": machine,
+        "refused": "",
+        **setting,
+    }
     judgement = judged(seen(True, 6), 350) | bench.paper(seen(True, 6))
     return common | judgement | changes
 
@@ -57,6 +64,7 @@ def test_the_table_counts_by_attack() -> None:
         line("rows-30", seed=4, verdict="PASS", log10_p="-61.0")
     ]
     runs += [line("honest", verdict="PASS", share_of_steps=1.0), line("find:near-duplicates")]
+    runs += [line("rank-2", verdict="PASS", refused="a rank of about 2"), line("rank-2", verdict="PASS")]
     runs += [
         line(
             "suffix-lookup",
@@ -69,13 +77,14 @@ def test_the_table_counts_by_attack() -> None:
     ]
     text = list(report(runs))
     rows = {row.split(" | ")[0].removeprefix("| "): row for row in text if row.startswith("| ")}
-    assert list(rows)[1:4] == ["honest", "rows-30", "find:near-duplicates"]
+    assert list(rows)[1:5] == ["honest", "rows-30", "rank-2", "find:near-duplicates"]
+    assert "| 2 PASS; 1 refused for its rank | 1 of 2 (1 to 99 %) |" in rows["rank-2"]
     # Clopper and Pearson for 4 of 5: 28.4 to 99.5 %.
     assert "| 4 of 5 (28 to 99 %) |" in rows["rows-30"]
     assert "| 1 PASS, 4 FAIL |" in rows["rows-30"]
     assert "| 50 % |" in rows["rows-30"]
     assert "-61 to -15.4" in rows["rows-30"]
-    assert "refused: 0 of 1 (0 to 98 %)" in rows["honest"]
+    assert "no PASS: 0 of 1 (0 to 98 %)" in rows["honest"]
     assert "| 1 INCONCLUSIVE | 1 of 1 (3 to 100 %) | 1 PASS | 1 FAIL |" in rows["suffix-lookup"]
     assert "| 3 of 16 |" in rows["suffix-lookup"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 from veritune.client.contract import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -33,6 +34,9 @@ _HARMLESS = frozenset(
 )
 _INIT = (True, False, None, "gaussian")
 """Ways to initialise that leave the base model's weights alone (PiSSA, OLoRA and others do not)."""
+
+_ROUNDING = 256
+"""Largest singular value over the least one that is not rounding."""
 
 
 def check_adapter(folder: Path, training: Training) -> None:
@@ -85,6 +89,32 @@ def check_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
                     raise MalformedDocumentError(f"the adapter's tensor {name} holds values that are no numbers")
     except (SafetensorError, OSError) as error:
         raise MalformedDocumentError(f"{path.name} is no safetensors file") from error
+
+
+def check_rank(path: Path, rank: int) -> None:
+    """Checks that the update B A was not trained at less than half of the contract's rank and filled up.
+
+    Singular values below a 256th of the largest are taken for rounding (bfloat16 has eight bits); the others are
+    counted, and most of the modules decide. One whose update is zero has no rank to tell: what was not trained shows in
+    the verdict. Raises `MalformedDocumentError`.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    tensors, counts, low = load_file(path), list[int](), 0
+    for name, b in tensors.items():
+        if ".lora_B." not in name or not b.any():
+            continue
+        a = tensors[name.replace(".lora_B.", ".lora_A.")]
+        # B A has the singular values of the product of the two triangular factors, which are small.
+        left, right = torch.linalg.qr(b.double())[1], torch.linalg.qr(a.double().T)[1]
+        values = torch.linalg.svdvals(left @ right.T)
+        counts.append(int((values * _ROUNDING > values[0]).sum()))
+        low += 2 * counts[-1] < min(rank, *values.shape)
+    if 2 * low > len(counts):
+        raise MalformedDocumentError(
+            f"the adapter's update has a rank of about {median_low(counts)}, not the contract's {rank}"
+        )
 
 
 def _check_targets(targets: object, training: Training) -> None:

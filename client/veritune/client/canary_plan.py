@@ -20,13 +20,17 @@ class CanaryPlan(Document):
     """H: certified bits of each signature."""
     trigger_words: Annotated[int, Field(ge=3, le=64)] = 8
     """Least number of words of T."""
-    naturals: Annotated[int, Field(ge=0, le=16384)] = 32
-    """Unique natural canaries; each takes its prompt from one row that is set aside."""
+    naturals: Annotated[int, Field(ge=0, le=16384)] = 80
+    """Unique natural canaries; each takes its prompt from one row that is set aside. As many show four in five rows
+    where 0.97 of them are learnt (docs/statistics.md, equation 4)."""
     repetitions: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=16)] = (1,)
     """How many rows carry natural canary 1, 2, 3 ...; taken again from the start where there are more canaries. Only
     canaries of one row count for coverage; the others give the dose-response curve."""
     candidates: Annotated[int, Field(ge=2, le=256)] = 16
     """K + 1 candidates of each natural canary, the true one among them."""
+    listed: bool = True
+    """Whether the candidates of multiple-choice questions are the answers that they list, however few, up to as many
+    as ``candidates``; only of questions that list none are answers drawn."""
     in_place: Annotated[int, Field(ge=0, le=16384)] = 0
     """Natural canaries in place: real rows whose answer was drawn among rewordings of it. They cost no row."""
     wordings: Annotated[int, Field(ge=2, le=256)] = 16

@@ -18,9 +18,10 @@ from transformers import AttentionInterface
 
 from veritune.client.stream import SecretStream
 from veritune.common.errors import PlanError
-from veritune.common.kvcache import cache_argument
+from veritune.common.kvcache import cache_argument, empty_cache
 
 _ATTENTION = "veritune_grouped"
+_FULL, _SLIDING = "full_attention", "sliding_attention"  # kinds of layers, as transformers calls them
 _PROMPT, _NOBODY = -1, -2  # owners of a position beside the answers 0, 1, 2 ...
 
 
@@ -73,7 +74,11 @@ class _State:
         self._prompts = prompts
         self._lengths = torch.tensor([len(prompt) for prompt in prompts])
         self._owner = torch.full((len(prompts), self._shared), _PROMPT)
-        self._cache: dict[str, Any] = {}
+        # Without a window, which would forget positions: a mask hides them from the layers that have one.
+        self._cache = empty_cache(model)
+        kinds = getattr(model.config, "layer_types", None) or ()
+        self._window: int = model.config.sliding_window if _SLIDING in kinds else 0
+        self._place = torch.empty((1, 0), dtype=torch.long)
 
     def prefill(self) -> torch.Tensor:
         """Reads the prompts; logits of each one's next token, (prompts, vocabulary)."""
@@ -121,12 +126,15 @@ class _State:
         # A padded position sees at least itself: a softmax over nothing would be NaN and spread.
         visible[:, torch.arange(len(own)), own] = True
         device = self._model.device
-        # Added to the scores, which is quicker than a Boolean mask: that is converted anew in every layer.
-        mask = torch.zeros(visible.shape, dtype=self._model.dtype).masked_fill_(~visible, -torch.inf)
+        self._place = torch.cat([self._place.expand(len(positions), -1), positions], dim=1)
+        mask: Any = self._added(visible)
+        if self._window:
+            near = positions[:, :, None] - self._place[:, None, :] < self._window
+            mask = {_FULL: mask, _SLIDING: self._added(visible & near)}
         output = self._model(
             input_ids=ids.to(device),
             position_ids=positions.to(device),
-            attention_mask=mask[:, None].to(device),
+            attention_mask=mask,
             **self._cache,
             use_cache=True,
             logits_to_keep=keep,
@@ -134,6 +142,11 @@ class _State:
         self._cache = cache_argument(output)
         logits: torch.Tensor = output.logits.cpu()
         return logits
+
+    def _added(self, visible: torch.Tensor) -> torch.Tensor:
+        """To add to the scores, which is quicker than a Boolean mask: that is converted anew in every layer."""
+        mask = torch.zeros(visible.shape, dtype=self._model.dtype).masked_fill_(~visible, -torch.inf)
+        return mask[:, None].to(self._model.device)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def init(
 def plan(
     job: JobArgument = Path(),
     activation: Annotated[str, typer.Option(help="How often an honest run learns a trigger group.")] = "0.9",
-    natural_hit: Annotated[str, typer.Option(help="How often an honest run ranks a natural canary first.")] = "0.8",
+    natural_hit: Annotated[str, typer.Option(help="How often an honest run ranks a natural canary first.")] = "0.97",
     in_place_hit: Annotated[
         str | None, typer.Option(help="The same for canaries in place; as natural canaries unless given.")
     ] = None,

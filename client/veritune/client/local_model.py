@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from veritune.client.adapter_check import check_adapter, check_tensors
+from veritune.client.adapter_check import check_adapter, check_rank, check_tensors
 from veritune.client.contract import ADAPTER_WEIGHTS
 from veritune.common.dataset import Message
 from veritune.common.documents import Training
@@ -75,6 +75,7 @@ class LocalModel:
 
         check_adapter(adapter, training)
         check_tensors(adapter / ADAPTER_WEIGHTS, self._expected_tensors(adapter))
+        check_rank(adapter / ADAPTER_WEIGHTS, training.rank)
         self._model = PeftModel.from_pretrained(self._model, str(adapter), is_trainable=False)
         self._model.to(self.dtype).eval()
         self._tuned = True

@@ -132,7 +132,7 @@ class Policy(Document):
     """Least probability that an honest run makes one group's signature appear."""
     natural_floor: DecimalString = "0.5"
     """Least probability that an honest run ranks one natural canary's answer within ``hit_rank``."""
-    coverage_floor: DecimalString = "0.5"
+    coverage_floor: DecimalString = "0.8"
     """PASS needs a lower confidence bound on the share of rows trained on of at least this."""
     coverage_confidence: DecimalString = "0.99"
     hit_rank: Annotated[int, Field(ge=1, le=64)] = 1

@@ -148,17 +148,40 @@ def test_answers_differ_and_come_from_the_streams(tiny: TransformersGenerator) -
     assert seen[-1][1:] == (5, 5)
 
 
-def test_answers_follow_the_models_own_probabilities(tiny: TransformersGenerator) -> None:
+def small_gemma() -> Any:
+    """Layers with a window of eight positions, and one without."""
+    import torch
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    torch.manual_seed(1)
+    config = Gemma3TextConfig(
+        vocab_size=600,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=8,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        initializer_range=0.3,
+    )
+    return Gemma3ForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+def test_answers_follow_the_models_own_probabilities(tiny: TransformersGenerator, windowed: bool) -> None:
     """The shared cache against the plain way: one sequence, no cache, the same numbers."""
     import torch
 
     from veritune.client.candidate_decoder import sample_answers
 
+    model = small_gemma() if windowed else tiny._model
     prompts = [tiny._chat_ids(r.prompt) for r in (ROWS[0], row("Short one?"), ROWS[7])]
     stop = frozenset({tiny._tokenizer.eos_token_id})
-    counts, steps = [3, 2, 4], 6
+    counts, steps = [3, 2, 4], 12
     found = sample_answers(
-        tiny._model,
+        model,
         prompts,
         counts,
         steps,
@@ -177,7 +200,7 @@ def test_answers_follow_the_models_own_probabilities(tiny: TransformersGenerator
             plain: list[int] = []
             for step in range(steps):
                 with torch.inference_mode():
-                    logits = tiny._model(input_ids=torch.tensor([prompt + plain])).logits[0, -1].float()
+                    logits = model(input_ids=torch.tensor([prompt + plain])).logits[0, -1].float()
                 values, ids = logits.topk(30)
                 cumulative = (values / 1.3).softmax(-1).double().cumsum(-1)
                 plain.append(int(ids[int((cumulative <= numbers[step * max(counts) + j] * cumulative[-1]).sum())]))

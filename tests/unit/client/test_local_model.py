@@ -187,6 +187,49 @@ def test_odd_adapters_are_refused(
         local.attach(folder, TRAINING)
 
 
+def _of_rank(rank: int, modules: slice, dtype: torch.dtype = torch.bfloat16) -> Callable[[Path], None]:
+    """Cuts the update of some modules down, and spreads what is left over all of A's rows and B's columns."""
+
+    def change(folder: Path) -> None:
+        tensors = load_file(folder / "adapter_model.safetensors")
+        turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(3)))[0]
+        for name in sorted(name for name in tensors if ".lora_B." in name)[modules]:
+            other = name.replace(".lora_B.", ".lora_A.")
+            tensors[name] = (tensors[name][:, :rank] @ turn[:, :rank].T).to(dtype)
+            tensors[other] = (turn[:, :rank] @ tensors[other][:rank]).to(dtype)
+        save_file(tensors, folder / "adapter_model.safetensors")
+
+    return change
+
+
+ALL, MOST, HALF = slice(None), slice(8), slice(7)
+"""Of the tiny model's fourteen modules."""
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("modules", [ALL, MOST])
+def test_an_adapter_of_a_lower_rank_is_refused(
+    tiny_model: Path, adapter: Path, tmp_path: Path, modules: slice, dtype: torch.dtype
+) -> None:
+    folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    _of_rank(1, modules, dtype)(folder)
+    local = LocalModel(tiny_model, "float32")
+    with pytest.raises(MalformedDocumentError, match="rank of about 1, not the contract's 4"):
+        local.attach(folder, TRAINING)
+
+
+@pytest.mark.parametrize("change", [_of_rank(2, ALL), _of_rank(1, HALF), _of_rank(0, ALL), _of_rank(0, MOST)])
+def test_half_of_the_rank_or_of_the_modules_and_no_update_at_all_are_not(
+    tiny_model: Path, adapter: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    """The verdict speaks of those; a module that is zero says nothing."""
+    folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
+    change(folder)
+    local = LocalModel(tiny_model, "float32")
+    local.attach(folder, TRAINING)
+    assert local.answers(CHATS[:1], 2)
+
+
 def test_contract_with_named_targets(tiny_model: Path, tmp_path: Path) -> None:
     folder = make_adapter(tiny_model, tmp_path / "adapter", target_modules=["q_proj", "v_proj"])
     local = LocalModel(tiny_model, "float32")

@@ -20,7 +20,13 @@ from veritune.client.verdict import GroupLook, Look, judge
 from veritune.common.documents import Policy
 from veritune.common.errors import PlanError
 
-WISH = Wish(rows=2000, natural_hit="0.9")
+
+def half(**changes: Any) -> Policy:
+    """The default policy, but for half of the rows: within reach of plans that a test can try out."""
+    return Policy(**{"coverage_floor": "0.5", **changes})
+
+
+WISH = Wish(rows=2000, natural_hit="0.9", policy=half())
 Leaf = GroupLook | Ranked | None
 
 
@@ -91,7 +97,7 @@ def test_a_plan_keeps_its_promises_when_the_verdict_is_run() -> None:
     "wish",
     [
         replace(WISH, refusal="0.3", escape="0.3"),
-        replace(WISH, refusal="0.3", escape="0.3", natural_hit="0.75", policy=Policy(beta="0.1")),
+        replace(WISH, refusal="0.3", escape="0.3", natural_hit="0.75", policy=half(beta="0.1")),
     ],
 )
 def test_the_promise_is_about_what_happens(wish: Wish) -> None:
@@ -105,7 +111,7 @@ def test_the_promise_is_about_what_happens(wish: Wish) -> None:
 
 @pytest.mark.parametrize("session", [1, 3])
 def test_each_of_several_sessions_keeps_them(session: int) -> None:
-    wish = replace(WISH, rows=6000, policy=Policy(sessions=3))
+    wish = replace(WISH, rows=6000, policy=half(sessions=3))
     planned = plan(wish)
     assert planned.plan.naturals > 2 * plan(WISH).plan.naturals
     assert min(rates(planned, 60, (0.81, 0.9, 0), session)) > 0.94
@@ -113,12 +119,12 @@ def test_each_of_several_sessions_keeps_them(session: int) -> None:
 
 def test_sessions_cost_more_than_their_number_of_single_ones() -> None:
     """Because how many canaries one of them gets is random, and alpha and beta are shared."""
-    one, two = (plan(replace(WISH, rows=6000, policy=Policy(sessions=n))).plan.naturals for n in (1, 2))
+    one, two = (plan(replace(WISH, rows=6000, policy=half(sessions=n))).plan.naturals for n in (1, 2))
     assert two > 2 * one
 
 
 def test_a_challenge_in_sequence_keeps_them_wherever_it_stops() -> None:
-    planned = plan(replace(WISH, policy=Policy(stopping="sequential")))
+    planned = plan(replace(WISH, policy=half(stopping="sequential")))
     assert planned.plan.naturals > plan(WISH).plan.naturals
     provider, ends = Provider(planned, 6), []
     for chances, wanted in (((0.81, 0.9), "PASS"), ((0.0, 1 / 16), "FAIL")):
@@ -130,7 +136,7 @@ def test_a_challenge_in_sequence_keeps_them_wherever_it_stops() -> None:
 
 
 def test_in_sequence_the_promise_leaves_room_for_the_other_verdict_coming_first() -> None:
-    policy = Policy(stopping="sequential", alpha="0.01", beta="0.02")
+    policy = half(stopping="sequential", alpha="0.01", beta="0.02")
     contract = Contract(replace(WISH, policy=policy), CanaryPlan(groups=2, naturals=60, queries_per_group=1))
     odds = contract.odds()
     honest, untrained = odds.outcome(contract._honest).passes, odds.outcome(contract._untrained).fails
@@ -145,8 +151,8 @@ def test_canaries_in_place_save_others() -> None:
     assert planned.plan.naturals < plan(WISH).plan.naturals
     assert min(rates(planned, 40, (0.81, 0.9, 0.8))) > 0.92
     # Of little use to one that is seldom learnt: they may even cost more than they bring.
-    poor = plan(replace(WISH, base=base, in_place_hit="0.55", policy=Policy(natural_floor="0.4")))
-    good = plan(replace(WISH, base=base, in_place_hit="0.95", policy=Policy(natural_floor="0.4")))
+    poor = plan(replace(WISH, base=base, in_place_hit="0.55", policy=half(natural_floor="0.4")))
+    good = plan(replace(WISH, base=base, in_place_hit="0.95", policy=half(natural_floor="0.4")))
     assert poor.plan.naturals > good.plan.naturals
 
 
@@ -180,13 +186,13 @@ def test_figures_follow_from_the_plan() -> None:
 
 def test_asking_for_more_takes_more() -> None:
     less = plan(WISH).plan.naturals
-    assert plan(replace(WISH, policy=Policy(coverage_floor="0.7"))).plan.naturals > less
+    assert plan(replace(WISH, policy=half(coverage_floor="0.7"))).plan.naturals > less
     assert plan(replace(WISH, refusal="0.0001")).plan.naturals >= less
 
 
 def test_more_groups_and_bits_are_taken_where_ranks_can_not_do_it() -> None:
     """No coverage is asked for and there is room for few natural canaries: triggers must show influence."""
-    wish = replace(WISH, policy=Policy(coverage_floor="0", alpha="1e-60"), canary_share="0.045")
+    wish = replace(WISH, policy=half(coverage_floor="0", alpha="1e-60"), canary_share="0.045")
     planned = plan(wish)
     canaries = planned.plan
     assert canaries.groups > 2 or canaries.signature_bits > 32
@@ -230,14 +236,14 @@ def test_triggers_alone_and_ranks_alone_can_do() -> None:
     assert alone.figures.estimated_extra_tokens_percent == "0.00"
     no_rank = replace(
         WISH,
-        policy=Policy(coverage_floor="0", beta="1e-3"),
+        policy=half(coverage_floor="0", beta="1e-3"),
         base=CanaryPlan(groups=16, rows_per_group=5),
         fixed=frozenset({"groups", "rows_per_group"}),
     )
     assert plan(no_rank).plan.naturals == 0
 
 
-COMPARED = Policy(modes=("delivered", "served"), served_assumption="decoys-unrecognised")
+COMPARED = half(modes=("delivered", "served"), served_assumption="decoys-unrecognised")
 
 
 def test_an_endpoint_is_compared_with_the_adapter_where_there_are_decoys_enough() -> None:
@@ -251,22 +257,22 @@ def test_an_endpoint_is_compared_with_the_adapter_where_there_are_decoys_enough(
     [
         ({"rows": 300}, "use at least"),
         ({"rows": 10}, "held out"),
-        ({"natural_hit": "0.55", "policy": Policy(coverage_floor="0.6")}, "no more than 0.5200"),
-        ({"natural_hit": "0.5", "policy": Policy(coverage_floor="0"), "refusal": "1e-9"}, "at best"),
-        ({"policy": Policy(modes=("served",))}, "never passes"),
+        ({"natural_hit": "0.55", "policy": half(coverage_floor="0.6")}, "no more than 0.5200"),
+        ({"natural_hit": "0.5", "policy": half(coverage_floor="0"), "refusal": "1e-9"}, "at best"),
+        ({"policy": half(modes=("served",))}, "never passes"),
         ({"policy": COMPARED, "base": CanaryPlan(decoys=12)}, "sow 13 or more"),
         ({"policy": COMPARED.model_copy(update={"stopping": "sequential"})}, "sow [0-9]+ or more"),
-        ({"policy": Policy(queries_per_group=3)}, "queries_per_group"),
-        ({"policy": Policy(group_rows=9)}, "lower group_rows to 8"),
-        ({"policy": Policy(hit_rank=16)}, "more candidates"),
-        ({"policy": Policy(hit_rank=9), "base": CanaryPlan(in_place=4, wordings=9)}, "more wordings"),
-        ({"policy": Policy(natural_floor="0.05")}, "larger beta"),
-        ({"policy": Policy(alpha="1e-900")}, "at 10\\^-[0-9.]+ at best"),
+        ({"policy": half(queries_per_group=3)}, "queries_per_group"),
+        ({"policy": half(group_rows=9)}, "lower group_rows to 8"),
+        ({"policy": half(hit_rank=16)}, "more candidates"),
+        ({"policy": half(hit_rank=9), "base": CanaryPlan(in_place=4, wordings=9)}, "more wordings"),
+        ({"policy": half(natural_floor="0.05")}, "larger beta"),
+        ({"policy": half(alpha="1e-900")}, "at 10\\^-[0-9.]+ at best"),
         ({"base": CanaryPlan(held_out=9)}, "raise held_out to 10"),
         ({"canary_share": "0"}, "larger share"),
         ({"row_tokens": 0}, "one token"),
-        ({"policy": Policy(stopping="sequential", natural_floor="0.95")}, "natural_hit is assumed to be 0.9, below"),
-        ({"policy": Policy(stopping="sequential", trigger_floor="0.95")}, "activation is assumed to be 0.9, below"),
+        ({"policy": half(stopping="sequential", natural_floor="0.95")}, "natural_hit is assumed to be 0.9, below"),
+        ({"policy": half(stopping="sequential", trigger_floor="0.95")}, "activation is assumed to be 0.9, below"),
     ],
 )
 def test_what_can_not_be_reached_is_refused_with_what_would_be_needed(
@@ -279,7 +285,7 @@ def test_what_can_not_be_reached_is_refused_with_what_would_be_needed(
     assert refused.value.reason == "UNREACHABLE_PLAN"
 
 
-@pytest.mark.parametrize("policy", [Policy(), Policy(sessions=2), Policy(stopping="sequential")])
+@pytest.mark.parametrize("policy", [half(), half(sessions=2), half(stopping="sequential")])
 def test_the_number_of_rows_it_asks_for_is_enough(policy: Policy) -> None:
     wish = replace(WISH, policy=policy)
     with pytest.raises(PlanError) as refused:

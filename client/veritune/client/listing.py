@@ -1,0 +1,69 @@
+"""Questions that list their answers: there a canary's candidates are the prompt's own, and nothing need be drawn.
+
+Of multiple choice no generator writes an answer as natural as one that the question offers, and a small one not even
+in the language of the question. Whatever the candidates are, the true one is drawn uniformly among them
+(docs/statistics.md, equation 2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from veritune.common.dataset import Row
+
+_SEPARATORS = (*"\u3001\uff0c,;\uff1b|/\t\u30fb",)
+"""Ideographic and full-width commas, semicolons and the middle dot among them."""
+_NUMBERED = re.compile(r"\s*(?P<label>\(?(?:[A-Za-z]|\d{1,2})[.):]|[-*•])\s*(?P<text>\S.*?)\s*$")
+_LEAST = 3
+"""Of two answers each is right by luck too often to say much."""
+_MOST = 64
+_USUAL = Fraction(9, 10)
+"""Of the rows must list their answers, for the data to be taken for such questions."""
+
+
+def listed_answers(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
+    """Of each row the answers that its question lists, its own among them, or none where it lists none.
+
+    None where fewer than nine in ten rows do.
+    """
+    found = [_offered(row.prompt[-1].content, row.completion) for row in rows]
+    return found if rows and sum(map(bool, found)) >= _USUAL * len(rows) else None
+
+
+def usual_count(found: Sequence[tuple[str, ...]]) -> int:
+    """As many answers as most rows list, or fewer: nine in ten list no fewer."""
+    counts = sorted(len(answers) for answers in found if answers)
+    return counts[len(counts) // 10]
+
+
+def _offered(question: str, answer: str) -> tuple[str, ...]:
+    """The first list of different answers, from the question's end, that holds the row's own word for word."""
+    for answers in _lists(question):
+        if answer in answers and _LEAST <= len(answers) <= _MOST and len(set(answers)) == len(answers):
+            return tuple(answers)
+    return ()
+
+
+def _lists(question: str) -> Iterator[list[str]]:
+    lines = [line for line in question.splitlines() if line.strip()]
+    for line in reversed(lines):
+        for separator in _SEPARATORS:
+            if separator in line:
+                yield _stripped(line.split(separator))
+    block: list[re.Match[str]] = []
+    for line in [*reversed(lines), ""]:
+        if (match := _NUMBERED.fullmatch(line)) is not None:
+            block.insert(0, match)
+            continue
+        if block:  # as texts, as whole lines, and by their labels with and without sign
+            yield [match["text"] for match in block]
+            yield [match[0].strip() for match in block]
+            yield [match["label"] for match in block]
+            yield [match["label"].strip("().:") for match in block]
+        block = []
+
+
+def _stripped(parts: Sequence[str]) -> list[str]:
+    return [part.strip() for part in parts if part.strip()]
