@@ -36,7 +36,7 @@ from veritune.client.verdict import GroupLook, Look, judge
 from veritune.common.documents import Policy, Training
 
 CHALLENGES = 200
-POLICY = Policy(beta="1e-4", natural_floor="0.7")
+POLICY = Policy(beta="1e-4", natural_floor="0.7", coverage_floor="0.5")
 console = Console(highlight=False)
 
 

@@ -34,7 +34,7 @@ from veritune.client.verdict import GroupLook, Look, judge
 from veritune.common.documents import Policy
 
 TARGET = ROOT / "benchmarks" / "results" / "sequential_savings.json"
-POLICY = Policy(beta="1e-4", natural_floor="0.7")
+POLICY = Policy(beta="1e-4", natural_floor="0.7", coverage_floor="0.5")
 """The demo's (examples/tickets)."""
 GROUPS, BITS, LENGTH, CANDIDATES = 3, 64, 150, 12
 GROUP_CALLS, NATURAL_CALLS = 4, 1

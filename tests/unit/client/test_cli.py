@@ -126,6 +126,19 @@ def test_init_then_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert run_cli(["plan", str(tmp_path)]) == 78
 
 
+def test_plan_asks_for_no_more_candidates_than_questions_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "rows.jsonl"
+    offered = [f"red {i}, green {i}, blue {i}, grey {i}, pink {i}" for i in range(2500)]
+    lines = [{"prompt": f"Which?\n{text}", "completion": text.split(", ")[i % 5]} for i, text in enumerate(offered)]
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run_cli(["init", str(data)]) == 0
+    capsys.readouterr()
+    assert run_cli(["plan", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["candidates"] == 5
+
+
 def test_plan_estimates_keeps_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps({"prompt": f"p {i:06}", "completion": "c" * 392}) + "\n" for i in range(1500)))
