@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.paper import calibrate, looking
-from benchmarks.paper.null import POLICY as DEMO
+from benchmarks.paper.demo_policy import DEMO
 from veritune.client.agreement import compare
 from veritune.client.answer_log import AnswerLog, Entry
 from veritune.client.canary import TriggerCanary, shows_signature

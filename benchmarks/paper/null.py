@@ -27,16 +27,16 @@ from scipy.stats import kstest
 
 from benchmarks.paper import looking, machine, sets
 from benchmarks.paper.calibrate import WORK, Layout, attach
+from benchmarks.paper.demo_policy import DEMO
 from veritune.client.canary import NaturalCanary, TriggerCanary, shows_signature
 from veritune.client.influence import Group, Ranked, influence_p, rank_p
 from veritune.client.local_model import LocalModel
 from veritune.client.questions import Question
 from veritune.client.stream import SecretStream
 from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Policy, Training
+from veritune.common.documents import Training
 
 CHALLENGES = 200
-POLICY = Policy(beta="1e-4", natural_floor="0.7", coverage_floor="0.5")
 console = Console(highlight=False)
 
 
@@ -62,7 +62,7 @@ def main() -> int:
     result = {
         "sown": wanted.sown,
         "models": {name: found["kind"] for name, found in models.items()},
-        "policy": POLICY.model_dump(mode="json"),
+        "policy": DEMO.model_dump(mode="json"),
         **test(challenges),
         "challenges": challenges,
         "seconds": round(time.monotonic() - started),
@@ -144,7 +144,7 @@ def draw(models: dict[str, dict[str, Any]], layout: Layout) -> Iterator[dict[str
             decoys_shown=0,
             missing=0,
         )
-        judged = judge(POLICY, len(layout.rows), [look])
+        judged = judge(DEMO, len(layout.rows), [look])
         yield {
             "model": name,
             "verdict": judged.verdict,

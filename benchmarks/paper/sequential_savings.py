@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.paper import machine
+from benchmarks.paper.demo_policy import DEMO
 from benchmarks.paper.sets import ROOT
 from veritune.client import sequential
 from veritune.client.coverage import coverage_bound
@@ -31,11 +32,8 @@ from veritune.client.exact import binomial_at_most
 from veritune.client.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
 from veritune.client.policy_rules import Rules
 from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Policy
 
 TARGET = ROOT / "benchmarks" / "results" / "sequential_savings.json"
-POLICY = Policy(beta="1e-4", natural_floor="0.7", coverage_floor="0.5")
-"""The demo's (examples/tickets)."""
 GROUPS, BITS, LENGTH, CANDIDATES = 3, 64, 150, 12
 GROUP_CALLS, NATURAL_CALLS = 4, 1
 """Two held-out prompts and two of the data for a group, one score for a natural canary; decoys come on top."""
@@ -69,10 +67,10 @@ class Thresholds:
 
     rows: int
     naturals: int
-    rules: Rules = field(default_factory=lambda: Rules.of(POLICY))
+    rules: Rules = field(default_factory=lambda: Rules.of(DEMO))
 
     def __post_init__(self) -> None:
-        luck = Fraction(POLICY.hit_rank, CANDIDATES)
+        luck = Fraction(DEMO.hit_rank, CANDIDATES)
 
         def by_parts(asked: int, hits: int) -> bool:
             bound = sequential.coverage_bound(self.rows, asked, [luck] * hits, self.rules.confidence)
@@ -93,7 +91,7 @@ class Thresholds:
         """Rules (5) and (6) on everything."""
         found = [leaf for leaf in leaves if isinstance(leaf, bool)]
         ranks = [leaf for leaf in leaves if not isinstance(leaf, bool)]
-        hits = sum(rank <= POLICY.hit_rank for rank in ranks)
+        hits = sum(rank <= DEMO.hit_rank for rank in ranks)
         if hits < self.least_hits or sum(found) < self.least_groups:
             return "FAIL"
         ranked = self.null.at_least(sum(rank_weight(rank, CANDIDATES) for rank in ranks))
@@ -122,16 +120,16 @@ class Odds:
     dull_groups: float = 0.0
 
     def natural(self, rank: int) -> None:
-        floor, luck = float(POLICY.natural_floor), POLICY.hit_rank / CANDIDATES
+        floor, luck = float(DEMO.natural_floor), DEMO.hit_rank / CANDIDATES
         for i in range(len(self.firsts)):
             self.firsts[i] += _BETS[i][rank - 1]
         for j in range(len(self.dull)):
             chance = luck + j / sequential.DULLER * (floor - luck)
-            hit = rank <= POLICY.hit_rank
+            hit = rank <= DEMO.hit_rank
             self.dull[j] += math.log(chance / floor if hit else (1 - chance) / (1 - floor))
 
     def group(self, found: bool) -> None:
-        floor = float(POLICY.trigger_floor)
+        floor = float(DEMO.trigger_floor)
         self.groups += float(math.log(sequential.trigger_e([_group(found)])))
         self.dull_groups += math.log(0.1 if found else (1 - floor / 10) / (1 - floor))
 
@@ -148,7 +146,7 @@ def _log_mean(values: list[float]) -> float:
 
 
 def _group(found: bool) -> Group:
-    return Group(POLICY.queries_per_group, BITS, LENGTH, found)
+    return Group(DEMO.queries_per_group, BITS, LENGTH, found)
 
 
 def _bets() -> list[list[float]]:
@@ -185,7 +183,7 @@ def main() -> int:
         "runs": wanted.runs,
         "rows": wanted.rows,
         "seed": wanted.seed,
-        "policy": POLICY.model_dump(mode="json"),
+        "policy": DEMO.model_dump(mode="json"),
         "groups": GROUPS,
         "candidates": CANDIDATES,
         "table": lines,
@@ -217,7 +215,7 @@ def measure(
             differs += judged(leaves, thresholds, "fixed") != fixed[-1]
             differs += judged(leaves[: asked - 1], thresholds, "sequential") != "INCONCLUSIVE"
     ordered = sorted(calls)
-    too_little = provider.trained < float(POLICY.coverage_floor)
+    too_little = provider.trained < float(DEMO.coverage_floor)
     return {
         "provider": provider.name,
         "naturals": thresholds.naturals,
@@ -257,7 +255,7 @@ def walk(leaves: list[bool | int], thresholds: Thresholds) -> tuple[int, str]:
             odds.group(leaf)
         else:
             odds.natural(leaf)
-            asked, hits = asked + 1, hits + (leaf <= POLICY.hit_rank)
+            asked, hits = asked + 1, hits + (leaf <= DEMO.hit_rank)
         if odds.dullness() >= beta:
             return number, "FAIL"
         if odds.influence() >= alpha and hits >= thresholds.covered[asked]:
@@ -275,7 +273,7 @@ def judged(leaves: Sequence[bool | int], thresholds: Thresholds, stopping: str) 
         decoys_shown=0,
         missing=0,
     )
-    policy = POLICY.model_copy(update={"stopping": stopping})
+    policy = DEMO.model_copy(update={"stopping": stopping})
     return judge(policy, thresholds.rows, [look]).verdict
 
 

@@ -19,7 +19,7 @@ from transformers import AttentionInterface, DynamicCache
 
 from veritune.client.stream import SecretStream
 from veritune.common.errors import PlanError
-from veritune.common.kvcache import cache_argument
+from veritune.common.kvcache import cache_argument, cache_name
 
 _ATTENTION = "veritune_grouped"
 _FULL, _SLIDING = "full_attention", "sliding_attention"  # kinds of layers, as transformers calls them
@@ -75,8 +75,8 @@ class _State:
         self._prompts = prompts
         self._lengths = torch.tensor([len(prompt) for prompt in prompts])
         self._owner = torch.full((len(prompts), self._shared), _PROMPT)
-        # Without a window, which would forget positions: a mask hides them from the layers that have one.
-        self._cache = _empty_cache(model)
+        # One that keeps all positions, for layers with a window too: a mask hides from these what is too far.
+        self._cache = {cache_name(inspect.signature(model.forward).parameters): DynamicCache()}
         kinds = getattr(model.config, "layer_types", None) or ()
         self._window: int = model.config.sliding_window if _SLIDING in kinds else 0
         self._place = torch.empty((1, 0), dtype=torch.long)
@@ -148,11 +148,6 @@ class _State:
         """To add to the scores, which is quicker than a Boolean mask: that is converted anew in every layer."""
         mask = torch.zeros(visible.shape, dtype=self._model.dtype).masked_fill_(~visible, -torch.inf)
         return mask[:, None].to(self._model.device)
-
-
-def _empty_cache(model: Any) -> dict[str, Any]:
-    """The keyword argument for a first call whose keys and values are all kept, whatever window a layer has."""
-    return {"cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values": DynamicCache()}
 
 
 @contextmanager

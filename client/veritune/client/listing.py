@@ -15,7 +15,7 @@ from veritune.common.dataset import Row
 
 _SEPARATORS = (*"\u3001\uff0c,;\uff1b|/\t\u30fb",)
 """Ideographic and full-width commas, semicolons and the middle dot among them."""
-_NUMBERED = re.compile(r"\s*(?P<label>\(?(?:[A-Za-z]|\d{1,2})[.):]|[-*•])\s*(?P<text>\S.*?)\s*$")
+_NUMBERED = re.compile(r"(?P<label>\(?(?:[A-Za-z]|\d{1,2})[.):]|[-*•])\s*(?P<text>\S.*)")
 _LEAST = 3
 """Of two answers each is right by luck too often to say much."""
 _MOST = 64
@@ -47,7 +47,7 @@ def _offered(question: str, answer: str) -> tuple[str, ...]:
 
 
 def _lists(question: str) -> Iterator[list[str]]:
-    lines = [line for line in question.splitlines() if line.strip()]
+    lines = _stripped(question.splitlines())
     for line in reversed(lines):
         for separator in _SEPARATORS:
             if separator in line:
@@ -59,7 +59,7 @@ def _lists(question: str) -> Iterator[list[str]]:
             continue
         if block:  # as texts, as whole lines, and by their labels with and without sign
             yield [match["text"] for match in block]
-            yield [match[0].strip() for match in block]
+            yield [match[0] for match in block]
             yield [match["label"] for match in block]
             yield [match["label"].strip("().:") for match in block]
         block = []

@@ -103,7 +103,7 @@ def sow(
     document = generator.describe(prompt, examples, plan)
 
     phrases = _phrases(rows, plan, generator, prompt, seed, on_progress)
-    everywhere = listed_answers(rows) if plan.listed else None
+    everywhere = listed_answers(rows) if plan.listed and plan.naturals else None
     listed = [everywhere[i] if everywhere else () for i in split.set_aside]
     if plan.fitted_epochs and not all(listed):
         if not isinstance(generator, Fittable):

@@ -186,13 +186,13 @@ def test_figures_follow_from_the_plan() -> None:
 
 def test_asking_for_more_takes_more() -> None:
     less = plan(WISH).plan.naturals
-    assert plan(replace(WISH, policy=half(coverage_floor="0.7"))).plan.naturals > less
+    assert plan(replace(WISH, policy=Policy(coverage_floor="0.7"))).plan.naturals > less
     assert plan(replace(WISH, refusal="0.0001")).plan.naturals >= less
 
 
 def test_more_groups_and_bits_are_taken_where_ranks_can_not_do_it() -> None:
     """No coverage is asked for and there is room for few natural canaries: triggers must show influence."""
-    wish = replace(WISH, policy=half(coverage_floor="0", alpha="1e-60"), canary_share="0.045")
+    wish = replace(WISH, policy=Policy(coverage_floor="0", alpha="1e-60"), canary_share="0.045")
     planned = plan(wish)
     canaries = planned.plan
     assert canaries.groups > 2 or canaries.signature_bits > 32
@@ -236,7 +236,7 @@ def test_triggers_alone_and_ranks_alone_can_do() -> None:
     assert alone.figures.estimated_extra_tokens_percent == "0.00"
     no_rank = replace(
         WISH,
-        policy=half(coverage_floor="0", beta="1e-3"),
+        policy=Policy(coverage_floor="0", beta="1e-3"),
         base=CanaryPlan(groups=16, rows_per_group=5),
         fixed=frozenset({"groups", "rows_per_group"}),
     )
@@ -257,8 +257,8 @@ def test_an_endpoint_is_compared_with_the_adapter_where_there_are_decoys_enough(
     [
         ({"rows": 300}, "use at least"),
         ({"rows": 10}, "held out"),
-        ({"natural_hit": "0.55", "policy": half(coverage_floor="0.6")}, "no more than 0.5200"),
-        ({"natural_hit": "0.5", "policy": half(coverage_floor="0"), "refusal": "1e-9"}, "at best"),
+        ({"natural_hit": "0.55", "policy": Policy(coverage_floor="0.6")}, "no more than 0.5200"),
+        ({"natural_hit": "0.5", "policy": Policy(coverage_floor="0"), "refusal": "1e-9"}, "at best"),
         ({"policy": half(modes=("served",))}, "never passes"),
         ({"policy": COMPARED, "base": CanaryPlan(decoys=12)}, "sow 13 or more"),
         ({"policy": COMPARED.model_copy(update={"stopping": "sequential"})}, "sow [0-9]+ or more"),
