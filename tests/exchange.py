@@ -424,7 +424,8 @@ class Exchange:
         others = [i for i in range(len(canary.candidates)) if i != truth]
         order = [*others[: rank - 1], truth, *others[rank - 1 :]]
         base = [-20.0 - 0.25 * i for i in range(len(order))]
-        tuned = [base[i] - order.index(i) for i in range(len(order))]
+        weight = float(self.policy.base_weight)
+        tuned = [weight * base[i] - order.index(i) for i in range(len(order))]
         texts = tuple(format_logprob(value) for value in tuned)
         return NaturalObservation(
             leaf=leaf,

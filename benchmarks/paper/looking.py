@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ from veritune.client.local_model import LocalAnswer, LocalModel
 from veritune.client.questions import Question, make_questions
 from veritune.client.task_score import matches
 from veritune.common.dataset import Message, Row
+from veritune.common.documents import Policy
 from veritune.common.inference import SamplingTerms
 
 LN10 = math.log(10)
 SEED = bytes(32)
 """Of the order of questions, which decides nothing here."""
+WEIGHT = Fraction(Policy().base_weight)
+"""How much of the base model's score is taken off before candidates are ranked."""
 
 
 class OnceScored:
@@ -113,12 +117,12 @@ def look(
                 "leaf": found.leaf,
                 "copies": len(canary.rows),
                 "candidates": len(canary.candidates),
-                "rank": rank_of(canary.truth, found.tuned, found.base),
+                "rank": rank_of(canary.truth, found.tuned, found.base, WEIGHT),
             }
         )
     signatures = [canary.signature for canary in canaries if isinstance(canary, TriggerCanary)]
     decoys = [any(shows_signature(item.answer, s) for s in signatures) for item in seen.decoys]
-    return {"groups": groups, "naturals": naturals, "decoys": decoys}
+    return {"groups": groups, "naturals": naturals, "decoys": decoys, "base_weight": str(float(WEIGHT))}
 
 
 def p_values(seen: dict[str, Any]) -> dict[str, str]:

@@ -140,16 +140,27 @@ def activation(honest: Runs) -> Iterator[str]:
     yield from table(("data", "model", "learning rate", "epoch", *(f"{size} rows" for size in sizes)), lines)
 
 
+def weight_of(run: dict[str, Any]) -> str:
+    """How much of the base model's score was taken off; runs of the time when all of it was do not say so."""
+    return str(run["looks"][0].get("base_weight", "1"))
+
+
 def kind_of(run: dict[str, Any], natural: dict[str, Any]) -> str:
-    """Added natural canaries and those in place have different numbers of candidates in these runs."""
-    kind = "added" if natural["candidates"] == run["plan"]["candidates"] else "in place"
+    """Natural canaries of each kind have different numbers of candidates in these runs."""
+    if run["plan"]["in_place"] and natural["candidates"] == run["plan"]["wordings"]:
+        kind = "in place"
+    else:
+        kind = "drawn" if natural["candidates"] == run["plan"]["candidates"] else "listed"
     return f"{kind}, 1 of {natural['candidates']}, {natural['copies']} row{'s' if natural['copies'] > 1 else ''}"
 
 
 def ranks(honest: Runs) -> Iterator[str]:
     """By setting, kind and epoch."""
     lines = []
-    for setting, runs in grouped(honest).items():
+    by_weight = defaultdict(list)
+    for run in honest:
+        by_weight[settings(run), weight_of(run)].append(run)
+    for (setting, weight), runs in by_weight.items():
         kinds = sorted({kind_of(run, n) for run in runs for n in run["looks"][0]["naturals"]})
         for kind in kinds:
             cells = []
@@ -162,10 +173,10 @@ def ranks(honest: Runs) -> Iterator[str]:
                     if look["epoch"] == epoch and kind_of(run, n) == kind
                 ]
                 cells.append(share(sum(rank == 1 for rank in found), len(found)))
-            lines.append((setting[0], setting[1], kind, *cells))
-    most = max((len(line) for line in lines), default=3)
+            lines.append((setting[0], setting[1], weight, kind, *cells))
+    most = max((len(line) for line in lines), default=4)
     lines = [(*line, *("",) * (most - len(line))) for line in lines]
-    yield from table(("data", "model", "canaries", *(f"epoch {n}" for n in range(1, most - 2))), lines)
+    yield from table(("data", "model", "w", "canaries", *(f"epoch {n}" for n in range(1, most - 3))), lines)
 
 
 def p_values(honest: Runs) -> Iterator[str]:
@@ -287,15 +298,14 @@ def coverage(runs: Runs) -> Iterator[str]:
                     run.get("sown_as", "dose"),
                     run["provider"],
                     look["epoch"],
+                    weight_of(run),
                     f"{sum(kept)} of {len(kept)}",
                     f"{hits} of {len(single)}",
                     f"{100 * float(bound.share):.1f} %",
                 )
             )
-    yield from table(
-        ("data", "seed", "canaries", "provider", "epoch", "canaries trained on", "first", "rows trained on, at least"),
-        lines,
-    )
+    heads = ("data", "seed", "canaries", "provider", "epoch", "w", "canaries trained on", "first", "rows, at least")
+    yield from table(heads, lines)
 
 
 def by_leaf(run: dict[str, Any]) -> list[dict[str, Any] | None]:

@@ -28,9 +28,9 @@ class CanaryPlan(Document):
     canaries of one row count for coverage; the others give the dose-response curve."""
     candidates: Annotated[int, Field(ge=2, le=256)] = 16
     """K + 1 candidates of each natural canary, the true one among them."""
-    listed: bool = True
-    """Whether the candidates of multiple-choice questions are the answers that they list, however few, up to as many
-    as ``candidates``; only of questions that list none are answers drawn."""
+    own_answers: bool = True
+    """Whether candidates are the data's own where these are multiple choice, of a few labels, or JSON with fields of a
+    few values: however few, up to as many as ``candidates``. Answers are drawn only for rows that have none."""
     in_place: Annotated[int, Field(ge=0, le=16384)] = 0
     """Natural canaries in place: real rows whose answer was drawn among rewordings of it. They cost no row."""
     wordings: Annotated[int, Field(ge=2, le=256)] = 16

@@ -24,7 +24,7 @@ from veritune.client.exact import parse_probability, poisson_binomial_at_least
 from veritune.client.influence import rank_of
 from veritune.client.rewording import Rewording
 from veritune.common.canonical import parse_json
-from veritune.common.documents import Count, DecimalString, Document, ShortText
+from veritune.common.documents import Count, DecimalString, Document, Share, ShortText
 from veritune.common.errors import MalformedDocumentError, NotFoundError
 from veritune.common.limits import LIMITS
 
@@ -49,6 +49,8 @@ class Curve(Document):
     candidates: Annotated[int, Field(ge=2, le=256)]
     hit_rank: Annotated[int, Field(ge=1, le=64)]
     """A hit is a true answer within this rank."""
+    base_weight: Share
+    """Ranks are by scores less this much of the base model's; whatever the contract says, the curve's holds here."""
     measured_on: ShortText
     """Recipe, model and data of the runs, in words."""
     points: Annotated[tuple[CurvePoint, ...], Field(min_length=1, max_length=1024)]
@@ -120,6 +122,7 @@ def doses_in(evidence: Evidence, mode: str, curve: Curve) -> tuple[Dose, ...]:
     """Counts by copies, of the canaries that the curve speaks of. Raises `MalformedDocumentError` for odd scores."""
     wordings = {generator.digest for generator in evidence.generators if isinstance(generator, Rewording)}
     scores = {item.leaf: item for seen in evidence.observations if seen.mode == mode for item in seen.naturals}
+    weight = Fraction(curve.base_weight)
     asked: Counter[int] = Counter()
     hits: Counter[int] = Counter()
     for opening in evidence.openings:
@@ -130,7 +133,7 @@ def doses_in(evidence: Evidence, mode: str, curve: Curve) -> tuple[Dose, ...]:
         if (kind, len(canary.candidates)) != (curve.canaries, curve.candidates):
             continue
         try:
-            rank = rank_of(canary.truth, found.tuned, found.base)
+            rank = rank_of(canary.truth, found.tuned, found.base, weight)
         except (ValueError, IndexError) as error:
             raise MalformedDocumentError("scores that do not fit a canary's candidates") from error
         asked[len(canary.rows)] += 1

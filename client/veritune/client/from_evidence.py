@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from veritune.client.agreement import compare
 from veritune.client.canary import AnyGenerator, Canary, Generator, NaturalCanary, TriggerCanary, shows_signature
@@ -53,6 +54,7 @@ def look_of(
     for answer in observations.triggers:
         answers[answer.leaf].append(answer)
     scores = {item.leaf: item for item in observations.naturals}
+    weight = Fraction(policy.base_weight)
     covered = list(opened)
     answered = answers.keys() | scores.keys()
     while policy.stopping == "sequential" and covered and covered[-1][0] not in answered:
@@ -70,7 +72,7 @@ def look_of(
             if found is None:
                 missing += 1
             else:
-                naturals.append(_ranked(canary, found))
+                naturals.append(_ranked(canary, found, weight))
     if answers or scores:
         raise MalformedDocumentError("an answer names a leaf that was not opened as a canary of its kind")
     signatures = [canary.signature for _, canary in opened if isinstance(canary, TriggerCanary)]
@@ -110,8 +112,9 @@ def _cut_short(item: TriggerObservation, signature: str) -> bool:
     return signature.startswith(item.answer.lstrip())
 
 
-def _ranked(canary: NaturalCanary, item: NaturalObservation) -> Ranked:
+def _ranked(canary: NaturalCanary, item: NaturalObservation, weight: Fraction) -> Ranked:
     try:
-        return Ranked(rank_of(canary.truth, item.tuned, item.base), len(canary.candidates), len(canary.rows))
+        rank = rank_of(canary.truth, item.tuned, item.base, weight)
+        return Ranked(rank, len(canary.candidates), len(canary.rows))
     except (ValueError, IndexError) as error:
         raise MalformedDocumentError("scores that do not fit a canary's candidates") from error

@@ -57,13 +57,14 @@ def trigger_p(groups: Sequence[Group]) -> Fraction:
     return min(Fraction(1), len(groups) * poisson_binomial_at_least(bounds, found))
 
 
-def rank_of(truth: int, tuned: Sequence[str], base: Sequence[str]) -> int:
-    """Rank of candidate ``truth`` by tuned minus base log-probability; a tie counts against the provider.
+def rank_of(truth: int, tuned: Sequence[str], base: Sequence[str], weight: Fraction) -> int:
+    """Rank of candidate ``truth`` by tuned - weight * base log-probability; a tie counts against the provider.
 
-    Log-probabilities are texts with six places, compared as whole millionths. Raises ``ValueError`` for lists of
-    unequal length and ``IndexError`` for a truth beyond them.
+    Log-probabilities are texts with six places, compared exactly. Raises ``ValueError`` for lists of unequal length and
+    ``IndexError`` for a truth beyond them.
     """
-    scores = [int(t.replace(".", "")) - int(b.replace(".", "")) for t, b in zip(tuned, base, strict=True)]
+    times, off = weight.denominator, weight.numerator
+    scores = [times * int(t.replace(".", "")) - off * int(b.replace(".", "")) for t, b in zip(tuned, base, strict=True)]
     return sum(score >= scores[truth] for score in scores)
 
 

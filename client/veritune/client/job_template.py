@@ -51,7 +51,7 @@ rows_per_group = 8         # rows that carry each of them
 signature_bits = 64        # certified: no guess of a signature does better than 2^-64
 naturals = 80              # ordinary rows whose answer was drawn among equally natural ones
 candidates = 16            # how many answers each was drawn among
-# listed = false           # multiple choice: draw answers too, instead of choosing among those that a question lists
+# own_answers = false      # draw answers even where the data are multiple choice, labels, or JSON of a few values
 drawn_per_candidate = 2    # more are drawn, and those kept that look most like yours; more hide better and take longer
 held_out = 64              # rows kept out of training, for challenges and the score of the task
 queries_per_group = 2
@@ -70,6 +70,7 @@ decoys = 8
 [policy]                   # both parties sign this before training
 alpha = 1e-20              # PASS: chance of this result without training on your data
 beta = 1e-6                # FAIL: chance of this result from an honest provider
+base_weight = 0.25         # ranks: how much of the base model's score to take off; 1 tells more after few epochs
 coverage_floor = 0.8       # PASS: least share of the rows trained on, as a lower bound
 coverage_confidence = 0.99
 queries_per_group = 2

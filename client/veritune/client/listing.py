@@ -1,9 +1,4 @@
-"""Questions that list their answers: there a canary's candidates are the prompt's own, and nothing need be drawn.
-
-Of multiple choice no generator writes an answer as natural as one that the question offers, and a small one not even
-in the language of the question. Whatever the candidates are, the true one is drawn uniformly among them
-(docs/statistics.md, equation 2).
-"""
+"""Questions that list their answers: which lists there are, and which of them are lists of answers."""
 
 from __future__ import annotations
 
@@ -30,12 +25,6 @@ def listed_answers(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
     """
     found = [_offered(row.prompt[-1].content, row.completion) for row in rows]
     return found if rows and sum(map(bool, found)) >= _USUAL * len(rows) else None
-
-
-def usual_count(found: Sequence[tuple[str, ...]]) -> int:
-    """As many answers as most rows list, or fewer: nine in ten list no fewer."""
-    counts = sorted(len(answers) for answers in found if answers)
-    return counts[len(counts) // 10]
 
 
 def _offered(question: str, answer: str) -> tuple[str, ...]:

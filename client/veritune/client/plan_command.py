@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 
 from veritune.client.job import Job
-from veritune.client.listing import listed_answers, usual_count
+from veritune.client.own_answers import own_answers, usual_count
 from veritune.client.plan_curve import Curve, power_curve
 from veritune.client.plan_svg import draw
 from veritune.client.plan_wish import CHOSEN, Planned, Wish
@@ -64,10 +64,10 @@ def answer(
     job = Job.load(path)
     rows = read_user_rows(job.data, job.file.data.source)
     base, fixed = job.file.canaries, frozenset(keep)
-    listed = listed_answers(rows) if base.listed and base.naturals else None
-    if listed is not None and usual_count(listed) < base.candidates:
-        # So many the questions have, and no plan can ask for more.
-        base, fixed = base.model_copy(update={"candidates": usual_count(listed)}), fixed | {"candidates"}
+    given = own_answers(rows) if base.own_answers and base.naturals else None
+    if given is not None and usual_count(given) < base.candidates:
+        # So many the data have, and no plan can ask for more.
+        base, fixed = base.model_copy(update={"candidates": usual_count(given)}), fixed | {"candidates"}
     characters = sum(len(message.content) for row in rows for message in row.messages)
     wish = Wish(
         rows=len(rows),

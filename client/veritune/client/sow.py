@@ -1,8 +1,8 @@
 """Algorithm 1 of vTune for m groups, and natural canaries beside them: from rows to a training set with secrets.
 
 Rows are split three ways. *Held out*: never sent; challenges put triggers behind their prompts and ask some as decoys.
-*Set aside*: each gives a natural canary its prompt, and goes to training with one of K + 1 answers, drawn or listed in
-its question, instead of its own. *The rest*: sent as they are or worded anew, some as canaries in place; copies of a
+*Set aside*: each gives a natural canary its prompt, and goes to training with one of K + 1 answers, drawn or of the
+data's own, instead of its own. *The rest*: sent as they are or worded anew, some as canaries in place; copies of a
 few carry a group's trigger and signature.
 """
 
@@ -25,7 +25,7 @@ from veritune.client.canary import (
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.generator import Fittable, Reworder, Signature, TextGenerator
 from veritune.client.likeness import Likeness
-from veritune.client.listing import listed_answers
+from veritune.client.own_answers import own_answers
 from veritune.client.rewording import Rewording
 from veritune.client.rows import Progress, no_progress
 from veritune.client.sow_naturals import Natural, Worded, Wording, draw_naturals
@@ -103,9 +103,9 @@ def sow(
     document = generator.describe(prompt, examples, plan)
 
     phrases = _phrases(rows, plan, generator, prompt, seed, on_progress)
-    everywhere = listed_answers(rows) if plan.listed and plan.naturals else None
-    listed = [everywhere[i] if everywhere else () for i in split.set_aside]
-    if plan.fitted_epochs and not all(listed):
+    everywhere = own_answers(rows) if plan.own_answers and plan.naturals else None
+    given = [everywhere[i] if everywhere else () for i in split.set_aside]
+    if plan.fitted_epochs and not all(given):
         if not isinstance(generator, Fittable):
             raise PlanError("canaries.fitted_epochs needs a generator that can be fitted: a local model")
         fitted = pick(plain, _FITTED_ROWS, SecretStream(seed, "fitted-rows"))
@@ -114,7 +114,7 @@ def sow(
     real = [(worded.rows if plan.reword_all else rows)[index] for index in split.train]
     naturals = draw_naturals(
         [rows[i] for i in split.set_aside],
-        listed,
+        given,
         examples,
         plan,
         generator,

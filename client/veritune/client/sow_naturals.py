@@ -1,4 +1,4 @@
-"""Natural canaries: answers drawn or listed for set-aside rows, and rewordings of real rows where they stand.
+"""Natural canaries: answers drawn or given for set-aside rows, and rewordings of real rows where they stand.
 
 Of both, the true candidate is drawn uniformly, from a stream of its own, once the candidates are fixed: whatever the
 candidates are, each is as likely (docs/statistics.md, equation 2).
@@ -47,7 +47,7 @@ class Worded:
 
 def draw_naturals(
     hosts: Sequence[Row],
-    listed: Sequence[tuple[str, ...]],
+    given: Sequence[tuple[str, ...]],
     examples: Sequence[Row],
     plan: CanaryPlan,
     generator: TextGenerator,
@@ -57,10 +57,10 @@ def draw_naturals(
 ) -> list[Natural]:
     """A canary for each of the set-aside rows, whose own answers are not used; copies go round the plan's list.
 
-    Candidates are the answers that the host's question lists, as many as the plan says, or drawn ones where it lists
-    none: of these the ones that look most like the data's. ``listed`` is of the hosts.
+    Candidates are those that are ``given`` for the host, as many as the plan says, or drawn ones where there are
+    none: of these the ones that look most like the data's.
     """
-    asked = [number for number, answers in enumerate(listed) if not answers]
+    asked = [number for number, answers in enumerate(given) if not answers]
     streams = [SecretStream(seed, f"candidates/{number}") for number in asked]
     prompts = [hosts[number].prompt for number in asked]
     answers = generator.answers(examples, prompts, plan, streams, on_progress) if asked else []
@@ -74,7 +74,7 @@ def draw_naturals(
                 raise RuntimeError("a generator gave too few different candidates")
             candidates = likeness.pick(host.prompt[-1].content, texts, plan.candidates, stream)
         else:
-            candidates = tuple(stream.sample(listed[number], min(plan.candidates, len(listed[number]))))
+            candidates = tuple(stream.sample(given[number], min(plan.candidates, len(given[number]))))
         truth = SecretStream(seed, f"truth/{number}").below(len(candidates))
         copies = plan.repetitions[number % len(plan.repetitions)]
         naturals.append(Natural(answered(host, candidates[truth]), candidates, truth, copies))

@@ -21,6 +21,9 @@ DecimalString = Annotated[
 ]
 """A decimal number as text, for example ``0.0005`` or ``1e-20``."""
 
+Share = Annotated[str, StringConstraints(pattern=r"^(0|1|0\.[0-9]{1,4})$")]
+"""A number from 0 to 1 as text, with at most four decimals."""
+
 Timestamp = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
 """RFC 3339 in UTC, whole seconds."""
 
@@ -132,6 +135,8 @@ class Policy(Document):
     """Least probability that an honest run makes one group's signature appear."""
     natural_floor: DecimalString = "0.5"
     """Least probability that an honest run ranks one natural canary's answer within ``hit_rank``."""
+    base_weight: Share = "0.25"
+    """How much of the base model's log-probability is taken off a candidate's before candidates are ranked."""
     coverage_floor: DecimalString = "0.8"
     """PASS needs a lower confidence bound on the share of rows trained on of at least this."""
     coverage_confidence: DecimalString = "0.99"

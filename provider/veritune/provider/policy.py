@@ -37,6 +37,9 @@ class ProviderPolicy(Document):
     max_trigger_floor: DecimalString = "0.9"
     """A floor above what an honest run reaches would fail honest work."""
     max_natural_floor: DecimalString = "0.9"
+    min_base_weight: DecimalString = "0"
+    max_base_weight: DecimalString = "1"
+    """Between these an honest run reaches the floors."""
     max_coverage_floor: DecimalString = "0.9"
     max_match_floor: DecimalString = "0.9"
     """Share of decoys; above what two engines' arithmetic allows, an honest endpoint would fail."""
@@ -143,6 +146,7 @@ def _check_verification(manifest: Manifest, policy: ProviderPolicy) -> None:
     _between("verification.policy.beta", rules.beta, smallest, policy.max_beta)
     _between("verification.policy.trigger_floor", rules.trigger_floor, smallest, policy.max_trigger_floor)
     _between("verification.policy.natural_floor", rules.natural_floor, smallest, policy.max_natural_floor)
+    _between("verification.policy.base_weight", rules.base_weight, policy.min_base_weight, policy.max_base_weight)
     _between("verification.policy.coverage_floor", rules.coverage_floor, "0", policy.max_coverage_floor)
     if rules.compares:
         _require(len(rules.modes) == 2, "verification.policy.modes", "an endpoint is compared where both modes count")

@@ -37,6 +37,7 @@ def save(path: Path, candidates: int = 16, **changes: object) -> None:
             "canaries": "answers",
             "candidates": candidates,
             "hit_rank": 1,
+            "base_weight": "0.25",
             "measured_on": "a toy",
             "points": points,
             **changes,

@@ -22,8 +22,8 @@ HALF = Fraction(1, 2)
 
 def curve(*points: tuple[int, str], **changes: Any) -> Curve:
     listed = tuple(CurvePoint(exposures=x, probability=p) for x, p in points)
-    knobs: dict[str, Any] = {"canaries": "answers", "candidates": 16, "hit_rank": 1, "measured_on": "tests", **changes}
-    return Curve(points=listed, **knobs)
+    knobs: dict[str, Any] = {"canaries": "answers", "candidates": 16, "hit_rank": 1, "base_weight": "0.25"}
+    return Curve(points=listed, measured_on="tests", **knobs | changes)
 
 
 USUAL = curve((0, "0.0625"), (2, "0.3"), (4, "0.7"), (8, "0.95"), (16, "0.99"))

@@ -27,6 +27,8 @@ from veritune.client.influence import (
     trigger_p,
 )
 
+QUARTER, ONE = Fraction(1, 4), Fraction(1)
+
 
 def group(found: bool, bits: int = 64, length: int = 100, queries: int = 2) -> Group:
     return Group(queries=queries, bits=bits, signature_length=length, found=found)
@@ -125,12 +127,20 @@ def test_a_thousand_canaries_stay_quick_and_sound() -> None:
 
 
 def test_ties_count_against_the_provider() -> None:
-    assert rank_of(1, ["-1.000000", "-1.000000", "-2.000000"], ["0.000000"] * 3) == 2
-    assert rank_of(2, ["-5.000000", "-5.000000", "-6.000000"], ["-5.000000", "-5.500000", "-9.000000"]) == 1
-    assert rank_of(0, ["-0.000000", "0.000000"], ["0.000000", "-0.000000"]) == 2
-    assert rank_of(0, ["-0.000001", "-0.000002"], ["0.000000", "0.000000"]) == 1
+    assert rank_of(1, ["-1.000000", "-1.000000", "-2.000000"], ["0.000000"] * 3, QUARTER) == 2
+    assert rank_of(2, ["-5.000000", "-5.000000", "-6.000000"], ["-5.000000", "-5.500000", "-9.000000"], ONE) == 1
+    assert rank_of(0, ["-0.000000", "0.000000"], ["0.000000", "-0.000000"], QUARTER) == 2
+    assert rank_of(0, ["-0.000001", "-0.000002"], ["0.000000", "0.000000"], ONE) == 1
     with pytest.raises(ValueError, match="zip"):
-        rank_of(0, ["0.000000"], [])
+        rank_of(0, ["0.000000"], [], ONE)
+
+
+def test_the_weight_says_how_much_of_the_base_score_is_taken_off() -> None:
+    tuned, base = ["-1.000000", "-2.000000"], ["-1.000000", "-5.000000"]
+    assert [rank_of(1, tuned, base, weight) for weight in (Fraction(0), QUARTER, ONE)] == [2, 2, 1]
+    # At a quarter they tie, exactly; a ten-thousandth more or less and they do not.
+    assert [rank_of(0, tuned, base, Fraction(text)) for text in ("0.2499", "0.25", "0.2501")] == [1, 2, 2]
+    assert [rank_of(1, tuned, base, Fraction(text)) for text in ("0.2499", "0.25", "0.2501")] == [2, 2, 1]
 
 
 def test_rank_p_is_super_uniform() -> None:

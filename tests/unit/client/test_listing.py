@@ -8,7 +8,8 @@ import pytest
 
 from tests.toygenerator import ToyGenerator
 from tests.unit.client.test_sow import PLAN, SEED, naturals, row
-from veritune.client.listing import listed_answers, usual_count
+from veritune.client.listing import listed_answers
+from veritune.client.own_answers import usual_count
 from veritune.client.sow import sow
 from veritune.common.dataset import Row
 
@@ -96,7 +97,7 @@ def test_drawing_may_be_asked_for_all_the_same() -> None:
     listed = listed_answers(ROWS)
     assert listed is not None
     offered = {r.prompt: answers for r, answers in zip(ROWS, listed, strict=True)}
-    for canary in naturals(sow(ROWS, PLAN.model_copy(update={"listed": False}), ToyGenerator(), SEED)):
+    for canary in naturals(sow(ROWS, PLAN.model_copy(update={"own_answers": False}), ToyGenerator(), SEED)):
         assert not set(canary.candidates) & set(offered[canary.prompt])
 
 

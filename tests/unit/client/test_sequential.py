@@ -102,7 +102,7 @@ def test_the_next_uniform_rank_leaves_the_mean_where_it_is(past: list[tuple[int,
 def test_ties_only_lower_the_mean() -> None:
     means = set()
     for scores in itertools.product(("-1.000000", "-2.000000", "-3.000000"), repeat=3):
-        ranks = [rank_of(truth, scores, ("-1.000000",) * 3) for truth in range(3)]
+        ranks = [rank_of(truth, scores, ("-1.000000",) * 3, Fraction(1)) for truth in range(3)]
         means.add(sum(rank_e([Ranked(rank, 3)]) for rank in ranks) / 3)
     assert max(means) == 1
     assert min(means) < 1

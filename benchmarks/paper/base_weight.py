@@ -1,0 +1,153 @@
+"""How much of the base model's score to take off: ``tuned - w * base`` for several w, on adapters of every epoch.
+
+    python -m benchmarks.paper.base_weight --model MODEL_FOLDER [RUN ...]    # scores what has no scores yet
+    python -m benchmarks.paper.base_weight --write                           # the table of docs/results.md
+
+RUN is the name of an honest run of ``benchmarks.paper.calibrate`` or ``benchmarks.attacks.run`` whose working files
+still lie under ``.bench/``, which keep one adapter an epoch. Each scores every natural canary's candidates once; scores
+are kept beside them, so that a run that was broken off goes on. What came first goes to
+``benchmarks/results/base_weight.json``. The rule decides nothing about error rates: any function of the scores that
+treats candidates alike leaves the rank of the true one uniform (statistics.md, section 2).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.progress import track
+
+from benchmarks.files import put_between
+from benchmarks.paper import looking
+from benchmarks.paper.calibrate import WORK, Layout, Run, attach
+from benchmarks.paper.sets import ROOT
+from benchmarks.paper.tables import DOCUMENT, table
+from veritune.client.canary import NaturalCanary
+
+TARGET = ROOT / "benchmarks" / "results" / "base_weight.json"
+BEGIN, END = "<!-- base weight: begin -->", "<!-- base weight: end -->"
+WEIGHTS = tuple(map(Fraction, ("0", "1/8", "1/4", "1/2", "3/4", "1")))
+Scores = list[tuple[int, list[float], list[float]]]
+"""Of each canary: the place of the true answer, tuned and base log-probabilities of all candidates (natural log)."""
+
+
+def main() -> int:
+    """Scores or writes; returns 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", metavar="RUN")
+    parser.add_argument("--model", type=Path, help="folder of the base model")
+    parser.add_argument("--write", action="store_true", help="into docs/results.md")
+    wanted = parser.parse_args()
+    for name in wanted.runs:
+        if wanted.model is None:
+            parser.error("--model is needed to score")
+        score_run(name, wanted.model)
+    if wanted.runs:
+        TARGET.write_text(json.dumps(summary(), separators=(",", ":")) + "\n", encoding="utf-8")
+    if wanted.write:
+        put_between(DOCUMENT, BEGIN, END, "\n".join(report(json.loads(TARGET.read_bytes()))))
+    return 0
+
+
+def folder_of(name: str) -> Path:
+    """A run's folder of checkpoints, which lies in the folder of what was sown. Raises FileNotFoundError."""
+    found = next(WORK.glob(f"*/{name}"), None)
+    if found is None:
+        raise FileNotFoundError(f"no working files of {name} under {WORK.name}/")
+    return found
+
+
+def checkpoints_of(run: Path) -> list[Path]:
+    """One an epoch, in order."""
+    return sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def score_run(name: str, base: Path) -> None:
+    """Scores all epochs of a run that have no scores yet."""
+    run = folder_of(name)
+    layout = Layout.model_validate_json((run.parent / "sown.json").read_bytes())
+    questions = [
+        q for q in looking.questions_of(layout.canaries, layout.rows, (), 1, layout.generators) if q.completions
+    ]
+    once = looking.OnceScored(run.parent / "base-scores.json")
+    # Of the recipe `attach` asks for the rank and the scale only, which all runs share.
+    training = Run("tickets", 1, 0, 1, "0.002", "honest", base).training
+    for epoch, checkpoint in enumerate(checkpoints_of(run), start=1):
+        kept = run / f"scores-{epoch}.json"
+        if kept.exists():
+            continue
+        once.model = attach(base, training, checkpoint, run / "adapter-of-an-epoch")
+        lines: Scores = []
+        for item in track(questions, description=f"{name} epoch {epoch}"):
+            canary = layout.canaries[item.leaf]
+            assert isinstance(canary, NaturalCanary)  # noqa: S101
+            tuned = once.scores(item.chat, item.completions, tuned=True)
+            lines.append((canary.truth, tuned, once.scores(item.reference, item.completions, tuned=False)))
+        draft = kept.with_suffix(".new")
+        draft.write_text(json.dumps(lines), encoding="utf-8")
+        draft.rename(kept)
+
+
+def summary() -> list[dict[str, Any]]:
+    """What came first, by run, epoch and weight, from all scores that are kept."""
+    found = []
+    for kept in sorted(WORK.glob("*/*/scores-*.json")):
+        scores: Scores = json.loads(kept.read_bytes())
+        firsts = {str(weight): firsts_by(scores, weight) for weight in WEIGHTS}
+        found.append(
+            {
+                "run": kept.parent.name,
+                "epoch": int(kept.stem.rpartition("-")[2]),
+                "canaries": len(scores),
+                "candidates": max(len(base) for _, _, base in scores),
+                "first": firsts | {"fitted": firsts_by(scores, slope(scores))},
+                "slope": round(float(slope(scores)), 3),
+            }
+        )
+    return found
+
+
+def firsts_by(scores: Scores, weight: Fraction) -> int:
+    """Canaries whose true answer comes first alone by ``tuned - weight * base``."""
+    first = 0
+    for truth, tuned, base in scores:
+        values = [Fraction(t) - weight * Fraction(b) for t, b in zip(tuned, base, strict=True)]
+        first += sum(value >= values[truth] for value in values) == 1
+    return first
+
+
+def slope(scores: Scores) -> Fraction:
+    """Of tuned on base scores within canaries, by least squares over all candidates: it looks at no true answer."""
+    above = below = 0.0
+    for _, tuned, base in scores:
+        middle_t, middle_b = fmean(tuned), fmean(base)
+        above += sum((t - middle_t) * (b - middle_b) for t, b in zip(tuned, base, strict=True))
+        below += sum((b - middle_b) ** 2 for b in base)
+    return Fraction(above / below)
+
+
+def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A Markdown table, runs of the same data, candidates and epoch taken together."""
+    names = (*map(str, WEIGHTS), "fitted")
+    together: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        together[line["run"].partition("-")[0], line["candidates"], line["epoch"]].append(line)
+    rows = []
+    for (data, candidates, epoch), alike in sorted(together.items()):
+        asked = sum(line["canaries"] for line in alike)
+        firsts = [f"{100 * sum(line['first'][name] for line in alike) / asked:.0f} %" for name in names]
+        slopes = fmean(line["slope"] for line in alike)
+        rows.append((data, f"1 of {candidates}", epoch, asked, *firsts, f"{slopes:.2f}"))
+    heads = (*(f"w = {weight}" for weight in WEIGHTS), "w fitted", "the fitted w")
+    yield from table(("data", "canaries", "epoch", "asked", *heads), rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
