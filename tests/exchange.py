@@ -419,11 +419,11 @@ class Exchange:
         )
 
     def _scored(self, desk: _Desk, leaf: int, canary: NaturalCanary, rank: int) -> NaturalObservation:
-        """Scores by which the truth comes out at ``rank``."""
+        """Scores by which the truth comes out at ``rank``, under the contract's weight of the base scores and no other."""
         truth = min(canary.truth, len(canary.candidates) - 1)
         others = [i for i in range(len(canary.candidates)) if i != truth]
         order = [*others[: rank - 1], truth, *others[rank - 1 :]]
-        base = [-20.0 - 0.25 * i for i in range(len(order))]
+        base = [-20.0 - 8 * i for i in range(len(order))]
         weight = float(self.policy.base_weight)
         tuned = [weight * base[i] - order.index(i) for i in range(len(order))]
         texts = tuple(format_logprob(value) for value in tuned)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.adversary.cheats import CHEATS, Files, honest, small
+from tests.adversary.cheats import BOTH_WAYS, CHEATS, Files, honest, small
 from tests.exchange import UNTRAINED, Exchange
 from veritune.common.documents import Policy
 
@@ -29,8 +29,10 @@ def vectors() -> dict[str, str]:
     exchange = small()
     served_alone = small(modes=("served",), policy=Policy(modes=("served",), coverage_floor="0"))
     failed = small(modes=("delivered",), policy=FAILING_POLICY, behaviour=UNTRAINED)
+    whole = small(policy=BOTH_WAYS.model_copy(update={"base_weight": "1"}))
     cases = {
         "honest-pass": _vector(exchange, honest(exchange), "PASS"),
+        "honest-whole-base-score-pass": _vector(whole, honest(whole), "PASS"),
         "honest-parties-untrained-model-fail": _vector(failed, honest(failed), "FAIL"),
         "honest-served-without-assumption-inconclusive": _vector(served_alone, honest(served_alone), "INCONCLUSIVE"),
     }

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tests.daemon import make_deadlines, make_rows, manifest_for, quick_training
 from veritune.common.documents import Manifest, Optimizer, Policy, Source, Verification
@@ -107,6 +108,8 @@ def test_each_point_refuses(point: str, changes: dict[str, Any]) -> None:
         ("client", {"accepted_clients": ("0" * 64,)}),
         ("base_model", {"models": ("another",)}),
         ("dataset.rows", {"max_rows": 19}),
+        ("verification.policy.base_weight", {"min_base_weight": "0.5"}),
+        ("verification.policy.base_weight", {"max_base_weight": "0.2"}),
         ("dataset.size", {"max_bytes": 100}),
         ("training.steps", {"max_steps": 9}),
         ("verification.max_canary_rows", {"max_canary_share": "0.04"}),
@@ -155,3 +158,9 @@ def test_acceptance_ends_at_its_deadline() -> None:
     with pytest.raises(ExpiredError) as caught:
         check_manifest(late, ProviderPolicy(), NOW + timedelta(hours=1, seconds=1))
     assert caught.value.metadata == {"step": "accept"}
+
+
+@pytest.mark.parametrize("text", ["1.5", "-0.25", "0.00001", "1e-1", "01", "1.0", ""])
+def test_a_base_weight_is_a_share_of_few_decimals(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Policy(base_weight=text)
