@@ -419,7 +419,7 @@ class Exchange:
         )
 
     def _scored(self, desk: _Desk, leaf: int, canary: NaturalCanary, rank: int) -> NaturalObservation:
-        """Scores by which the truth comes out at ``rank``, under the contract's weight of the base scores and no other."""
+        """Scores by which the truth comes out at ``rank``, by the contract's weight of the base scores alone."""
         truth = min(canary.truth, len(canary.candidates) - 1)
         others = [i for i in range(len(canary.candidates)) if i != truth]
         order = [*others[: rank - 1], truth, *others[rank - 1 :]]
