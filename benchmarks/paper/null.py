@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,13 @@ from benchmarks.paper import looking, machine, sets
 from benchmarks.paper.calibrate import WORK, Layout, attach
 from benchmarks.paper.demo_policy import DEMO
 from veritune.client.canary import NaturalCanary, TriggerCanary, shows_signature
-from veritune.client.influence import Group, Ranked, influence_p, rank_p
+from veritune.client.influence import Group, Ranked, influence_p, rank_of, rank_p
 from veritune.client.local_model import LocalModel
 from veritune.client.questions import Question
 from veritune.client.stream import SecretStream
 from veritune.client.verdict import GroupLook, Look, judge
 from veritune.common.documents import Training
+from veritune.common.inference import format_logprob
 
 CHALLENGES = 200
 console = Console(highlight=False)
@@ -97,17 +99,17 @@ def _kind(sown: str, other: str, same: bool) -> str:
 def ask(
     base: Path, checkpoint: Path | None, adapter: Path, layout: Layout, questions: Sequence[Question], once: Path
 ) -> dict[str, Any]:
-    """Of each natural canary tuned minus base scores (millionths of a nat); of each group whether S came."""
+    """Of each natural canary tuned and base scores, as in evidence; of each group whether S came."""
     scored = looking.OnceScored(once)
     tuned = checkpoint is not None
     model = attach(base, Training(rank=32, alpha=64), checkpoint, adapter) if checkpoint else LocalModel(base)
     scored.model = model
-    naturals: dict[str, list[int]] = {}
+    naturals: dict[str, list[list[str]]] = {}
     for item in questions:
         if item.kind == "natural":
             ours = model.scores(item.chat, item.completions, tuned=tuned)
             theirs = scored.scores(item.reference, item.completions, tuned=False)
-            naturals[str(item.leaf)] = [round(1e6 * (a - b)) for a, b in zip(ours, theirs, strict=True)]
+            naturals[str(item.leaf)] = [[format_logprob(value) for value in scores] for scores in (ours, theirs)]
     asked = [item for item in questions if item.kind == "trigger" and item.held_out]
     answers = model.answers([item.chat for item in asked], 64, tuned=tuned)
     groups = {}
@@ -126,11 +128,11 @@ def draw(models: dict[str, dict[str, Any]], layout: Layout) -> Iterator[dict[str
         found = models[name]
         stream = SecretStream(hashlib.sha256(f"null/{number}".encode()).digest(), "truths")
         ranked = []
-        for leaf, scores in found["naturals"].items():
+        for leaf, (tuned, base) in found["naturals"].items():
             canary = layout.canaries[int(leaf)]
             assert isinstance(canary, NaturalCanary)  # noqa: S101
-            truth = stream.below(len(scores))
-            ranked.append(Ranked(sum(score >= scores[truth] for score in scores), len(scores), len(canary.rows)))
+            rank = rank_of(stream.below(len(base)), tuned, base, Fraction(DEMO.base_weight))
+            ranked.append(Ranked(rank, len(base), len(canary.rows)))
         groups = [
             Group(1, canary.bits, len(canary.signature), found["groups"][str(leaf)])
             for leaf, canary in enumerate(layout.canaries)
