@@ -247,6 +247,7 @@ def deliver(bench: Bench, attack: str) -> dict[str, Any]:
         **paper(seen),
         "refused": refused,
         "ranks": [item["rank"] for item in seen["naturals"]],
+        "truths": [item["truth"] for item in seen["naturals"]],
         "share_of_steps": round(did["steps"] / claim.steps, 4),
         "share_of_tokens": round(did["tokens"] / claim.tokens, 4),
         "seconds": seconds,

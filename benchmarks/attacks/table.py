@@ -23,11 +23,16 @@ from benchmarks.files import put_between
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import measured_on, table
 from tests.adversary.registry import CHEATS
+from veritune.client.policy_rules import Rules
+from veritune.client.recital import weigh
+from veritune.common.documents import Policy
 
 BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
 DOCUMENT = ROOT / "docs" / "security.md"
 Runs = Sequence[dict[str, Any]]
 SAVES = {"honest": "nothing", "old-adapter": CHEATS["other-adapter"].saves}
+RECITAL = Policy(recital_floor="0.8", recital_nats="5")
+"""Honest runs of five epochs on the tickets recite nearly all of their canaries at five nats."""
 ORDER = ("PASS", "INCONCLUSIVE", "FAIL")
 
 
@@ -68,6 +73,8 @@ def report(runs: Runs) -> Iterator[str]:
                 "caught (95 % interval)",
                 "log10 p of influence",
                 "rows trained on, at least",
+                "canaries known by heart",
+                "not as an honest run",
                 "verdicts by the demo's policy",
                 "caught by the paper's test",
             ),
@@ -105,9 +112,23 @@ def _delivered(name: str, runs: Runs) -> tuple[object, ...]:
         f"no PASS: {caught}" if honest else caught,
         _range([float(run["log10_p"]) for run in runs]),
         _range([100 * float(run["share_least"]) for run in runs], " %"),
+        *_recitals(runs),
         _verdicts(runs, "verdict_demo"),
         _share(sum(run["paper_verdict"] != "PASS" for run in runs), len(runs)),
     )
+
+
+def _recitals(runs: Runs) -> tuple[str, str]:
+    """Share of canaries recited, and runs that a contract would refuse for it; of runs on the data that `RECITAL`
+    was measured on."""
+    rules = Rules.of(RECITAL)
+    counted = [[truth >= -float(RECITAL.recital_nats) for truth in run["truths"]] for run in runs if "truths" in run]
+    weighed = [weigh(rules, recited) for recited in counted]
+    if not weighed:
+        return "-", "-"
+    shown = sum(found is not None and found.outcome == "shown" for found in weighed)
+    shares = [100 * sum(recited) / len(recited) for recited in counted]
+    return _range(shares, " %"), _share(len(weighed) - shown, len(weighed))
 
 
 def _served(name: str, runs: Runs) -> tuple[object, ...]:

@@ -117,6 +117,7 @@ def look(
                 "leaf": found.leaf,
                 "copies": len(canary.rows),
                 "candidates": len(canary.candidates),
+                "truth": round(float(found.tuned[canary.truth]), 3),
                 "rank": rank_of(canary.truth, found.tuned, found.base, WEIGHT),
             }
         )

@@ -30,9 +30,14 @@ def vectors() -> dict[str, str]:
     served_alone = small(modes=("served",), policy=Policy(modes=("served",), coverage_floor="0"))
     failed = small(modes=("delivered",), policy=FAILING_POLICY, behaviour=UNTRAINED)
     whole = small(policy=BOTH_WAYS.model_copy(update={"base_weight": "1"}))
+    recital = {"recital_floor": "0.9", "recital_nats": "40"}
+    by_heart = small(policy=BOTH_WAYS.model_copy(update=recital))
+    forgotten = small(policy=BOTH_WAYS.model_copy(update=recital | {"recital_nats": "4"}))
     cases = {
         "honest-pass": _vector(exchange, honest(exchange), "PASS"),
         "honest-whole-base-score-pass": _vector(whole, honest(whole), "PASS"),
+        "honest-recital-shown-pass": _vector(by_heart, honest(by_heart), "PASS"),
+        "honest-recital-not-shown-inconclusive": _vector(forgotten, honest(forgotten), "INCONCLUSIVE"),
         "honest-parties-untrained-model-fail": _vector(failed, honest(failed), "FAIL"),
         "honest-served-without-assumption-inconclusive": _vector(served_alone, honest(served_alone), "INCONCLUSIVE"),
     }

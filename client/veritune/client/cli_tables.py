@@ -125,6 +125,10 @@ def _mode_rows(table: Table, mode: ModeJudgement) -> None:
         table.add_row("  answers as the adapter does", f"{agreement.equal} of {agreement.asked} decoys")
     hits, asked = sum(dose.hits for dose in mode.doses), sum(dose.asked for dose in mode.doses)
     table.add_row("  natural canaries", f"{hits} of {asked} within rank {coverage.hit_rank}")
+    if mode.recital is not None:
+        recital = mode.recital
+        row = f"{recital.recited} of {recital.asked} within {recital.nats} nats; an honest run shows {recital.floor}"
+        table.add_row("  known by heart", row)
     if mode.extent.leaves < mode.extent.available:
         table.add_row("  leaves asked", f"{mode.extent.leaves} of {mode.extent.available}; the rest was not needed")
     if mode.missing:

@@ -13,6 +13,7 @@ from veritune.client.evidence import Evidence, NaturalObservation, Observations,
 from veritune.client.influence import Group, Ranked, rank_of
 from veritune.client.judgement import Judgement
 from veritune.client.order import leaves_available
+from veritune.client.recital import is_recited
 from veritune.client.verdict import GroupLook, Look, judge
 from veritune.common.documents import Manifest, Policy, Verification
 from veritune.common.errors import MalformedDocumentError
@@ -61,6 +62,7 @@ def look_of(
         covered.pop()
     groups: list[GroupLook] = []
     naturals: list[Ranked] = []
+    recited: list[bool] = []
     missing = 0
     for leaf, canary in covered:
         if isinstance(canary, TriggerCanary):
@@ -73,6 +75,7 @@ def look_of(
                 missing += 1
             else:
                 naturals.append(_ranked(canary, found, weight))
+                recited.append(is_recited(found.tuned[canary.truth], policy.recital_nats))
     if answers or scores:
         raise MalformedDocumentError("an answer names a leaf that was not opened as a canary of its kind")
     signatures = [canary.signature for _, canary in opened if isinstance(canary, TriggerCanary)]
@@ -80,6 +83,7 @@ def look_of(
         mode=observations.mode,
         groups=tuple(groups),
         naturals=tuple(naturals),
+        recited=tuple(recited),
         decoys_asked=len(observations.decoys),
         decoys_shown=sum(any(shows_signature(item.answer, s) for s in signatures) for item in observations.decoys),
         missing=missing,

@@ -296,7 +296,7 @@ def _decimals_as_text(value: Any, model: type[BaseModel]) -> Any:
 
 
 def _is_decimal(metadata: object) -> bool:
-    return isinstance(metadata, StringConstraints) and str(metadata.pattern).startswith("^-?(0|[1-9]")
+    return isinstance(metadata, StringConstraints) and str(metadata.pattern).startswith(("^-?(0|", "^(0|"))
 
 
 def _plain(message: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veritune.common.documents import Count, DecimalString, Document, Positive, ShortText
+from veritune.common.documents import Count, DecimalString, Document, Nats, Positive, Share, ShortText
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Mode = Literal["delivered", "served"]
@@ -22,6 +22,9 @@ ReasonCode = Literal[
     "NOTHING_ASKED",
     "MODE_NOT_LOOKED_AT",
     "SERVED_WITHOUT_ASSUMPTION",
+    "RECITAL_SHOWN",
+    "RECITAL_NOT_SHOWN",
+    "TOO_FEW_RECITED",
     "ENDPOINT_AGREES",
     "ENDPOINT_DIFFERS",
     "ENDPOINT_UNDECIDED",
@@ -76,6 +79,19 @@ class AgreementClaim(Document):
     log10_needed: DecimalString
     log10_p_agrees: DecimalString | None
     """Of an endpoint that agrees on ``floor`` or more to do no better; None for a probability of 0."""
+
+
+class RecitalClaim(Document):
+    """The canaries' answers are known by heart as well as by an honest run. Logarithms to base 10, rounded up."""
+
+    asked: Count
+    recited: Count
+    nats: Nats
+    floor: Share
+    log10_p_honest: DecimalString | None
+    """Of an honest run at ``floor`` to recite no more; None for a probability of 0."""
+    log10_needed: DecimalString
+    """A PASS needs more than this."""
 
 
 class HonestFit(Document):
@@ -136,6 +152,8 @@ class ModeJudgement(Document):
     honest: HonestFit
     agreement: AgreementClaim | None
     """None for the delivered mode, and where the modes were not both looked at."""
+    recital: RecitalClaim | None
+    """None where the contract asks for none."""
     activation: Activation
     doses: Annotated[tuple[DoseCount, ...], Field(max_length=64)]
     """By rising number of copies."""

@@ -38,7 +38,8 @@ class Contract:
     def honest_pass(self, odds: Odds) -> Fraction:
         """Least probability that an honest run passes a session, in every mode of the policy.
 
-        Under ``sequential`` a FAIL may come before; equation (10) bounds how often.
+        Under ``sequential`` a FAIL may come before; equation (10) bounds how often. Recitals, where the
+        contract asks for them, are taken to be shown: calibration puts their floor below what honest runs recite.
         """
         modes, rules, chances = len(self.policy.modes), self._rules, self._honest
         early = Fraction(0)

@@ -21,14 +21,15 @@ class Rules:
     """Of one test of one mode of one session."""
     trigger_floor: Fraction
     natural_floor: Fraction
+    recital_floor: Fraction
     coverage_floor: Fraction
     confidence: Fraction
     match_floor: Fraction
 
     @classmethod
     def of(cls, policy: Policy) -> Rules:
-        """Shares alpha among the sessions, and beta among sessions, modes and the two tests of each, and the test of
-        agreement where it decides."""
+        """Shares alpha among the sessions, and beta among sessions, modes and the tests of each: two, that of
+        recitals where the contract asks for it, and in all that of agreement where it decides."""
         confidence = parse_probability(policy.coverage_confidence)
         if not 0 < confidence < 1:
             raise MalformedDocumentError("a confidence lies strictly between 0 and 1")
@@ -39,13 +40,17 @@ class Rules:
             raise MalformedDocumentError(
                 "an endpoint is compared with the adapter only where both modes must pass, over a floor between 0 and 1"
             )
-        tests = 2 * len(policy.modes) + policy.compares
+        recital_floor = Fraction(policy.recital_floor)
+        if recital_floor and policy.stopping != "fixed":
+            raise MalformedDocumentError("recitals are counted only where stopping is fixed")
+        tests = (2 + bool(recital_floor)) * len(policy.modes) + policy.compares
         return cls(
             policy=policy,
             alpha=parse_probability(policy.alpha) / policy.sessions,
             beta=parse_probability(policy.beta) / (tests * policy.sessions),
             trigger_floor=parse_probability(policy.trigger_floor),
             natural_floor=parse_probability(policy.natural_floor),
+            recital_floor=recital_floor,
             coverage_floor=parse_probability(policy.coverage_floor),
             confidence=confidence,
             match_floor=match_floor,

@@ -43,6 +43,10 @@ H0_ASSUMPTION = (
 )
 ROWS_ASSUMPTION = "Coverage: the provider could not tell the natural canaries from the other rows."
 FLOOR_ASSUMPTION = "FAIL: an honest run reaches the activation floors that both parties signed."
+RECITAL_ASSUMPTION = (
+    "Recitals: honest runs of this recipe recite as the signed floor says, and no cheaper training does; "
+    "both rest on calibration."
+)
 DELIVERED_ASSUMPTION = (
     "Delivered: the answers are the client's own measurements; "
     "anybody with the base model and the adapter can repeat them."
@@ -180,6 +184,8 @@ def canary_counts(evidence: Evidence) -> CanaryCounts:
 def assumptions_of(judgement: Judgement, manifest: Manifest) -> tuple[str, ...]:
     """What has to be believed beside the evidence, in words."""
     said = [H0_ASSUMPTION, ROWS_ASSUMPTION, FLOOR_ASSUMPTION]
+    if any(item.recital is not None for item in judgement.modes):
+        said.append(RECITAL_ASSUMPTION)
     modes = {item.mode for item in judgement.modes}
     if "delivered" in modes:
         said.append(DELIVERED_ASSUMPTION)

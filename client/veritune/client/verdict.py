@@ -32,6 +32,7 @@ from veritune.client.judgement import (
     Verdict,
 )
 from veritune.client.policy_rules import Rules
+from veritune.client.recital import Recital, weigh
 from veritune.common.documents import Policy
 
 
@@ -59,6 +60,8 @@ class Look:
     decoys_asked: int
     decoys_shown: int
     missing: int
+    recited: tuple[bool, ...] = ()
+    """Of the naturals whether each is recited, in any order."""
     leaves: int = 0
     """Leaves that it covers, padding among them, of ``available`` that the session may open: for the report."""
     available: int = 0
@@ -184,6 +187,7 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
         log10_needed=log10_or_none(rules.beta),
     )
     agreement = None if look.matches is None else look.matches.weigh(rules)
+    recital = weigh(rules, look.recited)
     verdict, reasons = _decide(
         look,
         too_few=(_at_most(weighed.p_groups, rules.beta), _at_most(weighed.p_naturals, rules.beta)),
@@ -192,6 +196,7 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
         influence=influence,
         coverage=coverage,
         honest=honest,
+        recital=recital,
         agreement=agreement,
         rules=rules,
     )
@@ -204,6 +209,7 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
             coverage=coverage,
             honest=honest,
             agreement=None if agreement is None else agreement.claim,
+            recital=None if recital is None else recital.claim,
             activation=_activation(look),
             doses=_doses(rules, look.naturals),
             extent=Extent(leaves=look.leaves, available=look.available),
@@ -222,6 +228,7 @@ def _decide(
     influence: InfluenceClaim,
     coverage: CoverageClaim,
     honest: HonestFit,
+    recital: Recital | None,
     agreement: Agreement | None,
     rules: Rules,
 ) -> tuple[Verdict, list[Reason]]:
@@ -238,7 +245,8 @@ def _decide(
             _reason("ANSWERS_MISSING", mode, f"{look.missing} answers that the contract asks for are missing.")
         )
         return "INCONCLUSIVE", reasons
-    if any(too_few):
+    failed = recital is not None and recital.outcome == "failed"
+    if any(too_few) or failed:
         if too_few[0]:
             text = (
                 f"Only {influence.groups_found} of {influence.groups} signatures appeared; an honest run {_ever(rules)}"
@@ -252,9 +260,13 @@ def _decide(
                 f"{_power(honest.log10_p_naturals)}."
             )
             reasons.append(_reason("TOO_FEW_HITS", mode, text))
+        if recital is not None and failed:
+            reasons.append(_recital_reason(mode, recital, rules))
         return "FAIL", reasons
     reasons.append(_influence_reason(mode, influenced, influence, rules))
     reasons.append(_coverage_reason(mode, covered, coverage, rules))
+    if recital is not None:
+        reasons.append(_recital_reason(mode, recital, rules))
     if mode == "served" and rules.policy.served_assumption == "none":
         text = "An endpoint alone can't pass: it may look answers up, and the contract assumes nothing about that."
         reasons.append(_reason("SERVED_WITHOUT_ASSUMPTION", mode, text))
@@ -265,7 +277,8 @@ def _decide(
         reasons.append(reason)
     if agrees == "FAIL":
         return "FAIL", reasons
-    return "PASS" if influenced and covered and agrees == "PASS" else "INCONCLUSIVE", reasons
+    known = recital is None or recital.outcome == "shown"
+    return "PASS" if influenced and covered and known and agrees == "PASS" else "INCONCLUSIVE", reasons
 
 
 def _agrees(rules: Rules, agreement: Agreement | None) -> tuple[Verdict, Reason]:
@@ -315,6 +328,21 @@ def _coverage_reason(mode: Mode, shown: bool, claim: CoverageClaim, rules: Rules
     return _reason(
         "COVERAGE_NOT_SHOWN", mode, f"All that is shown is that {bound}; the contract asks for {claim.floor}."
     )
+
+
+def _recital_reason(mode: Mode, recital: Recital, rules: Rules) -> Reason:
+    claim = recital.claim
+    seen = f"{claim.recited} of {claim.asked} canaries' answers have a probability of at least e^-{claim.nats}"
+    code: ReasonCode
+    match recital.outcome:
+        case "shown":
+            code, start = "RECITAL_SHOWN", "Known by heart: "
+        case "undecided":
+            code, start = "RECITAL_NOT_SHOWN", "Not known by heart as after the training that was agreed: only "
+        case "failed":
+            code, start = "TOO_FEW_RECITED", "Only "
+    tail = f"a run at the signed floor of {claim.floor} does no better with a probability of at most"
+    return _reason(code, mode, f"{start}{seen}; {tail} {_power(claim.log10_p_honest)}.")
 
 
 def _activation(look: Look) -> Activation:

@@ -24,6 +24,9 @@ DecimalString = Annotated[
 Share = Annotated[str, StringConstraints(pattern=r"^(0|1|0\.[0-9]{1,4})$")]
 """A number from 0 to 1 as text, with at most four decimals."""
 
+Nats = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,4})(\.[0-9]{1,6})?$")]
+"""A natural logarithm as text, not negative, with at most six decimals."""
+
 Timestamp = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
 """RFC 3339 in UTC, whole seconds."""
 
@@ -140,6 +143,11 @@ class Policy(Document):
     coverage_floor: DecimalString = "0.8"
     """PASS needs a lower confidence bound on the share of rows trained on of at least this."""
     coverage_confidence: DecimalString = "0.99"
+    recital_floor: Share = "0"
+    """Least probability that an honest run recites one natural canary; 0: the contract does not ask. Above, PASS needs
+    no fewer recitals than such a run shows, at ``coverage_confidence``."""
+    recital_nats: Nats = "5"
+    """A canary is recited where the log-probability of its true answer is at least minus this."""
     hit_rank: Annotated[int, Field(ge=1, le=64)] = 1
     stopping: Literal["fixed", "sequential"] = "fixed"
     """``sequential``: canaries are asked one after the other, until the evidence is enough either way."""

@@ -40,6 +40,9 @@ class ProviderPolicy(Document):
     min_base_weight: DecimalString = "0"
     max_base_weight: DecimalString = "1"
     """Between these an honest run reaches the floors."""
+    max_recital_floor: DecimalString = "0"
+    """0: no recitals are owed. Raise it for recipes whose honest runs were measured, with ``min_recital_nats``."""
+    min_recital_nats: DecimalString = "5"
     max_coverage_floor: DecimalString = "0.9"
     max_match_floor: DecimalString = "0.9"
     """Share of decoys; above what two engines' arithmetic allows, an honest endpoint would fail."""
@@ -148,6 +151,10 @@ def _check_verification(manifest: Manifest, policy: ProviderPolicy) -> None:
     _between("verification.policy.natural_floor", rules.natural_floor, smallest, policy.max_natural_floor)
     _between("verification.policy.base_weight", rules.base_weight, policy.min_base_weight, policy.max_base_weight)
     _between("verification.policy.coverage_floor", rules.coverage_floor, "0", policy.max_coverage_floor)
+    _between("verification.policy.recital_floor", rules.recital_floor, "0", policy.max_recital_floor)
+    if rules.recital_floor != "0":
+        _between("verification.policy.recital_nats", rules.recital_nats, policy.min_recital_nats, "100000")
+        _require(rules.stopping == "fixed", "verification.policy.stopping", "recitals need fixed stopping")
     if rules.compares:
         _require(len(rules.modes) == 2, "verification.policy.modes", "an endpoint is compared where both modes count")
         _between("verification.policy.match_floor", rules.match_floor, smallest, policy.max_match_floor)

@@ -71,6 +71,7 @@ def test_steps_are_counted_as_the_trainer_takes_them() -> None:
         ("verification.policy.natural_floor", {"verification": verification(policy=Policy(natural_floor="1"))}),
         ("verification.policy.coverage_floor", {"verification": verification(policy=Policy(coverage_floor="0.99"))}),
         ("verification.policy.group_rows", {"verification": verification(policy=Policy(group_rows=3))}),
+        ("verification.policy.recital_floor", {"verification": verification(policy=Policy(recital_floor="0.1"))}),
         (
             "verification.policy.modes",
             {"verification": verification(policy=Policy(served_assumption="decoys-unrecognised"))},
@@ -164,3 +165,20 @@ def test_acceptance_ends_at_its_deadline() -> None:
 def test_a_base_weight_is_a_share_of_few_decimals(text: str) -> None:
     with pytest.raises(ValidationError):
         Policy(base_weight=text)
+
+
+@pytest.mark.parametrize(
+    ("point", "changes"),
+    [
+        ("verification.policy.recital_floor", {"recital_floor": "0.9"}),
+        ("verification.policy.recital_nats", {"recital_floor": "0.8", "recital_nats": "2.9"}),
+        ("verification.policy.stopping", {"recital_floor": "0.8", "stopping": "sequential"}),
+    ],
+)
+def test_recitals_are_owed_within_what_was_measured(point: str, changes: dict[str, Any]) -> None:
+    allowing = ProviderPolicy(max_recital_floor="0.8", min_recital_nats="3")
+    terms = Policy(recital_floor="0.8", recital_nats="3")
+    check_manifest(manifest(verification=verification(policy=terms)), allowing, NOW)
+    with pytest.raises(PolicyError) as caught:
+        check_manifest(manifest(verification=verification(policy=terms.model_copy(update=changes))), allowing, NOW)
+    assert caught.value.metadata["point"] == point
