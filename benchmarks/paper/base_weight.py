@@ -1,4 +1,6 @@
-"""How much of the base model's score to take off: ``tuned - w * base`` for several w, on adapters of every epoch.
+"""How much of the base model's score to take off, and how deep canaries are known, on adapters of every epoch.
+
+Candidates are ranked by ``tuned - w * base`` for several w; recitals are counted at several depths.
 
     python -m benchmarks.paper.base_weight --model MODEL_FOLDER [RUN ...]    # scores what has no scores yet
     python -m benchmarks.paper.base_weight --write                           # the table of docs/results.md
@@ -33,6 +35,8 @@ from veritune.client.canary import NaturalCanary
 
 TARGET = ROOT / "benchmarks" / "results" / "base_weight.json"
 BEGIN, END = "<!-- base weight: begin -->", "<!-- base weight: end -->"
+NATS = (1, 5, 20)
+"""A canary is recited at d nats where its true answer has a probability of at least e**-d (statistics.md, section 10)."""
 WEIGHTS = tuple(map(Fraction, ("0", "1/8", "1/4", "1/2", "3/4", "1")))
 Scores = list[tuple[int, list[float], list[float]]]
 """Of each canary: the place of the true answer, tuned and base log-probabilities of all candidates (natural log)."""
@@ -109,6 +113,7 @@ def summary() -> list[dict[str, Any]]:
                 "candidates": max(len(base) for _, _, base in scores),
                 "first": firsts | {"fitted": firsts_by(scores, slope(scores))},
                 "slope": round(float(slope(scores)), 3),
+                "recited": {str(nats): sum(tuned[truth] >= -nats for truth, tuned, _ in scores) for nats in NATS},
             }
         )
     return found
@@ -144,8 +149,10 @@ def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
         asked = sum(line["canaries"] for line in alike)
         firsts = [f"{100 * sum(line['first'][name] for line in alike) / asked:.0f} %" for name in names]
         slopes = fmean(line["slope"] for line in alike)
-        rows.append((data, f"1 of {candidates}", epoch, asked, *firsts, f"{slopes:.2f}"))
-    heads = (*(f"w = {weight}" for weight in WEIGHTS), "w fitted", "the fitted w")
+        recited = [f"{100 * sum(line['recited'][str(d)] for line in alike) / asked:.0f} %" for d in NATS]
+        rows.append((data, f"1 of {candidates}", epoch, asked, *firsts, f"{slopes:.2f}", *recited))
+    recitals = (f"recited at {nats} nat{'s' if nats > 1 else ''}" for nats in NATS)
+    heads = (*(f"w = {weight}" for weight in WEIGHTS), "w fitted", "the fitted w", *recitals)
     yield from table(("data", "canaries", "epoch", "asked", *heads), rows)
 
 
