@@ -36,7 +36,7 @@ from veritune.client.canary import NaturalCanary
 TARGET = ROOT / "benchmarks" / "results" / "base_weight.json"
 BEGIN, END = "<!-- base weight: begin -->", "<!-- base weight: end -->"
 NATS = (1, 5, 20)
-"""A canary is recited at d nats where its true answer has a probability of e**-d or more (statistics.md, section 10)."""
+"""A canary is recited at d nats where its true answer has a probability of e**-d or more (statistics.md, 10)."""
 WEIGHTS = tuple(map(Fraction, ("0", "1/8", "1/4", "1/2", "3/4", "1")))
 Scores = list[tuple[int, list[float], list[float]]]
 """Of each canary: the place of the true answer, tuned and base log-probabilities of all candidates (natural log)."""
