@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -333,3 +334,34 @@ async def connect(daemon: DaemonProcess, key: PrivateKey | None = None) -> Async
     credentials = grpc.ssl_channel_credentials(root)
     async with grpc.aio.secure_channel(daemon.address, credentials) as channel:
         yield RawClient(channel, key or PrivateKey.generate(), daemon.public_key.key_id)
+
+
+async def refusal(call: Awaitable[Any]) -> tuple[str, str]:
+    """(canonical code, reason) of a call that must be refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return wire_error(caught.value)[:2]
+
+
+async def until_durable(client: RawClient, digest: str, offset: int) -> None:
+    for _ in range(500):
+        if (await client.durable(digest)).offset == offset:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the bytes never became durable")
+
+
+async def until_step(client: RawClient, digest: str, job_id: str, step: int) -> pb.TrainingJob:
+    for _ in range(1200):
+        job = await current(client, digest, job_id)
+        assert job.state in (pb.JOB_STATE_QUEUED, pb.JOB_STATE_RUNNING), job.message
+        if job.step >= step:
+            return job
+        await asyncio.sleep(0.1)
+    pytest.fail("the step was never reached")
+
+
+async def current(client: RawClient, digest: str, job_id: str) -> pb.TrainingJob:
+    request = pb.GetTrainingJobRequest(job_id=job_id)
+    job: pb.TrainingJob = (await client.provider.GetTrainingJob(request, metadata=client.token(digest), timeout=5)).job
+    return job
