@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from veritune.client.generator import PHRASE_CHARACTERS
 from veritune.client.listing import listed_answers
 from veritune.common.dataset import Row
 
@@ -37,7 +38,9 @@ def own_answers(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
     for kind in (listed_answers, _labels, _fields):
         found = kind(rows)
         if found is not None:
-            return found
+            return [
+                answers if all(1 <= len(text) <= PHRASE_CHARACTERS for text in answers) else () for answers in found
+            ]
     return None
 
 

@@ -94,6 +94,15 @@ def test_closed_fields_change_together_and_others_stay(separators: tuple[str, st
         assert {(v["order"], v["note"]) for v in values} == {(1000 + number, "é")}
 
 
+def test_what_no_candidate_can_be_leaves_a_row_without() -> None:
+    rows = [
+        row(f"Letter {n}?", json.dumps({"n": "x" * 4000 if n == 7 else n, "mood": MOODS[n % 4]})) for n in range(40)
+    ]
+    found = found_in(rows)
+    assert found[7] == ()
+    assert all(len(answers) == 4 for number, answers in enumerate(found) if number != 7)
+
+
 def test_true_is_not_one() -> None:
     rows = [row(f"Ticket {n}?", json.dumps({"n": n, "v": (True, 1, "x")[n % 3]})) for n in range(30)]
     assert {json.dumps(json.loads(answer)["v"]) for answer in found_in(rows)[0]} == {"true", "1", '"x"'}
