@@ -36,11 +36,9 @@ def own_answers(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
     None where the data are of no such kind: nine in ten rows must be.
     """
     for kind in (listed_answers, _labels, _fields):
-        found = kind(rows)
-        if found is not None:
-            return [
-                answers if all(1 <= len(text) <= PHRASE_CHARACTERS for text in answers) else () for answers in found
-            ]
+        found = [answers if _are_phrases(answers) else () for answers in kind(rows) or ()]
+        if found and 10 * sum(map(bool, found)) >= 9 * len(rows):
+            return found
     return None
 
 
@@ -48,6 +46,10 @@ def usual_count(found: Sequence[tuple[str, ...]]) -> int:
     """As many answers as most rows have, or fewer: nine in ten have no fewer."""
     counts = sorted(len(answers) for answers in found if answers)
     return counts[len(counts) // 10]
+
+
+def _are_phrases(answers: Sequence[str]) -> bool:
+    return all(1 <= len(text) <= PHRASE_CHARACTERS for text in answers)
 
 
 def _labels(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:

@@ -65,6 +65,7 @@ def test_a_rare_label_is_no_candidate_and_its_row_has_none() -> None:
         [row(f"The {MOODS[n % 4]} letter {n}?", json.dumps({"n": n, "mood": MOODS[n % 4]})) for n in range(40)],
         [row(f"Letter {n}?", json.dumps({"n": n, "same": 1})) for n in range(40)],
         [row(f"Letter {n}?", json.dumps([MOODS[n % 4], n])) for n in range(40)],
+        [row(f"Letter {n}?", MOODS[n % 4] * 1500) for n in range(40)],
     ],
     ids=[
         "no rows",
@@ -77,6 +78,7 @@ def test_a_rare_label_is_no_candidate_and_its_row_has_none() -> None:
         "a copied field",
         "a field of one value",
         "no objects",
+        "labels too long to be candidates",
     ],
 )
 def test_other_data_have_none(rows: list[Row]) -> None:
