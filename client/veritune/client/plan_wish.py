@@ -31,8 +31,8 @@ class Wish:
     """Rows from which on a group reaches ``activation``: 8 in veritune's calibration runs, 5 in vTune's Table 3."""
     natural_hit: str = "0.97"
     """Probability that an honest run ranks one natural canary's answer within the policy's ``hit_rank``, measured with
-    ``base.candidates``; with fewer candidates it is at least that. Veritune's calibration runs: 256 of 256 on GSM8K and
-    the example tickets."""
+    ``base.candidates``; with fewer candidates it is at least that. Veritune's calibration runs: 303 of 304 on GSM8K
+    and the example tickets, 284 of 288 on JCommonsenseQA. Candidates of the data's own take more epochs."""
     in_place_hit: str | None = None
     """The same for canaries in place, among ``base.wordings``; ``natural_hit`` unless given."""
     refusal: str = "0.01"
