@@ -36,7 +36,7 @@ kind = "transformers"      # the base model draws the canaries; or "openai" with
 [training]
 rank = 32
 alpha = 64
-epochs = 4
+epochs = 4                 # 8 where canaries have answers of your data's own (labels, multiple choice, JSON)
 batch_size = 8
 schedule = "linear"
 max_sequence_length = 512
