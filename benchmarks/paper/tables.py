@@ -126,18 +126,23 @@ def grouped(runs: Runs) -> dict[tuple[str, str, str], Runs]:
 
 
 def activation(honest: Runs) -> Iterator[str]:
-    """By setting and epoch, a column for each number of rows."""
+    """By setting, size of the data set and epoch, a column for each number of rows."""
     sizes = sorted({group["rows"] for run in honest for group in run["looks"][0]["groups"]})
     lines = []
-    for setting, runs in grouped(honest).items():
+    by_size = defaultdict(list)
+    for run in honest:
+        by_size[(*settings(run), run["rows_trained"])].append(run)
+    for setting, runs in by_size.items():
         for epoch in range(1, max(run["epochs"] for run in runs) + 1):
             seen = [look for run in runs for look in run["looks"] if look["epoch"] == epoch]
+            if not seen:
+                continue
             cells = []
             for size in sizes:
                 shown = [hit for look in seen for g in look["groups"] if g["rows"] == size for hit in g["held_out"]]
                 cells.append(share(sum(shown), len(shown)))
             lines.append((*setting, epoch, *cells))
-    yield from table(("data", "model", "learning rate", "epoch", *(f"{size} rows" for size in sizes)), lines)
+    yield from table(("data", "model", "learning rate", "rows", "epoch", *(f"{size} rows" for size in sizes)), lines)
 
 
 def weight_of(run: dict[str, Any]) -> str:
