@@ -2,17 +2,17 @@
 
     python -m benchmarks.paper.dose
 
-Equation (D) of docs/statistics.md. For each setting of the calibration runs (data, model, learning rate) a curve is
-fitted to the honest runs by isotonic regression. Where a setting has several runs, each run's epochs are estimated by
-the curve of the others; where it has one, by its own, and the result says so. Writes ``benchmarks/results/dose.json``
-and the curves under ``benchmarks/results/curves/``; takes seconds, and no model.
+Equation (D) of docs/statistics.md. For each setting of the calibration runs (data, model, learning rate, number of
+candidates) a curve is fitted to the honest runs by isotonic regression. Where a setting has several runs, each run's
+epochs are estimated by the curve of the others; where it has one, by its own, and the result says so. Writes
+``benchmarks/results/dose.json`` and the curves under ``benchmarks/results/curves/``; takes seconds, and no model.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 from scipy.optimize import isotonic_regression
 
 from benchmarks.paper.calibrate import RESULTS
-from benchmarks.paper.tables import grouped, weight_of
+from benchmarks.paper.tables import settings, weight_of
 from veritune.client.dose import Curve, CurvePoint, Dose, estimate_epochs
 
 FOLDER = RESULTS.parent
@@ -33,7 +33,10 @@ def main() -> int:
     # The plan that has canaries of several rows; its ranks were all taken with one weight.
     runs = [run for run in runs if run.get("sown_as", "dose") == "dose"]
     lines: list[dict[str, Any]] = []
-    for setting, alike in grouped(runs).items():
+    by_kind: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        by_kind[(*settings(run), str(candidates_of(run)))].append(run)
+    for setting, alike in by_kind.items():
         for run in alike:
             others = [other for other in alike if other is not run]
             lines += estimates(run, curve(others or alike, " ".join(setting)), bool(others))
@@ -48,8 +51,15 @@ def main() -> int:
 
 
 def added(run: dict[str, Any], look: dict[str, Any]) -> list[dict[str, Any]]:
-    """The natural canaries of drawn answers; those in place have another number of candidates."""
-    return [n for n in look["naturals"] if n["candidates"] == run["plan"]["candidates"]]
+    """The natural canaries of drawn or listed answers; those in place have another number of candidates."""
+    plan = run["plan"]
+    return [n for n in look["naturals"] if not (plan["in_place"] and n["candidates"] == plan["wordings"])]
+
+
+def candidates_of(run: dict[str, Any]) -> int:
+    """Of each of these canaries."""
+    (number,) = {natural["candidates"] for natural in added(run, run["looks"][0])}
+    return int(number)
 
 
 def curve(runs: Sequence[dict[str, Any]], measured_on: str) -> Curve:
@@ -62,7 +72,7 @@ def curve(runs: Sequence[dict[str, Any]], measured_on: str) -> Curve:
                 exposures = natural["copies"] * look["epoch"]
                 asked[exposures] += 1
                 hits[exposures] += natural["rank"] == 1
-    candidates = runs[0]["plan"]["candidates"]
+    candidates = candidates_of(runs[0])
     doses = sorted(asked)
     luck = 1 / candidates
     # One hit and one miss more: a share of 0 or 1 would rule out what one canary more may show.
