@@ -5,7 +5,8 @@
 Equation (D) of docs/statistics.md. For each setting of the calibration runs (data, model, learning rate, number of
 candidates) a curve is fitted to the honest runs by isotonic regression. Where a setting has several runs, each run's
 epochs are estimated by the curve of the others; where it has one, by its own, and the result says so. Writes
-``benchmarks/results/dose.json`` and the curves under ``benchmarks/results/curves/``; takes seconds, and no model.
+``benchmarks/results/dose.json``, the curves under ``benchmarks/results/curves/`` and the table in ``docs/results.md``;
+takes seconds, and no model.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from typing import Any
 
 from scipy.optimize import isotonic_regression
 
+from benchmarks.files import put_between
 from benchmarks.paper.calibrate import RESULTS
-from benchmarks.paper.tables import settings, weight_of
+from benchmarks.paper.tables import DOCUMENT, settings, table, weight_of
 from veritune.client.dose import Curve, CurvePoint, Dose, estimate_epochs
 
 FOLDER = RESULTS.parent
+BEGIN, END = "<!-- epochs: begin -->", "<!-- epochs: end -->"
 CONFIDENCE = Fraction(19, 20)
 
 
@@ -45,9 +48,30 @@ def main() -> int:
         fitted = curve(alike, f"{' '.join(setting)}; LoRA rank 32, alpha 64, batch 4")
         target.write_text(fitted.model_dump_json() + "\n", encoding="utf-8")
     FOLDER.joinpath("dose.json").write_text(json.dumps(lines, separators=(",", ":")) + "\n", encoding="utf-8")
-    for line in lines:
-        print(" ".join(f"{key}={value}" for key, value in line.items()))
+    put_between(DOCUMENT, BEGIN, END, "\n".join(report(lines)))
     return 0
+
+
+def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A Markdown table; rows train on what the curve was not fitted to only where it says so."""
+    yield from table(
+        ("data", "rows", "candidates", "seed", "epochs run", "likeliest", "95 % interval", "curve of"),
+        [
+            (
+                line["data"],
+                line["rows"],
+                line["candidates"],
+                line["seed"],
+                line["epochs"],
+                "-" if line["likeliest"] is None else line["likeliest"],
+                f"{line['least']} to {'any' if line['most'] is None else line['most']}"
+                if line["fits"]
+                else "none fits: more hit than the curve allows",
+                "other runs" if line["curve_of_other_runs"] else "the same run",
+            )
+            for line in lines
+        ],
+    )
 
 
 def added(run: dict[str, Any], look: dict[str, Any]) -> list[dict[str, Any]]:
@@ -103,6 +127,8 @@ def estimates(run: dict[str, Any], fitted: Curve, independent: bool) -> Iterator
         found = estimate_epochs(doses, fitted, CONFIDENCE)
         yield {
             "data": run["data"],
+            "rows": run["rows_trained"],
+            "candidates": candidates_of(run),
             "seed": run["seed"],
             "epochs": look["epoch"],
             "likeliest": None if found.likeliest is None else float(found.likeliest),
