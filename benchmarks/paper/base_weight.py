@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.progress import track
 
 from benchmarks.files import put_between
@@ -56,7 +57,9 @@ def main() -> int:
     if wanted.runs:
         TARGET.write_text(json.dumps(summary(), separators=(",", ":")) + "\n", encoding="utf-8")
     if wanted.write:
-        put_between(DOCUMENT, BEGIN, END, "\n".join(report(json.loads(TARGET.read_bytes()))))
+        lines = json.loads(TARGET.read_bytes())
+        put_between(DOCUMENT, BEGIN, END, "\n".join(report(lines)))
+        draw(lines)
     return 0
 
 
@@ -136,6 +139,21 @@ def slope(scores: Scores) -> Fraction:
         above += sum((t - middle_t) * (b - middle_b) for t, b in zip(tuned, base, strict=True))
         below += sum((b - middle_b) ** 2 for b in base)
     return Fraction(above / below)
+
+
+def draw(lines: Sequence[dict[str, Any]]) -> None:
+    """Writes ``base_weight.svg``: a panel a data set, a line a weight, by epoch."""
+    names = sorted({line["run"].partition("-")[0] for line in lines})
+    figure = Figure(figsize=(4 * len(names), 3.2), layout="constrained")
+    for place, name in enumerate(names, start=1):
+        axes = figure.add_subplot(1, len(names), place)
+        mine = [line for line in lines if line["run"].startswith(f"{name}-")]
+        for weight in map(str, WEIGHTS):
+            shares = [line["first"][weight] / line["canaries"] for line in mine]
+            axes.plot([line["epoch"] for line in mine], shares, marker="o", label=f"w = {weight}")
+        axes.set(title=name, xlabel="epoch", ylabel="true answer first", ylim=(-0.05, 1.05))
+        axes.legend(fontsize=7)
+    figure.savefig(TARGET.with_suffix(".svg"), metadata={"Date": None})
 
 
 def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:

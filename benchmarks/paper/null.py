@@ -23,6 +23,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.stats import kstest
 
@@ -73,8 +74,21 @@ def main() -> int:
     target = sets.ROOT / "benchmarks" / "results" / f"null-{wanted.sown}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(result, separators=(",", ":")) + "\n", encoding="utf-8")
+    picture(challenges, target.with_suffix(".svg"))
     console.print({key: result[key] for key in ("models", "verdicts", "smallest", "ks_p")})
     return 0 if result["verdicts"].get("PASS", 0) == 0 and result["ks_p"] >= 0.01 else 1
+
+
+def picture(challenges: Sequence[dict[str, Any]], target: Path) -> None:
+    """The share of p-values at most p, beside p itself: none may lie above by more than chance."""
+    figure = Figure(figsize=(4, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for name in ("p_ranks", "p_influence"):
+        axes.ecdf([item[name] for item in challenges], label=name.replace("_", " of "))
+    axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
+    axes.set(xlabel="p", ylabel="share of 200 challenges")
+    axes.legend(fontsize=7)
+    figure.savefig(target, metadata={"Date": None})
 
 
 def null_models(sown: str, base: str) -> Iterator[tuple[str, str, Path | None]]:
