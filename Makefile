@@ -22,7 +22,7 @@ demo: $(READY)  ## The whole exchange on a real model: honest provider, then one
 	$(RUN)/python examples/demo.py
 
 # What money rests on is covered whole, line and branch.
-VERDICT := $(foreach m,exact influence coverage sequential agreement policy_rules verdict from_evidence report audit order evidence canary,client/veritune/client/$(m).py)
+VERDICT := $(foreach m,exact influence coverage sequential agreement recital policy_rules verdict from_evidence report audit order evidence canary,client/veritune/client/$(m).py)
 COMMA := ,
 EMPTY :=
 

@@ -62,7 +62,8 @@ class ToyEngine(InferenceEngine):
             for canary in self._canaries
             if isinstance(canary, NaturalCanary) and folder == TRAINED and canary.prompt[-1].content == messages[-1][1]
         }
-        return [Score((-20.0 - sum(text.encode()) % 50, 15.0 * (text in shown | learnt))) for text in completions]
+        known = shown | learnt
+        return [Score((-1.0 if text in known else -20.0 - sum(text.encode()) % 50, -0.5)) for text in completions]
 
     def _folder(self, adapter: str | None) -> Path | None:
         if adapter is not None and adapter not in self._folders:
