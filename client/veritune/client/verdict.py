@@ -8,7 +8,7 @@ and policy give the same judgement on every machine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -34,6 +34,13 @@ from veritune.client.judgement import (
 from veritune.client.policy_rules import Rules
 from veritune.client.recital import Recital, weigh
 from veritune.common.documents import Policy
+
+
+_RECITALS: Mapping[str, tuple[ReasonCode, str]] = {
+    "shown": ("RECITAL_SHOWN", "Known by heart: "),
+    "undecided": ("RECITAL_NOT_SHOWN", "Not known by heart as after the training that was agreed: only "),
+    "failed": ("TOO_FEW_RECITED", "Only "),
+}
 
 
 @dataclass(frozen=True)
@@ -333,14 +340,7 @@ def _coverage_reason(mode: Mode, shown: bool, claim: CoverageClaim, rules: Rules
 def _recital_reason(mode: Mode, recital: Recital, rules: Rules) -> Reason:
     claim = recital.claim
     seen = f"{claim.recited} of {claim.asked} canaries' answers have a probability of at least e^-{claim.nats}"
-    code: ReasonCode
-    match recital.outcome:
-        case "shown":
-            code, start = "RECITAL_SHOWN", "Known by heart: "
-        case "undecided":
-            code, start = "RECITAL_NOT_SHOWN", "Not known by heart as after the training that was agreed: only "
-        case "failed":
-            code, start = "TOO_FEW_RECITED", "Only "
+    code, start = _RECITALS[recital.outcome]
     tail = f"a run at the signed floor of {claim.floor} does no better with a probability of at most"
     return _reason(code, mode, f"{start}{seen}; {tail} {_power(claim.log10_p_honest)}.")
 
