@@ -35,7 +35,6 @@ from veritune.client.policy_rules import Rules
 from veritune.client.recital import Recital, weigh
 from veritune.common.documents import Policy
 
-
 _RECITALS: Mapping[str, tuple[ReasonCode, str]] = {
     "shown": ("RECITAL_SHOWN", "Known by heart: "),
     "undecided": ("RECITAL_NOT_SHOWN", "Not known by heart as after the training that was agreed: only "),
