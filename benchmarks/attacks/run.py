@@ -143,7 +143,7 @@ class Bench:
         mine = f"{self.run.data}-{self.run.rows}-{self.run.seed}-"
         for data in (f"{self.run.data}-", ""):
             for folder in sorted(calibrate.WORK.glob(f"{data}*-{self.run.model.name}*/*-honest")):
-                checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+                checkpoints = calibrate.checkpoints_of(folder)
                 if not folder.parent.name.startswith(mine) and checkpoints:
                     return checkpoints[-1]
         raise CannotRunError("needs an honest run with another seed under .bench")

@@ -29,10 +29,13 @@ from rich.progress import track
 
 from benchmarks.files import put_between
 from benchmarks.paper import looking
-from benchmarks.paper.calibrate import WORK, Layout, Run, attach
+from benchmarks.paper.calibrate import WORK, Layout, Run, attach, checkpoints_of
+from benchmarks.paper.plots import save
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import DOCUMENT, table
 from veritune.client.canary import NaturalCanary
+from veritune.client.influence import rank_of
+from veritune.common.inference import format_logprob
 
 TARGET = ROOT / "benchmarks" / "results" / "base_weight.json"
 BEGIN, END = "<!-- base weight: begin -->", "<!-- base weight: end -->"
@@ -69,11 +72,6 @@ def folder_of(name: str) -> Path:
     if found is None:
         raise FileNotFoundError(f"no working files of {name} under {WORK.name}/")
     return found
-
-
-def checkpoints_of(run: Path) -> list[Path]:
-    """One an epoch, in order."""
-    return sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def score_run(name: str, base: Path) -> None:
@@ -126,8 +124,7 @@ def firsts_by(scores: Scores, weight: Fraction) -> int:
     """Canaries whose true answer comes first alone by ``tuned - weight * base``."""
     first = 0
     for truth, tuned, base in scores:
-        values = [Fraction(t) - weight * Fraction(b) for t, b in zip(tuned, base, strict=True)]
-        first += sum(value >= values[truth] for value in values) == 1
+        first += rank_of(truth, [*map(format_logprob, tuned)], [*map(format_logprob, base)], weight) == 1
     return first
 
 
@@ -153,7 +150,7 @@ def draw(lines: Sequence[dict[str, Any]]) -> None:
             axes.plot([line["epoch"] for line in mine], shares, marker="o", label=f"w = {weight}")
         axes.set(title=name, xlabel="epoch", ylabel="true answer first", ylim=(-0.05, 1.05))
         axes.legend(fontsize=7)
-    figure.savefig(TARGET.with_suffix(".svg"), metadata={"Date": None})
+    save(figure, TARGET.with_suffix(".svg"))
 
 
 def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:

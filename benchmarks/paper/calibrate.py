@@ -296,6 +296,11 @@ def look_at_epochs(
     return looks, score, base
 
 
+def checkpoints_of(run: Path) -> list[Path]:
+    """Of a run's folder, one an epoch, in order."""
+    return sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
 def attach(base: Path, training: Training, checkpoint: Path, adapter: Path) -> LocalModel:
     """The base model with an epoch's adapter, of which the client would get two files."""
     shutil.rmtree(adapter, ignore_errors=True)

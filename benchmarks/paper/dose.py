@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -22,7 +22,7 @@ from scipy.optimize import isotonic_regression
 
 from benchmarks.files import put_between
 from benchmarks.paper.calibrate import RESULTS
-from benchmarks.paper.tables import DOCUMENT, settings, table, weight_of
+from benchmarks.paper.tables import DOCUMENT, grouped, is_in_place, settings, table, weight_of
 from veritune.client.dose import Curve, CurvePoint, Dose, estimate_epochs
 
 FOLDER = RESULTS.parent
@@ -33,13 +33,10 @@ CONFIDENCE = Fraction(19, 20)
 def main() -> int:
     """Returns 0."""
     runs = [json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*-honest.json"))]
-    # The plan that has canaries of several rows; its ranks were all taken with one weight.
+    # The plan that has canaries of several rows.
     runs = [run for run in runs if run.get("sown_as", "dose") == "dose"]
     lines: list[dict[str, Any]] = []
-    by_kind: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-    for run in runs:
-        by_kind[(*settings(run), str(candidates_of(run)))].append(run)
-    for setting, alike in by_kind.items():
+    for setting, alike in grouped(runs, lambda run: (*settings(run), str(candidates_of(run)))).items():
         for run in alike:
             others = [other for other in alike if other is not run]
             lines += estimates(run, curve(others or alike, " ".join(setting)), bool(others))
@@ -75,9 +72,8 @@ def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def added(run: dict[str, Any], look: dict[str, Any]) -> list[dict[str, Any]]:
-    """The natural canaries of drawn or listed answers; those in place have another number of candidates."""
-    plan = run["plan"]
-    return [n for n in look["naturals"] if not (plan["in_place"] and n["candidates"] == plan["wordings"])]
+    """The natural canaries of drawn or listed answers."""
+    return [natural for natural in look["naturals"] if not is_in_place(run, natural)]
 
 
 def candidates_of(run: dict[str, Any]) -> int:

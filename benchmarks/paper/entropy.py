@@ -244,10 +244,10 @@ def _both(found: dict[str, float]) -> str:
 
 def draw(entries: Sequence[dict[str, Any]]) -> None:
     """Bits per token against the first two detectors, one panel each; one colour a way, one marker a data set."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    mpl.rcParams["svg.hashsalt"] = "veritune"  # the same picture gives the same file
+    from benchmarks.paper.plots import save
+
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     titles = {"surprise": "surprise of the beginning", "odd": "odd characters"}
     for place, (name, title) in enumerate(titles.items(), start=1):
@@ -264,7 +264,7 @@ def draw(entries: Sequence[dict[str, Any]]) -> None:
                 )
         axes.set(title=title, xlabel="certified bits per token", ylabel="AUC of the detector", ylim=(0.45, 1.03))
         axes.legend(fontsize=7)
-    figure.savefig(RESULTS / "entropy.svg", metadata={"Date": None})
+    save(figure, RESULTS / "entropy.svg")
 
 
 def _example_model() -> Path:

@@ -28,8 +28,9 @@ from rich.console import Console
 from scipy.stats import kstest
 
 from benchmarks.paper import looking, machine, sets
-from benchmarks.paper.calibrate import WORK, Layout, attach
+from benchmarks.paper.calibrate import WORK, Layout, attach, checkpoints_of
 from benchmarks.paper.demo_policy import DEMO
+from benchmarks.paper.plots import save
 from veritune.client.canary import NaturalCanary, TriggerCanary, shows_signature
 from veritune.client.influence import Group, Ranked, influence_p, rank_of, rank_p
 from veritune.client.local_model import LocalModel
@@ -88,7 +89,7 @@ def picture(challenges: Sequence[dict[str, Any]], target: Path) -> None:
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1)
     axes.set(xlabel="p", ylabel="share of 200 challenges")
     axes.legend(fontsize=7)
-    figure.savefig(target, metadata={"Date": None})
+    save(figure, target)
 
 
 def null_models(sown: str, base: str) -> Iterator[tuple[str, str, Path | None]]:
@@ -98,7 +99,7 @@ def null_models(sown: str, base: str) -> Iterator[tuple[str, str, Path | None]]:
         same = run.parent.name == sown
         if same and not run.name.endswith("-plain"):
             continue
-        checkpoints = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+        checkpoints = checkpoints_of(run)
         if checkpoints:
             yield run.name, _kind(sown, run.parent.name, same), checkpoints[-1]
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmarks.paper.sets import ROOT
-from veritune.client.coverage import coverage_bound
+from benchmarks.paper.tables import bound_of, is_in_place
 
 USUAL_MODEL = "SmolLM2-135M-Instruct"
 FOLDER = ROOT / "benchmarks" / "results"
 mpl.rcParams["svg.hashsalt"] = "veritune"  # the same picture gives the same file
+
+
+def save(figure: Figure, target: Path) -> None:
+    """As SVG, without a date: the same picture gives the same file."""
+    figure.savefig(target, metadata={"Date": None})
 
 
 def draw(runs: list[dict[str, Any]]) -> None:
@@ -30,7 +35,7 @@ def draw(runs: list[dict[str, Any]]) -> None:
         [run for run in runs if run.get("sown_as", "dose") != "dose"],
         "rows trained on, at least (99 %)",
         0.8,
-        _bound,
+        lambda run: bound_of(run, run["looks"][-1])[2],
     )
     _by_run("task-score", runs, "exact match after training", None, lambda run: float(run["task"]["after"]))
 
@@ -42,13 +47,6 @@ def set_of(run: dict[str, Any]) -> str:
 
 def _influence(run: dict[str, Any]) -> float:
     return float(run["looks"][-1]["log10_p"]["influence"])
-
-
-def _bound(run: dict[str, Any]) -> float:
-    single = [n for n in run["looks"][-1]["naturals"] if n["copies"] == 1]
-    luck = max(Fraction(1, n["candidates"]) for n in single)
-    hits = sum(n["rank"] == 1 for n in single)
-    return float(coverage_bound(run["rows_sown"], len(single), hits, luck, Fraction(99, 100)).share)
 
 
 def _by_run(
@@ -65,7 +63,7 @@ def _by_run(
     if bar is not None:
         axes.axhline(bar, linestyle="--", color="grey", linewidth=1)
     axes.set(ylabel=label)
-    figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
+    save(figure, FOLDER / f"{name}.svg")
 
 
 def _activation(honest: list[dict[str, Any]]) -> None:
@@ -86,7 +84,7 @@ def _activation(honest: list[dict[str, Any]]) -> None:
         axes.set(title=name, xlabel="epoch", ylabel="activation on held-out prompts", ylim=(-0.05, 1.05))
         axes.set_xticks(sorted({look["epoch"] for run in honest if set_of(run) == name for look in run["looks"]}))
         axes.legend(fontsize=7)
-    figure.savefig(FOLDER / "activation.svg", metadata={"Date": None})
+    save(figure, FOLDER / "activation.svg")
 
 
 def _dose(honest: list[dict[str, Any]]) -> None:
@@ -99,13 +97,11 @@ def _dose(honest: list[dict[str, Any]]) -> None:
             for run in honest:
                 for look in run["looks"] if set_of(run) == name else ():
                     for natural in look["naturals"]:
-                        plan = run["plan"]
-                        in_place = bool(plan["in_place"]) and natural["candidates"] == plan["wordings"]
-                        if in_place == (place == "in place"):
+                        if is_in_place(run, natural) == (place == "in place"):
                             counts[natural["copies"] * look["epoch"]].append(natural["rank"] == 1)
             if counts:
                 doses = sorted(counts)
                 axes.plot(doses, [sum(counts[d]) / len(counts[d]) for d in doses], marker="o", label=f"{name}, {place}")
     axes.set(xlabel="exposures (rows x epochs)", ylabel="true answer first", xscale="log", ylim=(-0.05, 1.05))
     axes.legend(fontsize=7)
-    figure.savefig(FOLDER / "dose.svg", metadata={"Date": None})
+    save(figure, FOLDER / "dose.svg")

@@ -13,9 +13,9 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.files import put_between
 from benchmarks.paper.calibrate import RESULTS
@@ -30,6 +30,7 @@ CONFIDENCE = Fraction(99, 100)
 RATIOS = (Fraction(1, 10), Fraction(1, 2), Fraction(9, 10))
 """r: the share of a group's prompts that must show S; the paper takes 0.1."""
 Runs = list[dict[str, Any]]
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 def main() -> int:
@@ -117,11 +118,11 @@ def settings(run: dict[str, Any]) -> tuple[str, str, str]:
     return run["data"], run["model"], run["learning_rate"]
 
 
-def grouped(runs: Runs) -> dict[tuple[str, str, str], Runs]:
-    """Runs by setting."""
-    found: dict[tuple[str, str, str], Runs] = defaultdict(list)
+def grouped(runs: Runs, key: Callable[[dict[str, Any]], _Key]) -> dict[_Key, Runs]:
+    """Runs by a key, in the order in which keys come."""
+    found: dict[_Key, Runs] = defaultdict(list)
     for run in runs:
-        found[settings(run)].append(run)
+        found[key(run)].append(run)
     return found
 
 
@@ -129,10 +130,7 @@ def activation(honest: Runs) -> Iterator[str]:
     """By setting, size of the data set and epoch, a column for each number of rows."""
     sizes = sorted({group["rows"] for run in honest for group in run["looks"][0]["groups"]})
     lines = []
-    by_size = defaultdict(list)
-    for run in honest:
-        by_size[(*settings(run), run["rows_trained"])].append(run)
-    for setting, runs in by_size.items():
+    for setting, runs in grouped(honest, lambda run: (*settings(run), run["rows_trained"])).items():
         for epoch in range(1, max(run["epochs"] for run in runs) + 1):
             seen = [look for run in runs for look in run["looks"] if look["epoch"] == epoch]
             if not seen:
@@ -150,9 +148,14 @@ def weight_of(run: dict[str, Any]) -> str:
     return str(run["looks"][0].get("base_weight", "1"))
 
 
+def is_in_place(run: dict[str, Any], natural: dict[str, Any]) -> bool:
+    """Canaries in place have another number of candidates than the run's others."""
+    return bool(run["plan"]["in_place"]) and natural["candidates"] == run["plan"]["wordings"]
+
+
 def kind_of(run: dict[str, Any], natural: dict[str, Any]) -> str:
     """Natural canaries of each kind have different numbers of candidates in these runs."""
-    if run["plan"]["in_place"] and natural["candidates"] == run["plan"]["wordings"]:
+    if is_in_place(run, natural):
         kind = "in place"
     else:
         kind = "drawn" if natural["candidates"] == run["plan"]["candidates"] else "listed"
@@ -162,10 +165,7 @@ def kind_of(run: dict[str, Any], natural: dict[str, Any]) -> str:
 def ranks(honest: Runs) -> Iterator[str]:
     """By setting, kind and epoch."""
     lines = []
-    by_weight = defaultdict(list)
-    for run in honest:
-        by_weight[settings(run), weight_of(run)].append(run)
-    for (setting, weight), runs in by_weight.items():
+    for (data, model, _, weight), runs in grouped(honest, lambda run: (*settings(run), weight_of(run))).items():
         kinds = sorted({kind_of(run, n) for run in runs for n in run["looks"][0]["naturals"]})
         for kind in kinds:
             cells = []
@@ -178,7 +178,7 @@ def ranks(honest: Runs) -> Iterator[str]:
                     if look["epoch"] == epoch and kind_of(run, n) == kind
                 ]
                 cells.append(share(sum(rank == 1 for rank in found), len(found)))
-            lines.append((setting[0], setting[1], weight, kind, *cells))
+            lines.append((data, model, weight, kind, *cells))
     most = max((len(line) for line in lines), default=4)
     lines = [(*line, *("",) * (most - len(line))) for line in lines]
     yield from table(("data", "model", "w", "canaries", *(f"epoch {n}" for n in range(1, most - 3))), lines)
@@ -292,10 +292,7 @@ def coverage(runs: Runs) -> Iterator[str]:
             if natural is not None and natural["copies"] == 1
         ]
         for look in run["looks"]:
-            single = [n for n in look["naturals"] if n["copies"] == 1]
-            hits = sum(n["rank"] == 1 for n in single)
-            luck = max(Fraction(1, n["candidates"]) for n in single)
-            bound = coverage_bound(run["rows_sown"], len(single), hits, luck, CONFIDENCE)
+            single, hits, bound = bound_of(run, look)
             lines.append(
                 (
                     run["data"],
@@ -305,12 +302,20 @@ def coverage(runs: Runs) -> Iterator[str]:
                     look["epoch"],
                     weight_of(run),
                     f"{sum(kept)} of {len(kept)}",
-                    f"{hits} of {len(single)}",
-                    f"{100 * float(bound.share):.1f} %",
+                    f"{hits} of {single}",
+                    f"{100 * bound:.1f} %",
                 )
             )
     heads = ("data", "seed", "canaries", "provider", "epoch", "w", "canaries trained on", "first", "rows, at least")
     yield from table(heads, lines)
+
+
+def bound_of(run: dict[str, Any], look: dict[str, Any]) -> tuple[int, int, float]:
+    """Canaries of one row, how many of them hit, and the share of the rows that this shows."""
+    single = [n for n in look["naturals"] if n["copies"] == 1]
+    hits = sum(n["rank"] == 1 for n in single)
+    luck = max(Fraction(1, n["candidates"]) for n in single)
+    return len(single), hits, float(coverage_bound(run["rows_sown"], len(single), hits, luck, CONFIDENCE).share)
 
 
 def by_leaf(run: dict[str, Any]) -> list[dict[str, Any] | None]:

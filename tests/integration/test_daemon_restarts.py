@@ -20,9 +20,7 @@ from tests.daemon import (
     row_bytes,
     until_step,
 )
-from veritune.common.documents import (
-    TrainingReceipt,
-)
+from veritune.common.documents import Manifest, TrainingReceipt
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import open_document
 from veritune.common.wire import envelope_from_wire
@@ -32,11 +30,16 @@ ROWS = make_rows(24)
 DATA = row_bytes(ROWS)
 
 
-async def test_all_survives_a_kill(tiny_model: Path, tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, tiny_model.parent).start()
+def long_job(tiny_model: Path, folder: Path) -> tuple[DaemonProcess, PrivateKey, Manifest]:
+    """A running daemon, and a client's contract for 96 steps with it."""
+    daemon = DaemonProcess(folder, tiny_model.parent).start()
     key = PrivateKey.generate()
     training = quick_training(epochs=8, batch_size=2)
-    manifest = make_manifest(key.public, daemon.public_key, tiny_model, ROWS, training=training)
+    return daemon, key, make_manifest(key.public, daemon.public_key, tiny_model, ROWS, training=training)
+
+
+async def test_all_survives_a_kill(tiny_model: Path, tmp_path: Path) -> None:
+    daemon, key, manifest = long_job(tiny_model, tmp_path)
     try:
         async with connect(daemon, key) as client:
             contract = await client.negotiate(manifest)
@@ -76,10 +79,7 @@ async def test_all_survives_a_kill(tiny_model: Path, tmp_path: Path) -> None:
 
 
 async def test_a_stop_in_mid_training_is_no_cancel(tiny_model: Path, tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, tiny_model.parent).start()
-    key = PrivateKey.generate()
-    training = quick_training(epochs=8, batch_size=2)
-    manifest = make_manifest(key.public, daemon.public_key, tiny_model, ROWS, training=training)
+    daemon, key, manifest = long_job(tiny_model, tmp_path)
     try:
         async with connect(daemon, key) as client:
             digest = (await client.negotiate(manifest)).digest

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 from veritune.client.canary import NaturalCanary
 from veritune.client.evidence import Evidence
 from veritune.client.exact import parse_probability, poisson_binomial_at_least
-from veritune.client.influence import rank_of
+from veritune.client.from_evidence import ranked
 from veritune.client.rewording import Rewording
 from veritune.common.canonical import parse_json
 from veritune.common.documents import Count, DecimalString, Document, Share, ShortText
@@ -132,12 +132,9 @@ def doses_in(evidence: Evidence, mode: str, curve: Curve) -> tuple[Dose, ...]:
         kind = "wordings" if canary.generator_digest in wordings else "answers"
         if (kind, len(canary.candidates)) != (curve.canaries, curve.candidates):
             continue
-        try:
-            rank = rank_of(canary.truth, found.tuned, found.base, weight)
-        except (ValueError, IndexError) as error:
-            raise MalformedDocumentError("scores that do not fit a canary's candidates") from error
-        asked[len(canary.rows)] += 1
-        hits[len(canary.rows)] += rank <= curve.hit_rank
+        item = ranked(canary, found, weight)
+        asked[item.copies] += 1
+        hits[item.copies] += item.rank <= curve.hit_rank
     return tuple(Dose(copies, asked[copies], hits[copies]) for copies in sorted(asked))
 
 

@@ -74,7 +74,7 @@ def look_of(
             if found is None:
                 missing += 1
             else:
-                naturals.append(_ranked(canary, found, weight))
+                naturals.append(ranked(canary, found, weight))
                 recited.append(is_recited(found.tuned[canary.truth], policy.recital_nats))
     if answers or scores:
         raise MalformedDocumentError("an answer names a leaf that was not opened as a canary of its kind")
@@ -116,7 +116,8 @@ def _cut_short(item: TriggerObservation, signature: str) -> bool:
     return signature.startswith(item.answer.lstrip())
 
 
-def _ranked(canary: NaturalCanary, item: NaturalObservation, weight: Fraction) -> Ranked:
+def ranked(canary: NaturalCanary, item: NaturalObservation, weight: Fraction) -> Ranked:
+    """Where the true answer came. Raises `MalformedDocumentError` for scores that do not fit the candidates."""
     try:
         rank = rank_of(canary.truth, item.tuned, item.base, weight)
         return Ranked(rank, len(canary.candidates), len(canary.rows))
