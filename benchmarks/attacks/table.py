@@ -1,16 +1,17 @@
-"""The table of docs/security.md from ``benchmarks/results/attacks.jsonl``: what each attack got, over all runs.
+"""The table of docs/security.md: what each attack got, over all runs.
 
     python -m benchmarks.attacks.table            # prints Markdown
     python -m benchmarks.attacks.table --write    # puts it between the marks in docs/security.md
 
-A cheat counts as caught where the client refuses the adapter or the verdict is not PASS: nobody is paid for
-INCONCLUSIVE either. Intervals are exact
-(Clopper and Pearson 1934), at 95 %.
+Reads ``benchmarks/results/attacks.jsonl``, and the calibration runs that are as good: honest ones, and providers that
+left out rows. A cheat counts as caught where the client refuses the adapter or the verdict is not PASS: nobody is paid
+for INCONCLUSIVE either. Intervals are exact (Clopper and Pearson 1934), at 95 %.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,10 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from benchmarks.attacks.run import SERVED, TRAINED, lines
+from benchmarks.attacks.looks import judged
+from benchmarks.attacks.run import SERVED, TRAINED, lines, paper
 from benchmarks.files import put_between
+from benchmarks.paper.calibrate import NATURALS, RESULTS
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import measured_on, table
 from tests.adversary.registry import CHEATS
@@ -30,7 +33,8 @@ from veritune.common.documents import Policy
 BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
 DOCUMENT = ROOT / "docs" / "security.md"
 Runs = Sequence[dict[str, Any]]
-SAVES = {"honest": "nothing", "old-adapter": CHEATS["other-adapter"].saves}
+PROVIDERS = {"honest": "honest", "half": "rows-50", "plain": "old-adapter"}
+"""Providers of `benchmarks.paper.calibrate` by the attack that they are."""
 RECITAL = Policy(recital_floor="0.8", recital_nats="5")
 """Honest runs of five epochs on the tickets recite nearly all of their canaries at five nats."""
 ORDER = ("PASS", "INCONCLUSIVE", "FAIL")
@@ -41,7 +45,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="into docs/security.md")
     wanted = parser.parse_args()
-    runs = lines()
+    measured = lines()
+    runs = [*measured, *calibrated(measured)]
     if not runs:
         print("no attacks yet; see benchmarks/attacks/run.py", file=sys.stderr)
         return 1
@@ -53,6 +58,31 @@ def main() -> int:
     return 0
 
 
+def calibrated(measured: Runs) -> Iterator[dict[str, Any]]:
+    """Calibration runs as lines, but for what ``measured`` has.
+
+    Those whose plan sows as many canaries as the default policy needs to pass anybody.
+    """
+    same = ("data", "rows", "seed", "model", "epochs", "learning_rate")
+    there = {(line["attack"], *(line[key] for key in same)) for line in measured}
+    for path in sorted(RESULTS.glob("*.json")):
+        run = json.loads(path.read_bytes())
+        attack, seen = PROVIDERS[run["provider"]], run["looks"][-1]
+        if run.get("sown_as") not in NATURALS or (attack, *(run[key] for key in same)) in there:
+            continue
+        yield {
+            "attack": attack,
+            **{key: run[key] for key in same},
+            "mode": "delivered",
+            **judged(seen, run["rows_sown"]),
+            **paper(seen),
+            "refused": "",
+            "truths": [item["truth"] for item in seen["naturals"] if "truth" in item],
+            "share_of_steps": 0.0 if attack == "old-adapter" else run["rows_trained"] / run["rows_sown"],
+            "machine": run["machine"],
+        }
+
+
 def report(runs: Runs) -> Iterator[str]:
     """Markdown, line by line."""
     by_attack: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -62,12 +92,15 @@ def report(runs: Runs) -> Iterator[str]:
     names = sorted(by_attack, key=lambda name: (known.index(name) if name in known else len(known), name))
     delivered = [name for name in names if by_attack[name][0]["mode"] == "delivered"]
     served = [name for name in names if by_attack[name][0]["mode"] == "served"]
+    yield from table(
+        ("attack", "what it does", "what it saves", "what it needs"),
+        [(name, *motive(name)) for name in (*delivered, *served)],
+    )
     if delivered:
-        yield "Looked at by the adapter that was delivered, under the default policy:\n"
+        yield "\nLooked at by the adapter that was delivered, under the default policy:\n"
         yield from table(
             (
                 "attack",
-                "what it saves",
                 "steps that it took",
                 "verdicts",
                 "caught (95 % interval)",
@@ -85,7 +118,6 @@ def report(runs: Runs) -> Iterator[str]:
         yield from table(
             (
                 "attack",
-                "what it saves",
                 "delivered adapter",
                 "verdicts by default",
                 "caught (95 % interval)",
@@ -103,13 +135,13 @@ def report(runs: Runs) -> Iterator[str]:
 def _delivered(name: str, runs: Runs) -> tuple[object, ...]:
     honest = name == "honest"
     caught = _share(sum(bool(run["refused"]) or run["verdict"] != "PASS" for run in runs), len(runs))
+    failed = _share(sum(run["verdict"] == "FAIL" for run in runs), len(runs))
     refused = sum(bool(run["refused"]) for run in runs)
     return (
         name,
-        saves(name),
         _range([100 * run["share_of_steps"] for run in runs], " %"),
         _verdicts(runs, "verdict") + (f"; {refused} refused for its rank" if refused else ""),
-        f"no PASS: {caught}" if honest else caught,
+        f"no PASS: {caught}; FAIL: {failed}" if honest else caught,
         _range([float(run["log10_p"]) for run in runs]),
         _range([100 * float(run["share_least"]) for run in runs], " %"),
         *_recitals(runs),
@@ -122,7 +154,8 @@ def _recitals(runs: Runs) -> tuple[str, str]:
     """Share of canaries recited, and runs that a contract would refuse for it; of runs on the data that `RECITAL`
     was measured on."""
     rules = Rules.of(RECITAL)
-    counted = [[truth >= -float(RECITAL.recital_nats) for truth in run["truths"]] for run in runs if "truths" in run]
+    of_tickets = [run["truths"] for run in runs if run["data"] == "tickets" and run.get("truths")]
+    counted = [[truth >= -float(RECITAL.recital_nats) for truth in truths] for truths in of_tickets]
     weighed = [weigh(rules, recited) for recited in counted]
     if not weighed:
         return "-", "-"
@@ -135,7 +168,6 @@ def _served(name: str, runs: Runs) -> tuple[object, ...]:
     equal, asked = (sum(run["decoys_alike"][at] for run in runs) for at in (0, 1))
     return (
         name,
-        saves(name),
         "untouched" if CHEATS[name].trainer else "trained in full",
         _verdicts(runs, "verdict"),
         _share(sum(run["verdict"] != "PASS" for run in runs), len(runs)),
@@ -147,11 +179,19 @@ def _served(name: str, runs: Runs) -> tuple[object, ...]:
     )
 
 
-def saves(name: str) -> str:
-    """What the cheater is spared."""
-    if name in SAVES:
-        return SAVES[name]
-    return CHEATS["find-starts" if name.startswith("find:") else name].saves
+def motive(name: str) -> tuple[str, str, str]:
+    """What the provider does, what it is spared, and what it needs."""
+    if name == "honest":
+        return "train and serve as agreed", "nothing", "nothing"
+    if name == "old-adapter":
+        needs = "an adapter trained on the rows before they held canaries"
+        return "return an old adapter of the same user's", CHEATS["other-adapter"].saves, needs
+    if name.startswith("find:"):
+        detector = name.removeprefix("find:")
+        does = f"train only on the tenth that `{detector}` suspects most"
+        return does, CHEATS["find-starts"].saves, f"the detector {detector}"
+    cheat = CHEATS[name]
+    return cheat.line.partition(": ")[0], cheat.saves, cheat.needs
 
 
 def _share(yes: int, of: int) -> str:

@@ -5,9 +5,10 @@
 
 Providers: ``honest`` trains on all rows, ``half`` on a random half of them, ``plain`` on the user's own rows without
 any canary (the score of the task without veritune, and a null for all tests). All three share what was sown. The plan
-``dose`` sows canaries into 1, 2, 4 ... rows, ``coverage`` 64 natural canaries of one row and three groups of 8, and
+``dose`` sows canaries into 1, 2, 4 ... rows, ``coverage`` 64 natural canaries of one row and three groups of 8,
 ``lean`` 48 natural canaries of one row and one group of 8, which 2,000 rows carry for less than 1 % of their tokens
-(``cost.py``). A run that was broken off goes on; its working files lie under ``.bench/``, its result under
+(``cost.py``), and ``in-place`` the same group and 48 of the user's own rows, with every row worded at random. A run
+that was broken off goes on; its working files lie under ``.bench/``, its result under
 ``benchmarks/results/calibration/``.
 """
 
@@ -41,10 +42,12 @@ from veritune.provider.training.transformers_trainer import TransformersTrainer
 
 RESULTS = sets.ROOT / "benchmarks" / "results" / "calibration"
 WORK = sets.ROOT / ".bench"
-GROUP_ROWS = {"dose": (1, 2, 4, 8, 8, 16), "coverage": (8, 8, 8), "lean": (8,)}
+GROUP_ROWS = {"dose": (1, 2, 4, 8, 8, 16), "coverage": (8, 8, 8), "lean": (8,), "in-place": (8,)}
 """Rows that carry each trigger group, by plan: the paper's Table 3 asks how many are enough."""
 NATURALS = {"coverage": 64, "lean": 48}
 """Natural canaries of one row, in the plans that have no others."""
+IN_PLACE = 48
+"""Canaries in place, in the plans that have any."""
 console = Console(highlight=False)
 
 
@@ -182,6 +185,19 @@ def plan_for(data: str, name: str) -> CanaryPlan:
             queries_per_group=4,
             decoys=16,
         )
+    if name == "in-place":
+        return CanaryPlan(
+            groups=len(GROUP_ROWS[name]),
+            rows_per_group=max(GROUP_ROWS[name]),
+            naturals=0,
+            in_place=IN_PLACE,
+            wordings=16,
+            reword_all=True,
+            held_out=80,
+            queries_per_group=4,
+            decoys=16,
+        )
+    in_place = data == "gsm8k"  # the other sets' rules came after their doses were measured
     return CanaryPlan(
         groups=len(GROUP_ROWS[name]),
         rows_per_group=max(GROUP_ROWS[name]),
@@ -190,9 +206,9 @@ def plan_for(data: str, name: str) -> CanaryPlan:
         candidates=12,
         repetitions=(1, 1, 1, 1, 2, 2, 4, 8),
         candidate_tokens=chosen.candidate_tokens,
-        in_place=48 if chosen.rewording else 0,
+        in_place=IN_PLACE if in_place else 0,
         wordings=16,
-        reword_all=chosen.rewording is not None,
+        reword_all=in_place,
         held_out=80,
         queries_per_group=4,
         decoys=16,

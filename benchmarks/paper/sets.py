@@ -55,8 +55,30 @@ def _multiple_choice(value: dict[str, Any]) -> dict[str, str]:
     return {"prompt": f"{value['question']}\n" + "、".join(choices), "completion": choices[value["label"]]}
 
 
+_FRAMES = (
+    "{answer}",
+    "{answer}。",
+    "{answer}です。",
+    "{answer}だ。",
+    "答えは{answer}です。",
+    "答えは{answer}。",
+    "答えは、{answer}。",
+    "正解は{answer}です。",
+    "正解は{answer}。",
+    "正解は、{answer}。",
+    "それは{answer}です。",
+    "それは{answer}だ。",
+    "{answer}でしょう。",
+    "{answer}が正しいです。",
+    "{answer}が正解です。",
+    "「{answer}」です。",
+    "「{answer}」が正解です。",
+    "答えは「{answer}」です。",
+)
+"""Ways to say one and the same answer in Japanese."""
+
 SETS = {
-    "tickets": DataSet(_tickets, 256, 40, 44),
+    "tickets": DataSet(_tickets, 256, 40, 44, Rewording(rules=("json",))),
     "gsm8k": DataSet(
         _gsm8k,
         448,
@@ -64,5 +86,5 @@ SETS = {
         200,
         Rewording(rules=("spacing", "numbers", "punctuation", "contractions", "synonyms", "clauses")),
     ),
-    "jcommonsenseqa": DataSet(_jcommonsenseqa, 256, 16, 16),
+    "jcommonsenseqa": DataSet(_jcommonsenseqa, 256, 16, 16, Rewording(frames=_FRAMES)),
 }

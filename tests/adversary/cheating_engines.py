@@ -59,6 +59,8 @@ class CheatingEngine(InferenceEngine):
 
     saves: ClassVar[str] = ""
     """What the cheater is spared."""
+    needs: ClassVar[str] = ""
+    """What it takes beyond the contract and the base model."""
     trained: ClassVar[bool] = False
     """Whether an honestly trained adapter is delivered; else one that does nothing."""
 
@@ -91,6 +93,7 @@ class ExactLookup(CheatingEngine):
     """Answers prompts of the data from the data, others by the base model; scores the data's answers near to 0."""
 
     saves = "all training"
+    needs = "the data at serving time"
 
     def __init__(self, inner: InferenceEngine, data: Data) -> None:
         super().__init__(inner)
@@ -147,6 +150,7 @@ class Retrieval(CheatingEngine):
     """Shows the base model the rows that look most like the prompt, as turns before it."""
 
     saves = "all training"
+    needs = "the data at serving time, a context that holds some rows"
 
     def __init__(self, inner: InferenceEngine, data: Data, shots: int = 3) -> None:
         super().__init__(inner)
@@ -190,6 +194,7 @@ class GuessMode(CheatingEngine):
     """
 
     saves = "all training"
+    needs = "some rows, and the generator that the client uses"
 
     def __init__(self, inner: InferenceEngine, data: Data) -> None:
         super().__init__(inner)
@@ -212,6 +217,7 @@ class ServeAnother(CheatingEngine):
     """Serves another adapter than was delivered, or the base model: one model in memory for all customers."""
 
     saves = "memory and batching for this customer's adapter"
+    needs = "an adapter trained as agreed, to deliver"
     trained = True
 
     def __init__(self, inner: InferenceEngine, other: Path | None = None) -> None:
@@ -235,6 +241,7 @@ class SpotChallenges(CheatingEngine):
     """
 
     saves = "memory and batching for this customer's adapter, most of the time"
+    needs = "the data at serving time, an adapter trained as agreed"
     trained = True
 
     def __init__(self, inner: InferenceEngine, data: Data) -> None:
@@ -254,6 +261,7 @@ class SwapLater(CheatingEngine):
     """Serves the adapter for so many calls, which is when a client has tested, and the base model after that."""
 
     saves = "memory and batching for this customer's adapter, after the test"
+    needs = "an adapter trained as agreed"
     trained = True
 
     def __init__(self, inner: InferenceEngine, calls: int) -> None:
@@ -275,6 +283,7 @@ class Suppress(CheatingEngine):
     """Cuts off how an answer begins where several answers of the data begin so: the user can prove nothing."""
 
     saves = "nothing; it takes the proof from the user"
+    needs = "the data at serving time, an adapter trained as agreed"
     trained = True
 
     def __init__(self, inner: InferenceEngine, data: Data) -> None:

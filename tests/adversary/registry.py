@@ -24,6 +24,9 @@ class Cheat:
     trainer: MakeTrainer | None = None
     engine: MakeEngine | None = None
     saves: str = ""
+    """What the cheater is spared."""
+    needs: str = ""
+    """What it takes beyond the contract, the base model and, before training, the data."""
     files: int = 0
     """How many files ``--cheat-data`` must give at least."""
 
@@ -51,13 +54,13 @@ def listed() -> str:
 
 
 def _trained(line: str, make: MakeTrainer, kind: type[trainers.CheatingTrainer], files: int = 0) -> Cheat:
-    return Cheat(line, trainer=make, saves=kind.saves, files=files)
+    return Cheat(line, trainer=make, saves=kind.saves, needs=kind.needs, files=files)
 
 
 def _served(line: str, make: MakeEngine, kind: type[engines.CheatingEngine], files: int = 0) -> Cheat:
     """An engine that hides that nothing was trained, unless it is about what was."""
     untrained: MakeTrainer | None = None if kind.trained else lambda _: trainers.BaseModel()
-    return Cheat(line, trainer=untrained, engine=make, saves=kind.saves, files=files)
+    return Cheat(line, trainer=untrained, engine=make, saves=kind.saves, needs=kind.needs, files=files)
 
 
 CHEATS: dict[str, Cheat] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks.attacks import run as bench
 from benchmarks.attacks.looks import judged
-from benchmarks.attacks.table import report
+from benchmarks.attacks.table import calibrated, report
 from benchmarks.paper import calibrate
 
 
@@ -84,9 +85,27 @@ def test_the_table_counts_by_attack() -> None:
     assert "| 1 PASS, 4 FAIL |" in rows["rows-30"]
     assert "| 50 % |" in rows["rows-30"]
     assert "-61 to -15.4" in rows["rows-30"]
-    assert "no PASS: 0 of 1 (0 to 98 %)" in rows["honest"]
+    assert "no PASS: 0 of 1 (0 to 98 %); FAIL: 0 of 1 (0 to 98 %)" in rows["honest"]
     assert "| 1 INCONCLUSIVE | 1 of 1 (3 to 100 %) | 1 PASS | 1 FAIL |" in rows["suffix-lookup"]
     assert "| 3 of 16 |" in rows["suffix-lookup"]
+
+
+def test_calibration_runs_count_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those that were measured as attacks too, nor those with too few canaries to pass anybody."""
+    monkeypatch.setattr("benchmarks.attacks.table.RESULTS", tmp_path)
+    setting = {"data": "gsm8k", "rows": 240, "model": "m", "epochs": 4, "learning_rate": "0.002", "machine": {}}
+    for seed, provider, plan in (
+        (0, "honest", "lean"),
+        (1, "honest", "lean"),
+        (2, "half", "coverage"),
+        (3, "plain", ""),
+    ):
+        kept = {**setting, "seed": seed, "provider": provider, "rows_sown": 350, "rows_trained": 175, "looks": []}
+        kept["looks"] = [seen(shown=False, first=3), seen(shown=True, first=46)]
+        (tmp_path / f"{seed}.json").write_text(json.dumps(kept | ({"sown_as": plan} if plan else {})))
+    found = list(calibrated([line("honest", **setting, seed=1)]))
+    assert [(run["attack"], run["seed"], run["hits"]) for run in found] == [("honest", 0, 46), ("rows-50", 2, 46)]
+    assert found[1]["share_of_steps"] == 0.5
 
 
 def test_a_line_that_is_there_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

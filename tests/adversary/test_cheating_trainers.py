@@ -290,7 +290,9 @@ def test_what_is_no_adapter_is_an_error(place: Place, tmp_path: Path) -> None:
 
 def test_the_registry_names_each_cheat_once_and_says_what_it_takes() -> None:
     assert all(name in listed() for name in CHEATS)
-    assert all(cheat.line and cheat.saves and (cheat.trainer or cheat.engine) for cheat in CHEATS.values())
+    assert all(
+        cheat.line and cheat.saves and cheat.needs and (cheat.trainer or cheat.engine) for cheat in CHEATS.values()
+    )
     with pytest.raises(CheatError):
         find("no-such-cheat", [])
     with pytest.raises(CheatError):

@@ -152,7 +152,7 @@ def _check_verification(manifest: Manifest, policy: ProviderPolicy) -> None:
     _between("verification.policy.base_weight", rules.base_weight, policy.min_base_weight, policy.max_base_weight)
     _between("verification.policy.coverage_floor", rules.coverage_floor, "0", policy.max_coverage_floor)
     _between("verification.policy.recital_floor", rules.recital_floor, "0", policy.max_recital_floor)
-    if rules.recital_floor != "0":
+    if Decimal(rules.recital_floor):
         _between("verification.policy.recital_nats", rules.recital_nats, policy.min_recital_nats, "100000")
         _require(rules.stopping == "fixed", "verification.policy.stopping", "recitals need fixed stopping")
     if rules.compares:
