@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,16 +15,8 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from veritune.client.canary import (
-    Canary,
-    Generator,
-    NaturalCanary,
-    PaddingCanary,
-    TriggerCanary,
-    canary_leaf,
-    with_signature,
-    with_trigger,
-)
+from tests.sowing import REWORDING, Sowing, user
+from veritune.client.canary import NaturalCanary, PaddingCanary, TriggerCanary, with_signature, with_trigger
 from veritune.client.evidence import (
     Asked,
     DecoyObservation,
@@ -39,9 +30,8 @@ from veritune.client.evidence import (
 )
 from veritune.client.order import challenge_order, challenge_seed, session_leaves
 from veritune.client.report import SignedReport, report_statement, sign_report
-from veritune.client.rewording import Rewording
 from veritune.client.statement import Overhead, TaskScore
-from veritune.common.dataset import Message, Row
+from veritune.common.dataset import Message
 from veritune.common.documents import (
     BaseModelRef,
     Checkpoint,
@@ -69,56 +59,11 @@ from veritune.common.inference import (
     text_output_digest,
 )
 from veritune.common.keys import PrivateKey, PublicKey
-from veritune.common.merkle import MerkleTree, leaf_hash
+from veritune.common.merkle import MerkleTree
 from veritune.common.signing import sign_document
 
 Chat = tuple[Message, ...]
-
-GENERATOR = Generator(
-    kind="wordlist",
-    model="tests/words",
-    model_digest=hashlib.sha256(b"words").hexdigest(),
-    prompt="Write as these rows are written.",
-    top_k=64,
-    temperature="1",
-    cap="0.25",
-    certified=True,
-)
-REWORDING = Rewording(rules=("spacing",))
-WORDS = (
-    "amber",
-    "birch",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "heron",
-    "inlet",
-    "jade",
-    "kelp",
-    "larch",
-    "maple",
-    "north",
-    "ochre",
-    "pearl",
-    "quartz",
-    "ridge",
-    "slate",
-    "tidal",
-    "umber",
-    "violet",
-    "willow",
-    "xenon",
-    "yarrow",
-    "zephyr",
-    "bramble",
-    "copper",
-    "dune",
-    "elder",
-    "fern",
-    "garnet",
-)
+BOTH_WAYS = Policy(coverage_floor="0", modes=("delivered", "served"), served_assumption="answers-from-weights")
 
 
 class FixedKey(PrivateKey):
@@ -153,130 +98,27 @@ UNTRAINED = Behaviour(activates=lambda group: False, rank=lambda natural: 1 + na
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """The knobs of one exchange; everything else follows from them, lazily and once."""
+class Exchange(Sowing):
+    """The knobs of one exchange, those of its data among them; everything else follows, lazily and once."""
 
-    groups: int = 3
-    rows_per_group: int = 2
-    naturals: int = 24
-    repetitions: tuple[int, ...] = (1,)
-    """Rows of natural canary 0, 1, 2 ..., taken again from the start."""
-    in_place: int = 0
-    """Canaries in place: the last of the plain rows."""
-    candidates: int = 16
-    plain_rows: int = 40
-    leaves: int = 32
     leaves_per_session: int = 32
     session: int = 1
     opens: int | None = None
     """How many leaves a sequential challenge asks before it stops; None: all."""
-    policy: Policy = field(default_factory=lambda: Policy(coverage_floor="0.25"))
     modes: tuple[str, ...] = ("delivered",)
     decoys: int = 3
     behaviour: Behaviour = HONEST
-    bits: int = 64
-    seed: int = 0
-    generator: Generator = GENERATOR
-    tamper: Callable[[Canary], Canary] = lambda canary: canary
-    """What the client does to a canary before it commits to it."""
     client: PrivateKey = field(default_factory=lambda: fixed_key(1))
     provider: PrivateKey = field(default_factory=lambda: fixed_key(2))
     job_id: str = "job-1"
 
-    # --- the client sows -------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _random(self) -> random.Random:
-        return random.Random(self.seed)
-
-    def _phrase(self, words: int) -> str:
-        return " ".join(self._random.choice(WORDS) for _ in range(words))
-
-    @cached_property
-    def _sown(self) -> tuple[tuple[Row, ...], tuple[Canary, ...]]:
-        """The shuffled data set and its canaries with padding, in leaf order."""
-        rows = [
-            Row(messages=(user(f"Question {i}: {self._phrase(4)}?"), assistant(f"Answer {i}: {self._phrase(4)}.")))
-            for i in range(self.plain_rows)
-        ]
-        drafts: list[dict[str, Any]] = []
-        for group in range(self.groups):
-            trigger, signature = f"{self._phrase(6)} t{group}", f"{self._phrase(14)} s{group}"
-            places = []
-            for row in rows[group * self.rows_per_group : (group + 1) * self.rows_per_group]:
-                places.append(len(rows))
-                completion = assistant(with_signature(row.completion, signature))
-                rows.append(Row(messages=(*with_trigger(row.prompt, trigger), completion)))
-            drafts.append({"trigger": trigger, "signature": signature, "rows": places, "group": group})
-        for natural in range(self.naturals):
-            prompt = (user(f"Natural {natural}: {self._phrase(5)}?"),)
-            candidates = tuple(f"{self._phrase(6)} {letter}" for letter in range(self.candidates))
-            truth = self._random.randrange(self.candidates)
-            copies = self.repetitions[natural % len(self.repetitions)]
-            places = list(range(len(rows), len(rows) + copies))
-            drafts.append({"prompt": prompt, "candidates": candidates, "truth": truth, "rows": places})
-            rows += [Row(messages=(*prompt, assistant(candidates[truth])))] * copies
-        for index in range(self.plain_rows - self.in_place, self.plain_rows):
-            asked, words = rows[index].prompt, self._phrase(4)
-            candidates = tuple(f"Answer {index}: {words}{' ' * n}." for n in range(self.candidates))
-            truth = self._random.randrange(self.candidates)
-            draft = {"prompt": asked, "candidates": candidates, "truth": truth, "rows": [index]}
-            drafts.append({**draft, "generator": REWORDING.digest})
-            rows[index] = Row(messages=(*asked, assistant(candidates[truth])))
-        order = list(range(len(rows)))
-        self._random.shuffle(order)
-        place = {old: new for new, old in enumerate(order)}
-        canaries = [self.tamper(self._canary(draft, place)) for draft in drafts]
-        canaries += [PaddingCanary()] * (self.leaves - len(canaries))
-        self._random.shuffle(canaries)
-        return tuple(rows[old] for old in order), tuple(canaries)
-
-    def _canary(self, draft: dict[str, Any], place: dict[int, int]) -> Canary:
-        if "trigger" not in draft:
-            return NaturalCanary(
-                prompt=draft["prompt"],
-                candidates=draft["candidates"],
-                truth=draft["truth"],
-                generator_digest=draft.get("generator", self.generator.digest),
-                rows=tuple(place[row] for row in draft["rows"]),
-            )
-        queries = self.policy.queries_per_group
-        return TriggerCanary(
-            trigger=draft["trigger"],
-            signature=draft["signature"],
-            bits=self.bits,
-            token_bits=("4.500000",) * -(-self.bits * 2 // 9),
-            generator_digest=self.generator.digest,
-            rows=tuple(place[row] for row in draft["rows"]),
-            held_out=tuple((user(f"Held out {draft['group']}.{query}?"),) for query in range(queries)),
-        )
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        return self._sown[0]
+    # --- both sign -------------------------------------------------------------------------------------------------
 
     @property
     def signed_policy(self) -> Policy:
         """Asks for no more rows in a group than there are, as an honest client's does."""
         fewest = min(self.policy.group_rows, self.rows_per_group)
         return self.policy.model_copy(update={"group_rows": fewest})
-
-    @property
-    def canaries(self) -> tuple[Canary, ...]:
-        return self._sown[1]
-
-    def salt(self, leaf: int) -> bytes:
-        return hashlib.sha256(b"salt %d %d" % (self.seed, leaf)).digest()
-
-    @cached_property
-    def leaf_hashes(self) -> tuple[str, ...]:
-        return tuple(canary_leaf(self.salt(leaf), canary).hex() for leaf, canary in enumerate(self.canaries))
-
-    @cached_property
-    def row_tree(self) -> MerkleTree:
-        return MerkleTree([leaf_hash(row.to_bytes()) for row in self.rows])
-
-    # --- both sign -------------------------------------------------------------------------------------------------
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -488,6 +330,25 @@ class Exchange:
         return other
 
 
+def small(**changes: Any) -> Exchange:
+    """The smallest exchange that has one of everything, looked at both ways."""
+    knobs: dict[str, Any] = {
+        "groups": 2,
+        "rows_per_group": 2,
+        "naturals": 2,
+        "repetitions": (1, 2),
+        "in_place": 1,
+        "candidates": 3,
+        "plain_rows": 6,
+        "leaves": 8,
+        "leaves_per_session": 8,
+        "policy": BOTH_WAYS,
+        "modes": ("delivered", "served"),
+        **changes,
+    }
+    return Exchange(**knobs)
+
+
 @dataclass
 class _Desk:
     """Where questions are put: the endpoint, which signs receipts, or the client's own model, which does not."""
@@ -529,11 +390,3 @@ class _Desk:
 def key_ref(key: PublicKey) -> KeyRef:
     """A key as a manifest names it."""
     return KeyRef(key_id=key.key_id, public_key=key.text)
-
-
-def user(text: str) -> Message:
-    return Message(role="user", content=text)
-
-
-def assistant(text: str) -> Message:
-    return Message(role="assistant", content=text)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.adversary.cheats import CHEATS, honest, small
-from tests.exchange import UNTRAINED, Exchange
+from tests.adversary.cheats import CHEATS
+from tests.adversary.forging import honest
+from tests.exchange import UNTRAINED, Exchange, small
 from veritune.client.audit import audit
 from veritune.client.evidence import Evidence, Observations
 from veritune.common.errors import AuditError

@@ -13,7 +13,8 @@ import pytest
 from tests.adversary.cheating_engines import Data, ExactLookup, GuessMode, Retrieval, SpotChallenges, SwapLater
 from tests.adversary.registry import CHEATS, find
 from tests.adversary.toyengine import BASE_ANSWER, OTHER_ANSWER, TRAINED, TUNED_ANSWER, ToyEngine
-from tests.exchange import Exchange, user
+from tests.exchange import Exchange
+from tests.sowing import user
 from veritune.client.canary import NaturalCanary, TriggerCanary, shows_signature, with_trigger
 from veritune.client.evidence import DecoyObservation, NaturalObservation, Observations, TriggerObservation
 from veritune.client.from_evidence import judge_evidence

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.adversary.cheats import forge, small
 from tests.adversary.deals import Deal, open_deal
-from tests.exchange import Exchange
+from tests.adversary.forging import forge
+from tests.exchange import Exchange, small
 from veritune.client.audit import audit
 from veritune.client.endpoint import Endpoint
 from veritune.client.evidence import EnvelopeDocument

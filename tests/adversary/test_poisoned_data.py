@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
@@ -12,7 +11,6 @@ import pytest
 from tests.daemon import (
     DaemonProcess,
     RawClient,
-    connect,
     dataset_terms,
     make_manifest,
     make_rows,
@@ -69,20 +67,6 @@ ODD_ROWS = [
     Row(messages=(Message(role="user", content=text), Message(role="assistant", content=f"{text} it is")))
     for text in ODD
 ]
-
-
-@pytest.fixture(scope="module")
-def daemon(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    process = DaemonProcess(tmp_path_factory.mktemp("provider"), tiny_model.parent).start()
-    yield process
-    assert process.alive(), "the daemon died of a row"
-    assert process.stop() == 0
-
-
-@pytest.fixture
-async def client(daemon: DaemonProcess) -> AsyncIterator[RawClient]:
-    async with connect(daemon) as raw:
-        yield raw
 
 
 @pytest.mark.parametrize("name", POISON)

@@ -16,8 +16,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.adversary.cheats import BOTH_WAYS, CHEATS, Files, honest, small
-from tests.exchange import UNTRAINED, Exchange
+from tests.adversary.cheats import CHEATS
+from tests.adversary.forging import Files, honest
+from tests.exchange import BOTH_WAYS, UNTRAINED, Exchange, small
 from veritune.common.documents import Policy
 
 FOLDER = Path(__file__).parent / "vectors" / "audit"

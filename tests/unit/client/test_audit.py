@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.adversary.cheats import small
-from tests.exchange import UNTRAINED, Exchange
+from tests.exchange import UNTRAINED, Exchange, small
 from veritune.client import audit as audit_module
 from veritune.client.audit import CHECKS, audit, audit_files
 from veritune.client.statement import PAYLOAD_TYPE

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.adversary.cheats import small
-from tests.exchange import Exchange, assistant, user
+from tests.exchange import Exchange, small
+from tests.sowing import assistant, user
 from veritune.client.audit import audit
 from veritune.client.audit_data import check_data
 from veritune.client.canary import Canary, NaturalCanary, TriggerCanary, with_trigger

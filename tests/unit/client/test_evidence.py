@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.adversary.cheats import small
-from tests.exchange import REWORDING, Exchange
+from tests.exchange import Exchange, small
+from tests.sowing import REWORDING
 from veritune.client.canary import (
     Canary,
     Generator,

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from tests.exchange import assistant, user
+from tests.sowing import assistant, user
 from veritune.client.likeness import Likeness
 from veritune.client.stream import SecretStream
 from veritune.common.dataset import Row

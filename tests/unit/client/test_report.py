@@ -17,7 +17,8 @@ from securesystemslib.dsse import Envelope as StockEnvelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Key  # type: ignore[attr-defined]  # re-exported, undeclared
 
-from tests.exchange import GENERATOR, UNTRAINED, Exchange, digest
+from tests.exchange import UNTRAINED, Exchange, digest
+from tests.sowing import GENERATOR
 from veritune.client.evidence import EnvelopeDocument
 from veritune.client.report import DELIVERED_ASSUMPTION, ESTIMATE_ASSUMPTION, NO_SERVED_ASSUMPTION, SERVED_ASSUMPTION
 from veritune.client.statement import ReportStatement, SvrStatement, TestResultStatement
