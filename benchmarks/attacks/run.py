@@ -5,16 +5,18 @@
     python -m benchmarks.attacks.run --list
 
 Attacks are ``honest``, the cheats of ``tests/adversary/registry.py`` by their names, ``old-adapter`` (the same rows
-before any canary was sown) and ``find:DETECTOR`` (train on the tenth that a detector of `veritune redteam` suspects
-most). Those that train differently are looked at by what they deliver; those that serve differently by what they
-serve, and by that set against what they deliver. Canaries are sown by the plan ``lean`` of `benchmarks.paper.calibrate`
-and shared with its runs under ``.bench``, honest training too. Lines go to ``benchmarks/results/attacks.jsonl``; one
-that is there is not made again, and a run that was broken off goes on.
+before any canary was sown), ``find:DETECTOR`` (train on the tenth that a detector of `veritune redteam` suspects
+most) and ``solver`` (train on the rows whose answers are not the user's own, the best that any search could do). Those
+that train differently are looked at by what they deliver; those that serve differently by what they serve, and by that
+set against what they deliver. Canaries are sown by a plan of `benchmarks.paper.calibrate` and shared with its runs
+under ``.bench``, honest training too. Lines go to ``benchmarks/results/attacks.jsonl``; one that is there is not made
+again, and a run that was broken off goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import time
@@ -51,7 +53,13 @@ TARGET = sets.ROOT / "benchmarks" / "results" / "attacks.jsonl"
 EPOCHS = {"gsm8k": 4, "jcommonsenseqa": 5, "tickets": 5}
 """After which an honest run has learnt the canaries at the learning rate below (docs/results.md)."""
 CHEAP_DETECTORS = tuple(f"find:{detector.name}" for detector in choose(["cheap"]))
-TRAINED = ("honest", "old-adapter", *(name for name, cheat in CHEATS.items() if not cheat.engine), *CHEAP_DETECTORS)
+TRAINED = (
+    "honest",
+    "old-adapter",
+    "solver",
+    *(name for name, cheat in CHEATS.items() if not cheat.engine),
+    *CHEAP_DETECTORS,
+)
 SERVED = tuple(name for name, cheat in CHEATS.items() if cheat.engine)
 console = Console(highlight=False)
 
@@ -79,7 +87,7 @@ class Bench:
 
     @cached_property
     def sown(self) -> calibrate.Layout:
-        """Canaries of the plan ``lean`` among them."""
+        """Canaries among them."""
         self.folder.mkdir(parents=True, exist_ok=True)
         plan = calibrate.plan_for(self.run.data, self.run.plan)
         return calibrate.sow_once(self.run, plan, self.users, self.folder / "sown.json")
@@ -109,6 +117,10 @@ class Bench:
         """The cheat of that name, with the files that it needs. Raises `CannotRunError`."""
         if attack == "old-adapter":
             return OtherAdapter(self.honest_adapter("plain"))
+        if attack == "solver":
+            own = {_meaning(row) for row in self.users}
+            wrong = [float(_meaning(row) not in own) for row in self.sown.rows]
+            return FindCanaries(lambda _: wrong, sum(wrong) / len(wrong))
         if attack.startswith("find:"):
             return FindCanaries(self._suspicion(attack.removeprefix("find:")))
         files: list[Path] = []
@@ -156,6 +168,7 @@ def main() -> int:
     parser.add_argument("--attack", action="append", default=[], help="a name, may be repeated; all: every one")
     parser.add_argument("--data", choices=sorted(sets.SETS))
     parser.add_argument("--rows", type=int, default=300, help="rows of the user's file")
+    parser.add_argument("--plan", choices=("lean", "in-place"), default="lean", help="which canaries are sown")
     parser.add_argument("--seed", type=int, default=0, help="of rows, secrets and training")
     parser.add_argument("--epochs", type=int, help="of the contract; by default as EPOCHS says")
     parser.add_argument("--learning-rate", default="0.002")
@@ -175,7 +188,7 @@ def main() -> int:
         learning_rate=wanted.learning_rate,
         provider="honest",
         model=wanted.model,
-        plan="lean",
+        plan=wanted.plan,
         last_epoch_only=True,
     )
     attacks = (*TRAINED, *SERVED) if "all" in wanted.attack else tuple(wanted.attack)
@@ -192,6 +205,7 @@ def attack_all(bench: Bench, attacks: Sequence[str]) -> bool:
     setting = {
         "data": run.data,
         "rows": run.rows,
+        "plan": run.plan,
         "seed": run.seed,
         "model": run.model.name,
         "epochs": run.epochs,
@@ -237,7 +251,9 @@ def deliver(bench: Bench, attack: str) -> dict[str, Any]:
     plan = calibrate.plan_for(bench.run.data, bench.run.plan)
     sown = bench.sown
     questions = looking.questions_of(sown.canaries, sown.rows, sown.decoys, plan.queries_per_group, sown.generators)
-    seen = looking.look(once, questions, sown.canaries, bench.max_tokens, bench.folder / f"{name}.answers")
+    weight = calibrate.WEIGHTS.get(bench.run.plan, looking.WEIGHT)
+    answers = bench.folder / f"{name}.answers"
+    seen = looking.look(once, questions, sown.canaries, bench.max_tokens, answers, weight)
     seconds["look"] = round(time.monotonic() - clock)
     claim = Claim.of(task)
     did = {"steps": claim.steps, "tokens": claim.tokens} if attack == "honest" else spent(output)
@@ -295,6 +311,15 @@ def paper(seen: dict[str, Any]) -> dict[str, Any]:
 def lines() -> list[dict[str, Any]]:
     """What was measured so far."""
     return read_lines(TARGET)
+
+
+def _meaning(row: Row) -> str:
+    """A row without what a rewording may change: of an answer in JSON the values are left."""
+    try:
+        answer = json.dumps(json.loads(row.completion), sort_keys=True)
+    except ValueError:
+        answer = row.completion
+    return repr((row.prompt, answer))
 
 
 def _refused(adapter: Path, rank: int) -> str:

@@ -22,7 +22,7 @@ from scipy.stats import binomtest
 from benchmarks.attacks.looks import judged
 from benchmarks.attacks.run import SERVED, TRAINED, lines, paper
 from benchmarks.files import put_between
-from benchmarks.paper.calibrate import NATURALS, RESULTS
+from benchmarks.paper.calibrate import RESULTS, WEIGHTS
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import measured_on, table
 from tests.adversary.registry import CHEATS
@@ -33,10 +33,35 @@ from veritune.common.documents import Policy
 BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
 DOCUMENT = ROOT / "docs" / "security.md"
 Runs = Sequence[dict[str, Any]]
+PLANS = ("lean", "coverage", "in-place")
+"""Of `benchmarks.paper.calibrate`: those that sow as many canaries as the default policy needs to pass anybody."""
 PROVIDERS = {"honest": "honest", "half": "rows-50", "plain": "old-adapter"}
 """Providers of `benchmarks.paper.calibrate` by the attack that they are."""
 RECITAL = Policy(recital_floor="0.8", recital_nats="5")
 """Honest runs of five epochs on the tickets recite nearly all of their canaries at five nats."""
+DELIVERED = (
+    "attack",
+    "steps that it took",
+    "verdicts",
+    "caught (95 % interval)",
+    "log10 p of influence",
+    "rows trained on, at least",
+    "canaries known by heart",
+    "not as an honest run",
+    "verdicts by the demo's policy",
+    "caught by the paper's test",
+)
+SERVING = (
+    "attack",
+    "delivered adapter",
+    "verdicts by default",
+    "caught (95 % interval)",
+    "if answers are believed to come from weights",
+    "if decoys are not recognised",
+    "log10 p of influence",
+    "decoys answered as the adapter does",
+    "caught by the paper's test",
+)
 ORDER = ("PASS", "INCONCLUSIVE", "FAIL")
 
 
@@ -59,20 +84,18 @@ def main() -> int:
 
 
 def calibrated(measured: Runs) -> Iterator[dict[str, Any]]:
-    """Calibration runs as lines, but for what ``measured`` has.
-
-    Those whose plan sows as many canaries as the default policy needs to pass anybody.
-    """
+    """Calibration runs of `PLANS` as lines, but for what ``measured`` has."""
     same = ("data", "rows", "seed", "model", "epochs", "learning_rate")
-    there = {(line["attack"], *(line[key] for key in same)) for line in measured}
+    there = {(line["attack"], line["plan"], *(line[key] for key in same)) for line in measured}
     for path in sorted(RESULTS.glob("*.json")):
         run = json.loads(path.read_bytes())
-        attack, seen = PROVIDERS[run["provider"]], run["looks"][-1]
-        if run.get("sown_as") not in NATURALS or (attack, *(run[key] for key in same)) in there:
+        attack, plan, seen = PROVIDERS[run["provider"]], run.get("sown_as"), run["looks"][-1]
+        if plan not in PLANS or (attack, plan, *(run[key] for key in same)) in there:
             continue
         yield {
             "attack": attack,
             **{key: run[key] for key in same},
+            "plan": plan,
             "mode": "delivered",
             **judged(seen, run["rows_sown"]),
             **paper(seen),
@@ -85,51 +108,34 @@ def calibrated(measured: Runs) -> Iterator[dict[str, Any]]:
 
 def report(runs: Runs) -> Iterator[str]:
     """Markdown, line by line."""
+    attacks = _by_attack(runs)
+    yield from table(
+        ("attack", "what it does", "what it saves", "what it needs"),
+        [(name, *motive(name)) for name, _ in attacks],
+    )
+    delivered = [run for run in runs if run["mode"] == "delivered"]
+    placed = [run for run in delivered if run["plan"] in WEIGHTS]
+    added = [run for run in delivered if run["plan"] not in WEIGHTS]
+    served = [run for run in runs if run["mode"] == "served"]
+    if added:
+        yield "\nLooked at by the adapter that was delivered, under the default policy:\n"
+        yield from table(DELIVERED, [_delivered(name, mine) for name, mine in _by_attack(added)])
+    if placed:
+        yield "\nThe same with canaries in place, every row worded at random, `base_weight` 0:\n"
+        yield from table(DELIVERED, [_delivered(name, mine) for name, mine in _by_attack(placed)])
+    if served:
+        yield "\nLooked at by what the endpoint serves:\n"
+        yield from table(SERVING, [_served(name, mine) for name, mine in _by_attack(served)])
+    yield f"\nRuns: {', '.join(_settings(runs))}. {measured_on(runs)}"
+
+
+def _by_attack(runs: Runs) -> list[tuple[str, Runs]]:
+    known = (*TRAINED, *SERVED)
     by_attack: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
         by_attack[run["attack"]].append(run)
-    known = (*TRAINED, *SERVED)
     names = sorted(by_attack, key=lambda name: (known.index(name) if name in known else len(known), name))
-    delivered = [name for name in names if by_attack[name][0]["mode"] == "delivered"]
-    served = [name for name in names if by_attack[name][0]["mode"] == "served"]
-    yield from table(
-        ("attack", "what it does", "what it saves", "what it needs"),
-        [(name, *motive(name)) for name in (*delivered, *served)],
-    )
-    if delivered:
-        yield "\nLooked at by the adapter that was delivered, under the default policy:\n"
-        yield from table(
-            (
-                "attack",
-                "steps that it took",
-                "verdicts",
-                "caught (95 % interval)",
-                "log10 p of influence",
-                "rows trained on, at least",
-                "canaries known by heart",
-                "not as an honest run",
-                "verdicts by the demo's policy",
-                "caught by the paper's test",
-            ),
-            [_delivered(name, by_attack[name]) for name in delivered],
-        )
-    if served:
-        yield "\nLooked at by what the endpoint serves:\n"
-        yield from table(
-            (
-                "attack",
-                "delivered adapter",
-                "verdicts by default",
-                "caught (95 % interval)",
-                "if answers are believed to come from weights",
-                "if decoys are not recognised",
-                "log10 p of influence",
-                "decoys answered as the adapter does",
-                "caught by the paper's test",
-            ),
-            [_served(name, by_attack[name]) for name in served],
-        )
-    yield f"\nRuns: {', '.join(_settings(runs))}. {measured_on(runs)}"
+    return [(name, by_attack[name]) for name in names]
 
 
 def _delivered(name: str, runs: Runs) -> tuple[object, ...]:
@@ -155,6 +161,7 @@ def _recitals(runs: Runs) -> tuple[str, str]:
     was measured on."""
     rules = Rules.of(RECITAL)
     of_tickets = [run["truths"] for run in runs if run["data"] == "tickets" and run.get("truths")]
+    of_tickets = [] if any(run["plan"] in WEIGHTS for run in runs) else of_tickets
     counted = [[truth >= -float(RECITAL.recital_nats) for truth in truths] for truths in of_tickets]
     weighed = [weigh(rules, recited) for recited in counted]
     if not weighed:
@@ -186,6 +193,9 @@ def motive(name: str) -> tuple[str, str, str]:
     if name == "old-adapter":
         needs = "an adapter trained on the rows before they held canaries"
         return "return an old adapter of the same user's", CHEATS["other-adapter"].saves, needs
+    if name == "solver":
+        needs = "a model that can do the user's task already, or the user's rows from elsewhere"
+        return "train only on rows whose answers are wrong", CHEATS["find-starts"].saves, needs
     if name.startswith("find:"):
         detector = name.removeprefix("find:")
         does = f"train only on the tenth that `{detector}` suspects most"
@@ -212,10 +222,11 @@ def _range(values: Sequence[float], unit: str = "") -> str:
 
 
 def _settings(runs: Runs) -> list[str]:
-    counts = Counter((run["data"], run["rows"], run["model"], run["epochs"], run["learning_rate"]) for run in runs)
+    told = ("data", "rows", "plan", "model", "epochs", "learning_rate")
+    counts = Counter(tuple(run[key] for key in told) for run in runs)
     return [
-        f"{count} on {data} ({rows} rows, {model}, {epochs} epochs at {rate})"
-        for (data, rows, model, epochs, rate), count in sorted(counts.items())
+        f"{count} on {data} ({rows} rows, {plan}, {model}, {epochs} epochs at {rate})"
+        for (data, rows, plan, model, epochs, rate), count in sorted(counts.items())
     ]
 
 

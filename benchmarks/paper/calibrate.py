@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,9 @@ NATURALS = {"coverage": 64, "lean": 48}
 """Natural canaries of one row, in the plans that have no others."""
 IN_PLACE = 48
 """Canaries in place, in the plans that have any."""
+WEIGHTS = {"in-place": Fraction(0)}
+"""How much of the base model's score the contract takes off, where it is not the default. With every row worded at
+random, training itself wipes out which wordings the base model likes."""
 console = Console(highlight=False)
 
 
@@ -301,7 +305,8 @@ def look_at_epochs(
             continue
         once.model = attach(run.model, run.training, checkpoint, folder / "adapter")
         log = folder / f"{run.name}-{number}.answers"
-        seen = looking.look(once, questions, layout.canaries, longest + 8, log)
+        weight = WEIGHTS.get(run.plan, looking.WEIGHT)
+        seen = looking.look(once, questions, layout.canaries, longest + 8, log, weight)
         looks.append({"epoch": number, **seen, "log10_p": looking.p_values(seen)})
         console.print(f"epoch {number}: {looking.summary(seen)}")
         if number == len(checkpoints):

@@ -94,8 +94,12 @@ def look(
     canaries: Sequence[Canary],
     max_tokens: int,
     log: Path,
+    weight: Fraction = WEIGHT,
 ) -> dict[str, Any]:
-    """What a challenge sees, as plain JSON; a look that was broken off goes on from its log."""
+    """What a challenge sees, as plain JSON; a look that was broken off goes on from its log.
+
+    ``weight`` is the contract's ``base_weight``.
+    """
     answers = AnswerLog(log)
     ask_delivered(questions, model, SamplingTerms(max_tokens=max_tokens), answers)
     seen = observe("delivered", questions, answers)
@@ -118,12 +122,12 @@ def look(
                 "copies": len(canary.rows),
                 "candidates": len(canary.candidates),
                 "truth": round(float(found.tuned[canary.truth]), 3),
-                "rank": rank_of(canary.truth, found.tuned, found.base, WEIGHT),
+                "rank": rank_of(canary.truth, found.tuned, found.base, weight),
             }
         )
     signatures = [canary.signature for canary in canaries if isinstance(canary, TriggerCanary)]
     decoys = [any(shows_signature(item.answer, s) for s in signatures) for item in seen.decoys]
-    return {"groups": groups, "naturals": naturals, "decoys": decoys, "base_weight": str(float(WEIGHT))}
+    return {"groups": groups, "naturals": naturals, "decoys": decoys, "base_weight": f"{float(weight):g}"}
 
 
 def p_values(seen: dict[str, Any]) -> dict[str, str]:

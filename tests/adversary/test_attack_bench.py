@@ -47,7 +47,8 @@ def test_a_look_is_judged_both_ways(shown: bool, first: int, verdict: str, publi
 
 def line(attack: str, **changes: Any) -> dict[str, Any]:
     machine = {"processor": "Some CPU", "cores": "2"}
-    setting = {"data": "tickets", "rows": 300, "model": "m", "epochs": 5, "learning_rate": "0.002", "seed": 0}
+    setting = {"data": "tickets", "rows": 300, "plan": "lean", "seed": 0}
+    setting |= {"model": "m", "epochs": 5, "learning_rate": "0.002"}
     common = {
         "attack": attack,
         "mode": "delivered",
@@ -78,7 +79,7 @@ def test_the_table_counts_by_attack() -> None:
     ]
     text = list(report(runs))
     rows = {row.split(" | ")[0].removeprefix("| "): row for row in text if row.startswith("| ")}
-    assert list(rows)[1:5] == ["honest", "rows-30", "rank-2", "find:near-duplicates"]
+    assert list(rows)[1:6] == ["honest", "rows-30", "rank-2", "find:near-duplicates", "suffix-lookup"]
     assert "| 2 PASS; 1 refused for its rank | 1 of 2 (1 to 99 %) |" in rows["rank-2"]
     # Clopper and Pearson for 4 of 5: 28.4 to 99.5 %.
     assert "| 4 of 5 (28 to 99 %) |" in rows["rows-30"]
@@ -93,18 +94,20 @@ def test_the_table_counts_by_attack() -> None:
 def test_calibration_runs_count_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not those that were measured as attacks too, nor those with too few canaries to pass anybody."""
     monkeypatch.setattr("benchmarks.attacks.table.RESULTS", tmp_path)
-    setting = {"data": "gsm8k", "rows": 240, "model": "m", "epochs": 4, "learning_rate": "0.002", "machine": {}}
-    for seed, provider, plan in (
-        (0, "honest", "lean"),
-        (1, "honest", "lean"),
-        (2, "half", "coverage"),
-        (3, "plain", ""),
-    ):
-        kept = {**setting, "seed": seed, "provider": provider, "rows_sown": 350, "rows_trained": 175, "looks": []}
-        kept["looks"] = [seen(shown=False, first=3), seen(shown=True, first=46)]
-        (tmp_path / f"{seed}.json").write_text(json.dumps(kept | ({"sown_as": plan} if plan else {})))
+    setting = {"data": "gsm8k", "rows": 240, "model": "m", "epochs": 4, "learning_rate": "0.002"}
+    made_on = {"machine": {"processor": "Some CPU", "cores": "2"}}
+    providers = ("honest", "honest", "half", "plain", "honest")
+    plans = ("lean", "lean", "coverage", "dose", "in-place")
+    for seed, (provider, plan) in enumerate(zip(providers, plans, strict=True)):
+        kept = {**setting, "seed": seed, "provider": provider, "rows_sown": 350, "rows_trained": 175, **made_on}
+        looks = [seen(shown=False, first=3), seen(shown=True, first=46)]
+        (tmp_path / f"{seed}.json").write_text(json.dumps(kept | {"sown_as": plan, "looks": looks}))
     found = list(calibrated([line("honest", **setting, seed=1)]))
-    assert [(run["attack"], run["seed"], run["hits"]) for run in found] == [("honest", 0, 46), ("rows-50", 2, 46)]
+    assert [(run["attack"], run["seed"]) for run in found] == [("honest", 0), ("rows-50", 2), ("honest", 4)]
+    assert {run["hits"] for run in found} == {46}
+    text = "\n".join(report(found))
+    assert text.count("| honest | 50 % | 1 PASS |") == 2
+    assert "1 on gsm8k (240 rows, in-place, m, 4 epochs at 0.002)" in text
     assert found[1]["share_of_steps"] == 0.5
 
 
