@@ -138,13 +138,19 @@ def slope(scores: Scores) -> Fraction:
     return Fraction(above / below)
 
 
+def data_of(line: dict[str, Any]) -> str:
+    """The data set, and whether its canaries stand in place."""
+    data = str(line["run"]).partition("-")[0]
+    return f"{data}, in place" if "-in-place-" in line["run"] else data
+
+
 def draw(lines: Sequence[dict[str, Any]]) -> None:
     """Writes ``base_weight.svg``: a panel a data set, a line a weight, by epoch."""
-    names = sorted({line["run"].partition("-")[0] for line in lines})
+    names = sorted({data_of(line) for line in lines})
     figure = Figure(figsize=(4 * len(names), 3.2), layout="constrained")
     for place, name in enumerate(names, start=1):
         axes = figure.add_subplot(1, len(names), place)
-        mine = [line for line in lines if line["run"].startswith(f"{name}-")]
+        mine = [line for line in lines if data_of(line) == name]
         for weight in map(str, WEIGHTS):
             shares = [line["first"][weight] / line["canaries"] for line in mine]
             axes.plot([line["epoch"] for line in mine], shares, marker="o", label=f"w = {weight}")
@@ -158,7 +164,7 @@ def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
     names = (*map(str, WEIGHTS), "fitted")
     together: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
     for line in lines:
-        together[line["run"].partition("-")[0], line["candidates"], line["epoch"]].append(line)
+        together[data_of(line), line["candidates"], line["epoch"]].append(line)
     rows = []
     for (data, candidates, epoch), alike in sorted(together.items()):
         asked = sum(line["canaries"] for line in alike)

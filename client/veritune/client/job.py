@@ -242,7 +242,7 @@ def parse_job(data: bytes, name: str = JOB_FILE) -> JobFile:
     """Parses the file's bytes. Raises `JobError` naming the key and the line."""
     try:
         text = data.decode("utf-8")
-        raw = tomllib.loads(text, parse_float=str)
+        raw = _with_weight(tomllib.loads(text, parse_float=str))
         # Through JSON, where strict models take an array for a tuple.
         return JobFile.model_validate_json(json.dumps(_decimals_as_text(raw, JobFile)))
     except UnicodeDecodeError as error:
@@ -259,6 +259,18 @@ def parse_job(data: bytes, name: str = JOB_FILE) -> JobFile:
         line = line_of(text, keys)
         where = f"{name}, line {line}" if line else name
         raise JobError(f"{where}: {'.'.join(keys) or 'job'}: {_plain(first['msg'])}") from error
+
+
+def _with_weight(raw: dict[str, Any]) -> dict[str, Any]:
+    """``policy.base_weight`` is 0 by default where every row is worded at random.
+
+    Training on random wordings wipes out which of them the base model likes, so that its score is noise
+    (`benchmarks/paper/base_weight.py`).
+    """
+    canaries, policy = raw.get("canaries"), raw.get("policy", {})
+    if isinstance(canaries, dict) and canaries.get("reword_all") is True and isinstance(policy, dict):
+        return {**raw, "policy": {"base_weight": "0", **policy}}
+    return raw
 
 
 def line_of(text: str, keys: list[str]) -> int:

@@ -60,7 +60,7 @@ decoys = 8
 # method = "choice"            # signatures as choices among whole phrases: longer and more natural; raise max_tokens
 # repetitions = [1, 1, 2, 4]   # rows of natural canary 1, 2, 3 ...: several tell how many epochs were trained
 # in_place = 32                # real rows whose answer is one of its own wordings; they cost no row
-# reword_all = true            # word every other row at random too, so that no wording tells a canary
+# reword_all = true            # word every other row at random too: then nothing tells a canary, and none is wrong
 
 # [rewording]                  # how answers may be worded without a change of meaning: needed for the two above
 # rules = ["spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation"]   # or "json", "japanese", "llm"
@@ -70,7 +70,7 @@ decoys = 8
 [policy]                   # both parties sign this before training
 alpha = 1e-20              # PASS: chance of this result without training on your data
 beta = 1e-6                # FAIL: chance of this result from an honest provider
-base_weight = 0.25         # ranks: how much of the base model's score to take off; 1 tells more after few epochs
+# base_weight = 0.25       # ranks: how much of the base model's score to take off; 0 by default with reword_all
 coverage_floor = 0.8       # PASS: least share of the rows trained on, as a lower bound
 coverage_confidence = 0.99
 queries_per_group = 2

@@ -55,6 +55,28 @@ def test_arrays_become_tuples() -> None:
     assert job.training.target_modules == ("q_proj",)
 
 
+@pytest.mark.parametrize(
+    ("text", "weight"),
+    [
+        ("[canaries]\nreword_all = true\n", "0"),
+        ("[canaries]\nreword_all = true\n[policy]\nbeta = 1e-4\n", "0"),
+        ("[canaries]\nreword_all = true\n[policy]\nbase_weight = 0.5\n", "0.5"),
+        ("[canaries]\nin_place = 4\n", "0.25"),
+        ("", "0.25"),
+    ],
+)
+def test_the_base_models_taste_in_wordings_counts_for_nothing(text: str, weight: str) -> None:
+    """Where all rows are worded at random; elsewhere a quarter of its score is taken off."""
+    job = parse_job((LEAST + text + '[rewording]\nrules = ["spacing"]\n').encode())
+    assert job.policy.base_weight == weight
+
+
+@pytest.mark.parametrize("text", ['policy = "strict"\n', "canaries = 3\n", "[canaries]\nreword_all = 1\n"])
+def test_sections_that_are_none_stay_an_error(text: str) -> None:
+    with pytest.raises(JobError):
+        parse_job((text + LEAST).encode())
+
+
 def test_a_rewording_is_read_into_its_document() -> None:
     text = (
         LEAST + '[canaries]\nin_place = 4\nreword_all = true\nrepetitions = [1, 2]\n[rewording]\nrules = ["spacing"]\n'
