@@ -252,6 +252,8 @@ CHEATS: dict[str, Cheat] = {
     "token-bits-negative": sown(12, triggers_with(token_bits=("-1", "200"))),
     "one-held-out-prompt-too-few": Cheat(12, lambda e: honest(e.but(tamper=_one_prompt))),
     "candidates-alike": Cheat(12, lambda e: honest(e.but(tamper=_alike))),
+    "candidates-that-a-template-trims": Cheat(12, lambda e: honest(e.but(tamper=_trimmed))),
+    "candidates-of-one-unicode-form": Cheat(12, lambda e: honest(e.but(tamper=_composed))),
     "held-out-prompt-in-the-data": Cheat(12, lambda e: honest(e.but(tamper=_HeldOutInData(e)))),
     "held-out-prompt-twice": Cheat(12, lambda e: honest(e.but(tamper=_prompt_twice))),
     "held-out-prompt-that-ends-with-an-answer": Cheat(12, lambda e: honest(e.but(tamper=_answered))),
@@ -327,6 +329,21 @@ def _alike(canary: Canary) -> Canary:
     if isinstance(canary, NaturalCanary):
         return canary.model_copy(update={"candidates": (canary.candidates[canary.truth],) * 3})
     return canary
+
+
+def _trimmed(canary: Canary) -> Canary:
+    """No run can learn which of them stood in the data, so that an honest one would fail."""
+    return _with_forms(canary, lambda text: (text, f"{text} ", f"\n{text}"))
+
+
+def _composed(canary: Canary) -> Canary:
+    return _with_forms(canary, lambda text: (text, f"{text}\u00e9", f"{text}e\u0301"))
+
+
+def _with_forms(canary: Canary, forms: Callable[[str], tuple[str, ...]]) -> Canary:
+    if not isinstance(canary, NaturalCanary):
+        return canary
+    return canary.model_copy(update={"candidates": forms(canary.candidates[canary.truth]), "truth": 0})
 
 
 @dataclass(frozen=True)

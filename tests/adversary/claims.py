@@ -54,7 +54,8 @@ class Claim:
     def of(cls, task: TrainingTask) -> Claim:
         """Counts without training. Raises what the honest trainer raises for rows that can't be trained on."""
         training = task.training
-        data = tokenise(task.dataset, ChatFormat.load(task.base_model), training.max_sequence_length)
+        chat = ChatFormat.load(task.base_model)
+        data = tokenise(task.dataset, chat, training.max_sequence_length, task.max_cut_rows)
         sampler = LengthGroupedBatches([len(row) for row in data.rows], training.batch_size, training.seed)
         steps: list[tuple[int, ...]] = []
         for epoch in range(training.epochs):

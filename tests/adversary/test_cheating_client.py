@@ -47,13 +47,17 @@ def big(**changes: Any) -> Exchange:
     return replace(Exchange(naturals=40, leaves=64, leaves_per_session=64), **changes)
 
 
-@pytest.mark.parametrize("what", ["triggers", "naturals"])
+@pytest.mark.parametrize("what", ["triggers", "naturals", "in data"])
 @pytest.mark.parametrize("behaviour", [{}, {"behaviour": UNTRAINED}])
 def test_an_answer_left_out_slashes_nobody(what: str, behaviour: dict[str, Any]) -> None:
     """Picking only the challenges that failed, or dropping those that did: no PASS and no FAIL, but a report of it."""
     whole = big(**behaviour)
-    answers = getattr(whole.evidence.observations[0], what)
-    bundle = drop(whole.evidence, **{what: answers[1:]})
+    observations = whole.evidence.observations[0]
+    if what == "in data":
+        (first, *_) = (item for item in observations.triggers if not item.held_out)
+        bundle = drop(whole.evidence, triggers=tuple(item for item in observations.triggers if item != first))
+    else:
+        bundle = drop(whole.evidence, **{what: getattr(observations, what)[1:]})
     report = whole.report_on(bundle)
     result = audit(report.report.to_json(), bundle.to_bytes(), *whole.keys)
     assert result.verdict == "INCONCLUSIVE"

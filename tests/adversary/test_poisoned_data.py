@@ -19,7 +19,7 @@ from tests.daemon import (
     wire_error,
 )
 from veritune.common.dataset import Message, Row, write_rows
-from veritune.common.documents import TrainingReceipt
+from veritune.common.documents import FailureReceipt, TrainingReceipt
 from veritune.common.limits import LIMITS
 from veritune.common.signing import open_document
 from veritune.common.wire import envelope_from_wire
@@ -84,7 +84,7 @@ async def test_what_is_no_row_is_refused(name: str, client: RawClient, daemon: D
 
 async def test_odd_rows_are_trained_on_like_others(client: RawClient, daemon: DaemonProcess, tiny_model: Path) -> None:
     rows = [*PLAIN, *ODD_ROWS]
-    training = quick_training(epochs=1, max_sequence_length=1024)
+    training = quick_training(epochs=1, max_sequence_length=4096)
     manifest = make_manifest(client.key.public, daemon.public_key, tiny_model, rows, training=training)
     assert manifest.dataset == dataset_terms(rows)
     digest = (await client.negotiate(manifest)).digest
@@ -96,6 +96,19 @@ async def test_odd_rows_are_trained_on_like_others(client: RawClient, daemon: Da
     for prompt in ODD[4:7]:  # the ones that would talk to the chat template
         text, _ = await client.generate(digest, last.job_id, prompt, hashlib.sha256(prompt.encode()).digest())
         assert isinstance(text, str)
+
+
+async def test_a_canary_that_training_would_cut(client: RawClient, daemon: DaemonProcess, tiny_model: Path) -> None:
+    """No honest run learns what it never sees; the job ends before it could be blamed on the provider."""
+    turns = Message(role="user", content="the lamp " * 200), Message(role="assistant", content="x")
+    rows, training = [*PLAIN, Row(messages=turns)], quick_training(max_sequence_length=128)
+    manifest = make_manifest(client.key.public, daemon.public_key, tiny_model, rows, training=training)
+    digest = (await client.negotiate(manifest)).digest
+    await client.upload(digest, manifest.dataset, row_bytes(rows))
+    last = (await client.watch(digest, (await client.train(digest)).job_id))[-1]
+    assert last.state == pb.JOB_STATE_FAILED
+    receipt = open_document(FailureReceipt, envelope_from_wire(last.receipt), daemon.public_key)
+    assert receipt.message.startswith("rows longer than max_sequence_length, 128 tokens: 1")
 
 
 @pytest.mark.parametrize("text", ODD)

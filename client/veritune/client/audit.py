@@ -21,8 +21,8 @@ each is repeated as ``(n)`` where it is made, and an `AuditError` carries its nu
 (11) Rows: each canary's rows, and no others, are opened, stand in the data set, carry the canary, belong to no other
      canary; a trigger group has as many as the contract asks for, and all together are no more than it allows.
 (12) Canaries: the documents that they name are in the evidence, a trigger's is a generator, token bits add up to the
-     bits claimed, the true answer is one of distinct candidates, triggers and signatures differ, and held-out prompts
-     are in none of the opened rows.
+     bits claimed, the true answer is one of the candidates, no two of which have one form (Unicode NFC, without white
+     space at the ends), triggers and signatures differ, and held-out prompts are in none of the opened rows.
 (13) Inference receipts are signed by the provider for this manifest, with sequence numbers 1, 2, 3 ... without a gap.
 (14) Observations: greedy, about opened canaries only, each at most once and within its list; delivered ones name no
      receipt, served ones do, each another.

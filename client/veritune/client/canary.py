@@ -7,6 +7,8 @@ them apart before they are opened.
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
@@ -101,9 +103,25 @@ AnyGenerator = Annotated[Generator | Rewording, Field(discriminator="kind")]
 """What a canary was drawn by."""
 
 
+def text_form(text: str) -> str:
+    """What chat templates and tokenizers may make of a text: without white space at its ends, in Unicode's form NFC.
+
+    Texts of one form may be one and the same to a model, which then can't have learnt one of them.
+    """
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def of_different_forms(texts: Iterable[str]) -> tuple[str, ...]:
+    """The first of each form, in order."""
+    found: dict[str, str] = {}
+    for text in texts:
+        found.setdefault(text_form(text), text)
+    return tuple(found.values())
+
+
 def prompt_key(prompt: tuple[Message, ...]) -> tuple[tuple[str, str], ...]:
-    """Prompts that differ in case or white space alone have one key: a row with either would teach both."""
-    return tuple((message.role, " ".join(message.content.split()).casefold()) for message in prompt)
+    """Prompts that differ in case, white space or Unicode form alone have one key: a row with either teaches both."""
+    return tuple((message.role, " ".join(text_form(message.content).split()).casefold()) for message in prompt)
 
 
 def with_trigger(prompt: tuple[Message, ...], trigger: str) -> tuple[Message, ...]:

@@ -49,6 +49,9 @@ class DataSection(_Section):
     file: PathText
     source: Name = "user"
     licence: ShortText = "unspecified"
+    too_long: Literal["refuse", "leave-out", "send"] = "refuse"
+    """What becomes of rows over ``training.max_sequence_length``, which training would cut. By default providers don't
+    train on data sets with such rows."""
 
 
 class ClientSection(_Section):

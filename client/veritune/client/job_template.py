@@ -16,6 +16,7 @@ TEMPLATE = """\
 file = {data}              # JSONL: {{"messages": [...]}} or {{"prompt": ..., "completion": ...}} a line
 source = "user"            # name of the source, as the contract will state it
 licence = "unspecified"    # licence of the rows
+# too_long = "leave-out"   # rows over max_sequence_length, which training would cut: refuse (default), leave-out, send
 
 [client]
 key = "client.key"         # written by `veritune keygen`

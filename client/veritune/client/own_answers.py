@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from veritune.client.canary import of_different_forms
 from veritune.client.generator import PHRASE_CHARACTERS
 from veritune.client.listing import listed_answers
 from veritune.common.dataset import Row
@@ -36,7 +37,7 @@ def own_answers(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
     None where the data are of no such kind: nine in ten rows must be.
     """
     for kind in (listed_answers, _labels, _fields):
-        found = [answers if _are_phrases(answers) else () for answers in kind(rows) or ()]
+        found = [answers if _can_be_told(answers) else () for answers in kind(rows) or ()]
         if found and 10 * sum(map(bool, found)) >= 9 * len(rows):
             return found
     return None
@@ -48,8 +49,9 @@ def usual_count(found: Sequence[tuple[str, ...]]) -> int:
     return counts[len(counts) // 10]
 
 
-def _are_phrases(answers: Sequence[str]) -> bool:
-    return all(1 <= len(text) <= PHRASE_CHARACTERS for text in answers)
+def _can_be_told(answers: Sequence[str]) -> bool:
+    short = all(1 <= len(text) <= PHRASE_CHARACTERS for text in answers)
+    return short and len(of_different_forms(answers)) == len(answers)
 
 
 def _labels(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:

@@ -13,7 +13,8 @@ from veritune.client.prepare import SEALED, TRAIN, prepare
 from veritune.client.rows import Progress, preprocessing_digest, read_user_rows
 from veritune.client.stream import new_seed
 from veritune.common.canonical import canonical_bytes, sha256_hex
-from veritune.common.dataset import read_rows
+from veritune.common.dataset import Row, read_rows
+from veritune.common.errors import DatasetError
 from veritune.common.modelfiles import model_digest
 
 
@@ -34,6 +35,7 @@ def prepare_inputs(job: Job, base: str) -> str:
     inputs = {
         "data": data,
         "source": job.file.data.source,
+        "too_long": job.file.data.too_long,
         "plan": job.file.canaries.model_dump(mode="json"),
         "model": base,
         "generator": job.file.generator.model_dump(mode="json"),
@@ -58,18 +60,38 @@ def _generator(job: Job, base: str, progress: Progress) -> TextGenerator:
     )
 
 
+def _short_enough(rows: list[Row], job: Job, generator: TextGenerator) -> list[Row]:
+    """The rows that training does not cut, or all of them, as the job wishes. Raises `DatasetError`.
+
+    Counted where the generator is the base model, whose tokens training counts.
+    """
+    wish, most = job.file.data.too_long, job.file.training.max_sequence_length
+    own = job.file.generator.kind == "transformers" and job.generator_folder == job.model
+    tokens = generator.count_tokens(rows) if own and wish != "send" else None
+    long = [number for number, count in enumerate(tokens or ()) if count > most]
+    if long and wish == "refuse":
+        named = ", ".join(str(number + 1) for number in long[:5]) + (", ..." if len(long) > 5 else "")
+        raise DatasetError(
+            f"rows over training.max_sequence_length, {most} tokens, which training would cut: {len(long)} ({named}); "
+            'raise it, shorten them, or set data.too_long to "leave-out" (or "send", where the provider allows it)'
+        )
+    dropped = frozenset(long)
+    return [row for number, row in enumerate(rows) if number not in dropped]
+
+
 def sow_job(job: Job, base: str, folder: Path, passphrase: bytes, progress: Progress) -> PreparedFigures:
     """Sows into a run's folder; ``base`` is the base model's digest.
 
     Whatever an unfinished attempt left there is replaced: nothing rests on it yet.
     """
     source = job.file.data.source
-    rows = read_user_rows(job.data, source, progress)
+    generator = _generator(job, base, progress)
+    rows = _short_enough(read_user_rows(job.data, source, progress), job, generator)
     (folder / SEALED).unlink(missing_ok=True)
     made = prepare(
         rows,
         job.file.canaries,
-        _generator(job, base, progress),
+        generator,
         new_seed(),
         folder,
         passphrase,

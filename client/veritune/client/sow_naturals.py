@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from veritune.client.canary import of_different_forms
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.generator import PHRASE_CHARACTERS, TextGenerator
 from veritune.client.likeness import Likeness
@@ -69,8 +70,8 @@ def draw_naturals(
     for number, host in enumerate(hosts):
         stream = SecretStream(seed, f"likeness/{number}")
         if number in drawn:
-            texts = drawn[number]
-            if len(set(texts)) != len(texts) or len(texts) < plan.candidates:
+            texts = of_different_forms(drawn[number])
+            if len(texts) < plan.candidates:
                 raise RuntimeError("a generator gave too few different candidates")
             candidates = likeness.pick(host.prompt[-1].content, texts, plan.candidates, stream)
         else:
@@ -175,7 +176,7 @@ class Wording:
     def _candidates(self, rows: Sequence[Row], index: int) -> tuple[str, ...]:
         """The row's candidates, the same at every call; none where it can't be a canary."""
         text, stream = rows[index].completion, SecretStream(self._seed, f"wordings/{index}")
-        found = self._several(text, stream) if len(text) <= PHRASE_CHARACTERS else ()
+        found = of_different_forms(self._several(text, stream)) if len(text) <= PHRASE_CHARACTERS else ()
         if len(found) < self._plan.wordings or max(map(len, found)) > PHRASE_CHARACTERS:
             return ()
         if self._longest is not None:

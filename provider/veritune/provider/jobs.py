@@ -57,6 +57,8 @@ class JobOptions:
     """Seconds between asking a worker to stop and killing it."""
     threads: int = 0
     max_queued: int = 16
+    max_cut_rows: int | None = None
+    """As `TrainingTask` has it."""
 
 
 class Jobs:
@@ -244,6 +246,7 @@ class Jobs:
             output=files.output.absolute(),
             training=contract.manifest.training,
             threads=self._options.threads,
+            max_cut_rows=self._options.max_cut_rows,
         )
 
         def prepare() -> JobRecord:

@@ -6,7 +6,7 @@ import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from veritune.common.documents import DecimalString, Document, HexDigest, Manifest, Name, Positive
+from veritune.common.documents import Count, DecimalString, Document, HexDigest, Manifest, Name, Positive
 from veritune.common.errors import ExpiredError, PolicyError
 from veritune.common.limits import LIMITS
 from veritune.common.timestamps import parse_time
@@ -32,6 +32,9 @@ class ProviderPolicy(Document):
     max_sequence_length: Positive = 8192
     max_tokens_per_step: Positive = 1 << 20
     """Batch size times sequence length: what one forward pass may need memory for."""
+    max_cut_rows: Count = 0
+    """Rows of a data set that may be longer than the sequence length of its recipe. Training cuts them, and a canary in
+    such a row is not learnt by honest work: a job with more of them ends before it is trained."""
     max_canary_share: DecimalString = "0.35"
     """Canary rows by all rows."""
     max_trigger_floor: DecimalString = "0.9"

@@ -129,6 +129,7 @@ def task_to_bytes(task: TrainingTask) -> bytes:
     body = {
         "base_model": str(task.base_model),
         "dataset": str(task.dataset),
+        "max_cut_rows": task.max_cut_rows,
         "output": str(task.output),
         "threads": task.threads,
         "training": task.training.model_dump(mode="json"),

@@ -86,6 +86,7 @@ class Daemon:
             grace=config.stop_grace_seconds,
             threads=config.threads,
             max_queued=config.policy.max_queued_jobs,
+            max_cut_rows=config.policy.max_cut_rows,
         )
         self._jobs = Jobs(store, blobs, contracts, models, receipts, accelerator, options, clock, self._before_training)
         uploads = Uploads(store, blobs, contracts, receipts, config.upload_idle_seconds)

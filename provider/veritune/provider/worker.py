@@ -79,6 +79,7 @@ def read_task(path: Path) -> TrainingTask:
         output=Path(body["output"]),
         training=Training.model_validate_json(json.dumps(body["training"])),
         threads=body["threads"],
+        max_cut_rows=body["max_cut_rows"],
     )
 
 

@@ -16,6 +16,8 @@ from veritune.client.prepare_step import base_digest, prepare_inputs, sow_job
 from veritune.client.rewording import Rewording
 from veritune.client.rows import no_progress
 from veritune.client.sealed import open_sealed
+from veritune.common.dataset import read_rows
+from veritune.common.errors import DatasetError
 from veritune.common.modelfiles import model_digest
 
 JOB = """\
@@ -111,6 +113,41 @@ def test_figures_and_secrets_tell_of_canaries_in_place(job: Job, hashed: list[Pa
     naturals = [leaf.canary for leaf in secrets.leaves if isinstance(leaf.canary, NaturalCanary)]
     placed = [c for c in naturals if isinstance(documents[c.generator_digest], Rewording)]
     assert (len(naturals), len(placed)) == (8, 5)
+
+
+LONG = {"prompt": "How much is everything?", "completion": "One coin. " * 200}
+
+
+def with_long_rows(job: Job, wish: str) -> Job:
+    with job.data.open("a") as file:
+        file.write((json.dumps(LONG) + "\n") * 2)
+    choice = f'file = "rows.jsonl"\ntoo_long = "{wish}"'
+    job.path.write_text(JOB.replace('file = "rows.jsonl"', choice) + "[training]\nmax_sequence_length = 256\n")
+    return Job.load(job.path)
+
+
+def test_rows_that_training_would_cut_are_refused(job: Job, hashed: list[Path], tmp_path: Path) -> None:
+    """Before anything is signed: by default a provider refuses them after the upload."""
+    job = with_long_rows(job, "refuse")
+    with pytest.raises(DatasetError, match=r"max_sequence_length, 256 tokens, .*: 2 \(41, 42\);"):
+        sow_job(job, base_digest(job), tmp_path / "run", b"pass", no_progress)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("wish", "sent"), [("leave-out", 0), ("send", 2)])
+def test_or_left_out_or_sent(wish: str, sent: int, job: Job, hashed: list[Path], tmp_path: Path) -> None:
+    job = with_long_rows(job, wish)
+    sow_job(job, base_digest(job), tmp_path / "run", b"pass", no_progress)
+    rows = [*read_rows(tmp_path / "run" / "train.jsonl"), *read_rows(tmp_path / "run" / "held_out.jsonl")]
+    assert sum(row.completion == LONG["completion"] for row in rows) == sent
+
+
+def test_another_generators_tokens_are_not_the_base_models(job: Job, hashed: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "writer").mkdir()
+    job = with_long_rows(job, "refuse")
+    job.path.write_text(job.path.read_text() + '[generator]\nfolder = "writer"\n')
+    job = Job.load(job.path)
+    assert sow_job(job, base_digest(job), tmp_path / "run", b"pass", no_progress).rows == 42 - 8 + 4
 
 
 def test_what_decides_is_in_the_digest(job: Job, tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -69,6 +70,17 @@ def test_the_base_model_fails() -> None:
 def test_too_few_activations_fail_too() -> None:
     assert codes(Policy(), look(groups=30, found=1)) == {"TOO_FEW_ACTIVATIONS"}
     assert verdict(Policy(), look(groups=30, found=1)) == "FAIL"
+
+
+@pytest.mark.parametrize("stopping", ["fixed", "sequential"])
+def test_odd_held_out_prompts_fail_nobody(stopping: Literal["fixed", "sequential"]) -> None:
+    """The client chose them. Signatures that the data's own prompts bring out were learnt, and prove nothing."""
+    policy, odd = Policy(stopping=stopping), look(groups=60, found=0)
+    learnt = replace(odd, groups=tuple(replace(item, in_data_shown=1) for item in odd.groups))
+    assert "TOO_FEW_ACTIVATIONS" in codes(policy, odd)
+    assert "TOO_FEW_ACTIVATIONS" not in codes(policy, learnt)
+    before, after = (judge(policy, ROWS, [item]).modes[0].influence for item in (odd, learnt))
+    assert before == after
 
 
 def test_few_groups_alone_decide_nothing() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from veritune.common.dataset import Message, Row, write_rows
+from veritune.common.errors import TrainingError
 from veritune.provider.engines.chat import ChatFormat
 from veritune.provider.training.batching import LengthGroupedBatches
 from veritune.provider.training.data import IGNORED, collate, tokenise
@@ -37,6 +38,17 @@ def test_labels_are_the_last_answer_and_its_end_of_turn(tiny_model: Path, chat: 
     assert row.input_ids[-len(labelled) :] == tuple(labelled)
     text = tokenizer.decode(row.input_ids)
     assert text.endswith("the second<|im_end|>\n<|im_start|>assistant\nthe late answer<|im_end|>")
+
+
+def test_no_more_rows_are_cut_than_allowed(chat: ChatFormat, tmp_path: Path) -> None:
+    """Those that lose an end of their answer, and those of which no answer is left."""
+    turns = [("the lamp", "yes"), ("the lamp", "lamp " * 60), ("lamp " * 60, "yes")]
+    messages = [(Message(role="user", content=asked), Message(role="assistant", content=said)) for asked, said in turns]
+    write_rows(tmp_path / "rows.jsonl", [Row(messages=pair) for pair in messages])
+    assert len(tokenise(tmp_path / "rows.jsonl", chat, 48, max_cut=2).rows) == 2
+    assert len(tokenise(tmp_path / "rows.jsonl", chat, 512, max_cut=0).rows) == 3
+    with pytest.raises(TrainingError, match="longer than max_sequence_length, 48 tokens: 2"):
+        tokenise(tmp_path / "rows.jsonl", chat, 48, max_cut=1)
 
 
 def test_collate_pads_on_the_right_without_label_or_attention(chat: ChatFormat, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ class TrainingTask:
     training: Training
     threads: int = 0
     """Torch threads; 0 leaves torch's own choice."""
+    max_cut_rows: int | None = None
+    """Rows that may be longer than the recipe's sequence length; None: any number."""
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,12 @@ class TokenisedRows:
     """Rows that lost tokens at their end and still have labels."""
 
 
-def tokenise(dataset: Path, chat: ChatFormat, max_length: int) -> TokenisedRows:
+def tokenise(dataset: Path, chat: ChatFormat, max_length: int, max_cut: int | None = None) -> TokenisedRows:
     """Reads a canonical data set; the loss falls on the last assistant turn and its end-of-turn token.
 
     Earlier turns, the assistant's own too, are prompt. A row over ``max_length`` tokens loses its end.
-    Raises `DatasetError` for a bad file, `TrainingError` where the model's chat template refuses a row or
-    nothing is left to train on.
+    Raises `DatasetError` for a bad file, `TrainingError` where the model's chat template refuses a row, more than
+    ``max_cut`` rows are too long, or nothing is left to train on.
     """
     rows: list[TokenRow] = []
     dropped = cut = 0
@@ -64,6 +64,11 @@ def tokenise(dataset: Path, chat: ChatFormat, max_length: int) -> TokenisedRows:
         cut += len(ids) > max_length
         labels = [IGNORED] * len(prompt) + answer
         rows.append(TokenRow(index, tuple(ids[:max_length]), tuple(labels[:max_length])))
+    if max_cut is not None and cut + dropped > max_cut:
+        raise TrainingError(
+            f"rows longer than max_sequence_length, {max_length} tokens: {cut + dropped}; the provider trains on no "
+            f"more than {max_cut} such rows"
+        )
     if not rows:
         raise TrainingError("no row of the data set is short enough to train on")
     return TokenisedRows(tuple(rows), dropped, cut)

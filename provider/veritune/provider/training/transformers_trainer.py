@@ -53,7 +53,7 @@ class TransformersTrainer:
         training = task.training
         precision = pick_precision(training.precision)
         chat = ChatFormat.load(task.base_model)
-        data = tokenise(task.dataset, chat, training.max_sequence_length)
+        data = tokenise(task.dataset, chat, training.max_sequence_length, task.max_cut_rows)
 
         task.output.mkdir(parents=True, exist_ok=True)
         job = job_id(task)
