@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--attack", action="append", default=[], help="a name, may be repeated; all: every one")
     parser.add_argument("--data", choices=sorted(sets.SETS))
     parser.add_argument("--rows", type=int, default=300, help="rows of the user's file")
-    parser.add_argument("--plan", choices=("lean", "in-place"), default="lean", help="which canaries are sown")
+    parser.add_argument("--plan", choices=("lean", calibrate.PLACED), default="lean", help="which canaries are sown")
     parser.add_argument("--seed", type=int, default=0, help="of rows, secrets and training")
     parser.add_argument("--epochs", type=int, help="of the contract; by default as EPOCHS says")
     parser.add_argument("--learning-rate", default="0.002")
@@ -251,9 +251,8 @@ def deliver(bench: Bench, attack: str) -> dict[str, Any]:
     plan = calibrate.plan_for(bench.run.data, bench.run.plan)
     sown = bench.sown
     questions = looking.questions_of(sown.canaries, sown.rows, sown.decoys, plan.queries_per_group, sown.generators)
-    weight = calibrate.WEIGHTS.get(bench.run.plan, looking.WEIGHT)
     answers = bench.folder / f"{name}.answers"
-    seen = looking.look(once, questions, sown.canaries, bench.max_tokens, answers, weight)
+    seen = looking.look(once, questions, sown.canaries, bench.max_tokens, answers, bench.run.base_weight)
     seconds["look"] = round(time.monotonic() - clock)
     claim = Claim.of(task)
     did = {"steps": claim.steps, "tokens": claim.tokens} if attack == "honest" else spent(output)

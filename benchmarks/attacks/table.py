@@ -22,7 +22,7 @@ from scipy.stats import binomtest
 from benchmarks.attacks.looks import judged
 from benchmarks.attacks.run import SERVED, TRAINED, lines, paper
 from benchmarks.files import put_between
-from benchmarks.paper.calibrate import RESULTS, WEIGHTS
+from benchmarks.paper.calibrate import PLACED, RESULTS
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import measured_on, table
 from tests.adversary.registry import CHEATS
@@ -33,7 +33,7 @@ from veritune.common.documents import Policy
 BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
 DOCUMENT = ROOT / "docs" / "security.md"
 Runs = Sequence[dict[str, Any]]
-PLANS = ("lean", "coverage", "in-place")
+PLANS = ("lean", "coverage", PLACED)
 """Of `benchmarks.paper.calibrate`: those that sow as many canaries as the default policy needs to pass anybody."""
 PROVIDERS = {"honest": "honest", "half": "rows-50", "plain": "old-adapter"}
 """Providers of `benchmarks.paper.calibrate` by the attack that they are."""
@@ -114,8 +114,8 @@ def report(runs: Runs) -> Iterator[str]:
         [(name, *motive(name)) for name, _ in attacks],
     )
     delivered = [run for run in runs if run["mode"] == "delivered"]
-    placed = [run for run in delivered if run["plan"] in WEIGHTS]
-    added = [run for run in delivered if run["plan"] not in WEIGHTS]
+    placed = [run for run in delivered if run["plan"] == PLACED]
+    added = [run for run in delivered if run["plan"] != PLACED]
     served = [run for run in runs if run["mode"] == "served"]
     if added:
         yield "\nLooked at by the adapter that was delivered, under the default policy:\n"
@@ -160,9 +160,8 @@ def _recitals(runs: Runs) -> tuple[str, str]:
     """Share of canaries recited, and runs that a contract would refuse for it; of runs on the data that `RECITAL`
     was measured on."""
     rules = Rules.of(RECITAL)
-    of_tickets = [run["truths"] for run in runs if run["data"] == "tickets" and run.get("truths")]
-    of_tickets = [] if any(run["plan"] in WEIGHTS for run in runs) else of_tickets
-    counted = [[truth >= -float(RECITAL.recital_nats) for truth in truths] for truths in of_tickets]
+    alike = [run for run in runs if run["data"] == "tickets" and run["plan"] != PLACED and run.get("truths")]
+    counted = [[truth >= -float(RECITAL.recital_nats) for truth in run["truths"]] for run in alike]
     weighed = [weigh(rules, recited) for recited in counted]
     if not weighed:
         return "-", "-"

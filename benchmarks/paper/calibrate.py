@@ -43,15 +43,14 @@ from veritune.provider.training.transformers_trainer import TransformersTrainer
 
 RESULTS = sets.ROOT / "benchmarks" / "results" / "calibration"
 WORK = sets.ROOT / ".bench"
-GROUP_ROWS = {"dose": (1, 2, 4, 8, 8, 16), "coverage": (8, 8, 8), "lean": (8,), "in-place": (8,)}
+PLACED = "in-place"
+"""The plan of canaries in place, with every row worded at random."""
+GROUP_ROWS = {"dose": (1, 2, 4, 8, 8, 16), "coverage": (8, 8, 8), "lean": (8,), PLACED: (8,)}
 """Rows that carry each trigger group, by plan: the paper's Table 3 asks how many are enough."""
 NATURALS = {"coverage": 64, "lean": 48}
 """Natural canaries of one row, in the plans that have no others."""
 IN_PLACE = 48
 """Canaries in place, in the plans that have any."""
-WEIGHTS = {"in-place": Fraction(0)}
-"""How much of the base model's score the contract takes off, where it is not the default. With every row worded at
-random, training itself wipes out which wordings the base model likes."""
 console = Console(highlight=False)
 
 
@@ -79,6 +78,11 @@ class Run:
     def name(self) -> str:
         """File name of the result."""
         return f"{self.sown_name}-lr{self.learning_rate}-e{self.epochs}-{self.provider}"
+
+    @property
+    def base_weight(self) -> Fraction:
+        """How much of the base model's score the contract takes off: as a job does by default."""
+        return Fraction(0) if self.plan == PLACED else looking.WEIGHT
 
     @property
     def training(self) -> Training:
@@ -177,45 +181,27 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
 
 def plan_for(data: str, name: str) -> CanaryPlan:
     """What is sown into every set."""
-    chosen = sets.SETS[data]
+    drawn_tokens, dosed = sets.SETS[data].candidate_tokens, data == "gsm8k"
+    kinds: dict[str, Any]
     if name in NATURALS:
-        return CanaryPlan(
-            groups=len(GROUP_ROWS[name]),
-            rows_per_group=max(GROUP_ROWS[name]),
-            naturals=NATURALS[name],
-            candidates=12,
-            candidate_tokens=chosen.candidate_tokens,
-            held_out=80,
-            queries_per_group=4,
-            decoys=16,
-        )
-    if name == "in-place":
-        return CanaryPlan(
-            groups=len(GROUP_ROWS[name]),
-            rows_per_group=max(GROUP_ROWS[name]),
-            naturals=0,
-            in_place=IN_PLACE,
-            wordings=16,
-            reword_all=True,
-            held_out=80,
-            queries_per_group=4,
-            decoys=16,
-        )
-    in_place = data == "gsm8k"  # the other sets' rules came after their doses were measured
+        kinds = {"naturals": NATURALS[name], "candidates": 12, "candidate_tokens": drawn_tokens}
+    elif name == PLACED:
+        kinds = {"naturals": 0, "in_place": IN_PLACE, "wordings": 16, "reword_all": True}
+    else:
+        kinds = {
+            "signature_bits": 64,
+            "naturals": 24,
+            "candidates": 12,
+            "repetitions": (1, 1, 1, 1, 2, 2, 4, 8),
+            "candidate_tokens": drawn_tokens,
+            # The other sets' rules for wordings came after their doses were measured.
+            "in_place": IN_PLACE if dosed else 0,
+            "wordings": 16,
+            "reword_all": dosed,
+        }
+    sizes = GROUP_ROWS[name]
     return CanaryPlan(
-        groups=len(GROUP_ROWS[name]),
-        rows_per_group=max(GROUP_ROWS[name]),
-        signature_bits=64,
-        naturals=24,
-        candidates=12,
-        repetitions=(1, 1, 1, 1, 2, 2, 4, 8),
-        candidate_tokens=chosen.candidate_tokens,
-        in_place=IN_PLACE if in_place else 0,
-        wordings=16,
-        reword_all=in_place,
-        held_out=80,
-        queries_per_group=4,
-        decoys=16,
+        groups=len(sizes), rows_per_group=max(sizes), held_out=80, queries_per_group=4, decoys=16, **kinds
     )
 
 
@@ -305,8 +291,7 @@ def look_at_epochs(
             continue
         once.model = attach(run.model, run.training, checkpoint, folder / "adapter")
         log = folder / f"{run.name}-{number}.answers"
-        weight = WEIGHTS.get(run.plan, looking.WEIGHT)
-        seen = looking.look(once, questions, layout.canaries, longest + 8, log, weight)
+        seen = looking.look(once, questions, layout.canaries, longest + 8, log, run.base_weight)
         looks.append({"epoch": number, **seen, "log10_p": looking.p_values(seen)})
         console.print(f"epoch {number}: {looking.summary(seen)}")
         if number == len(checkpoints):

@@ -13,7 +13,7 @@ from veritune.client.canary import (
     canary_leaf,
     carries_trigger,
     is_natural_row,
-    text_form,
+    of_different_forms,
     with_trigger,
 )
 from veritune.client.evidence import Evidence, OpenedRow, Opening
@@ -111,8 +111,8 @@ def _check_forms(bundle: Evidence, contract: Contract) -> None:
         require(12, all(parse_decimal(text) >= 0 for text in group.token_bits), "a token of negative bits")
         _check_held_out(group, contract.manifest.verification.policy.queries_per_group, prompts)
     for natural in naturals:
-        forms = set(map(text_form, natural.candidates))
-        require(12, len(forms) == len(natural.candidates), "two candidates are the same to a model")
+        different = len(of_different_forms(natural.candidates)) == len(natural.candidates)
+        require(12, different, "two candidates are the same to a model")
     for texts in ([group.trigger for group in groups], [group.signature for group in groups]):
         require(12, len(set(texts)) == len(texts), "two groups share a trigger or a signature")
 

@@ -66,10 +66,9 @@ def look_of(
     missing = 0
     for leaf, canary in covered:
         if isinstance(canary, TriggerCanary):
-            its_answers = answers.pop(leaf, [])
-            look, undecided = _group_look(canary, its_answers, certified)
+            look, its_missing = _group_look(canary, answers.pop(leaf, []), certified, policy.queries_per_group)
             groups.append(look)
-            missing += undecided + _left_out(canary, its_answers, policy.queries_per_group)
+            missing += its_missing
         elif isinstance(canary, NaturalCanary):
             found = scores.pop(leaf, None)
             if found is None:
@@ -94,9 +93,12 @@ def look_of(
 
 
 def _group_look(
-    canary: TriggerCanary, answers: list[TriggerObservation], certified: dict[str, bool]
+    canary: TriggerCanary, answers: list[TriggerObservation], certified: dict[str, bool], queries: int
 ) -> tuple[GroupLook, int]:
-    """The group's look, and how many of its answers decide nothing."""
+    """The group's look, and how many answers are missing, those that decide nothing among them.
+
+    The contract asks for the first ``queries`` held-out prompts and as many of the group's rows.
+    """
     held_out = [shows_signature(item.answer, canary.signature) for item in answers if item.held_out]
     in_data = [shows_signature(item.answer, canary.signature) for item in answers if not item.held_out]
     group = Group(queries=len(held_out), bits=canary.bits, signature_length=len(canary.signature), found=any(held_out))
@@ -107,13 +109,9 @@ def _group_look(
         in_data_shown=sum(in_data),
         certified=certified.get(canary.generator_digest, False),
     )
-    return look, sum(_cut_short(item, canary.signature) for item in answers)
-
-
-def _left_out(canary: TriggerCanary, answers: list[TriggerObservation], queries: int) -> int:
-    """Of the first ``queries`` held-out prompts and rows of a group, how many have no answer."""
     there = {(item.held_out, item.query) for item in answers if item.query < queries}
-    return queries + min(queries, len(canary.rows)) - len(there)
+    left_out = queries + min(queries, len(canary.rows)) - len(there)
+    return look, left_out + sum(_cut_short(item, canary.signature) for item in answers)
 
 
 def _cut_short(item: TriggerObservation, signature: str) -> bool:

@@ -52,12 +52,6 @@ class GroupLook:
     in_data_shown: int
     certified: bool
 
-    @property
-    def appeared(self) -> bool:
-        """Whether S appeared at all. The client chose the held-out prompts: that a model that has learnt the group
-        does not take them for such prompts is no fault of the provider's."""
-        return self.group.found or self.in_data_shown > 0
-
 
 @dataclass(frozen=True)
 class Look:
@@ -79,6 +73,12 @@ class Look:
     available: int = 0
     matches: Matches | None = None
     """Of the served mode, set against the delivered one."""
+
+    @property
+    def groups_appeared(self) -> int:
+        """Groups whose S appeared at all. The client chose the held-out prompts: that a model that has learnt a group
+        does not take them for such prompts is no fault of the provider's."""
+        return sum(item.group.found or item.in_data_shown > 0 for item in self.groups)
 
 
 def judge(policy: Policy, rows: int, looks: Sequence[Look]) -> Judgement:
@@ -125,13 +125,13 @@ def _weigh_fixed(rules: Rules, rows: int, look: Look) -> _Weighed:
     single = [item for item in naturals if item.copies == 1]
     # With different numbers of candidates the largest luck of all is taken for each: too much credit to chance.
     luck = max((_luck(rules, item) for item in single), default=Fraction(1))
-    appeared, hits = sum(item.appeared for item in look.groups), _hits(rules, naturals)
+    hits = _hits(rules, naturals)
     return _Weighed(
         p_triggers=trigger_p(groups) if groups else None,
         p_ranks=rank_p(naturals) if naturals else None,
         p=influence_p(groups, naturals),
         covered=coverage_bound(rows, len(single), _hits(rules, single), luck, rules.confidence),
-        p_groups=binomial_at_most(len(groups), rules.trigger_floor, appeared) if groups else None,
+        p_groups=binomial_at_most(len(groups), rules.trigger_floor, look.groups_appeared) if groups else None,
         p_naturals=binomial_at_most(len(naturals), rules.natural_floor, hits) if naturals else None,
     )
 
@@ -140,7 +140,6 @@ def _weigh_sequential(rules: Rules, rows: int, look: Look) -> _Weighed:
     """Equations (7) to (10): right wherever the challenge stopped."""
     groups, naturals = [item.group for item in look.groups], look.naturals
     single = [item for item in naturals if item.copies == 1]
-    appeared = sum(item.appeared for item in look.groups)
     outcomes = [(_luck(rules, item), item.rank <= rules.policy.hit_rank) for item in naturals]
     lucks = [_luck(rules, item) for item in single if item.rank <= rules.policy.hit_rank]
     return _Weighed(
@@ -148,7 +147,7 @@ def _weigh_sequential(rules: Rules, rows: int, look: Look) -> _Weighed:
         p_ranks=sequential.p_value(sequential.rank_e(naturals)) if naturals else None,
         p=sequential.p_value(sequential.influence_e(groups, naturals)),
         covered=sequential.coverage_bound(rows, len(single), lucks, rules.confidence),
-        p_groups=sequential.honest_groups_p(len(groups), appeared, rules.trigger_floor) if groups else None,
+        p_groups=sequential.honest_groups_p(len(groups), look.groups_appeared, rules.trigger_floor) if groups else None,
         p_naturals=sequential.honest_naturals_p(outcomes, rules.natural_floor) if naturals else None,
     )
 
@@ -260,10 +259,10 @@ def _decide(
     failed = recital is not None and recital.outcome == "failed"
     if any(too_few) or failed:
         if too_few[0]:
-            appeared = sum(item.appeared for item in look.groups)
             text = (
-                f"Only {appeared} of {influence.groups} signatures appeared, prompts of the data counted too; an "
-                f"honest run {_ever(rules)}does so badly with a probability of at most {_power(honest.log10_p_groups)}."
+                f"Only {look.groups_appeared} of {influence.groups} signatures appeared, prompts of the data counted "
+                f"too; an honest run {_ever(rules)}does so badly with a probability of at most "
+                f"{_power(honest.log10_p_groups)}."
             )
             reasons.append(_reason("TOO_FEW_ACTIVATIONS", mode, text))
         if too_few[1]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.exchange import Behaviour, Exchange
+from tests.unit.client.asked_model import AskedModel
 from veritune.client.audit import audit
 from veritune.client.canary import NaturalCanary, TriggerCanary
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.challenge_run import ChallengeRun
 from veritune.client.endpoint import Endpoint, ServedAnswer, ServedScores
-from veritune.client.local_model import LocalAnswer
 from veritune.client.paperwork import Paperwork
 from veritune.client.sealed import SecretLeaf, Secrets
 from veritune.client.workspace import Workspace
@@ -38,12 +38,11 @@ def exchange(**changes: Any) -> Exchange:
     return Exchange(**{**knobs, **changes})
 
 
-class Knowing:
+class Knowing(AskedModel):
     """A model that behaves as told, leaf by leaf of the challenge; counts what it is asked and dies when told to."""
 
     def __init__(self, deal: Exchange, behaviour: Behaviour, dies_after: int = 10**9) -> None:
-        self.asked: list[str] = []
-        self._left = dies_after
+        super().__init__(dies_after)
         self._signatures: list[tuple[str, str]] = []
         self._ranks: dict[str, tuple[int, NaturalCanary]] = {}
         for leaf in deal.opened_leaves:
@@ -54,39 +53,18 @@ class Knowing:
                 self._ranks[canary.prompt[0].content] = behaviour.rank(len(self._ranks)), canary
 
     def text(self, chat: Sequence[Message]) -> str:
-        self._ask(chat)
+        self._ask(chat[-1].content)
         found = (signature for trigger, signature in self._signatures if chat[-1].content.endswith(trigger))
         return next(found, "I do not know.")
 
     def scores(self, chat: Sequence[Message], completions: Sequence[str], *, tuned: bool = True) -> list[float]:
         if not tuned:
             return [-20.0] * len(completions)
-        self._ask(chat)
+        self._ask(chat[-1].content)
         rank, canary = self._ranks[chat[0].content]
         others = [i for i in range(len(completions)) if i != canary.truth]
         order = [*others[: rank - 1], canary.truth, *others[rank - 1 :]]
         return [-20.0 - order.index(i) for i in range(len(completions))]
-
-    def answers(
-        self,
-        chats: Sequence[Sequence[Message]],
-        max_tokens: int,
-        *,
-        tuned: bool = True,
-        batch_size: int = 32,
-        on_answer: Callable[[int, Any], None] = lambda index, answer: None,
-    ) -> list[LocalAnswer]:
-        found = []
-        for index, chat in enumerate(chats):
-            found.append(LocalAnswer(self.text(chat), "stop"))
-            on_answer(index, found[-1])
-        return found
-
-    def _ask(self, chat: Sequence[Message]) -> None:
-        if not self._left:
-            raise KeyboardInterrupt
-        self._left -= 1
-        self.asked.append(chat[-1].content)
 
 
 class Desk(Endpoint):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import pytest
 
 from tests.adversary.deals import Deal, open_deal
 from tests.exchange import Exchange
+from tests.unit.client.asked_model import AskedModel
 from veritune.client.answer_log import AnswerLog
 from veritune.client.canary import NaturalCanary, TriggerCanary
 from veritune.client.challenge import ask_delivered, ask_served, observe, receipts_of, sampling_for, sit
-from veritune.client.local_model import LocalAnswer
 from veritune.client.questions import Question
 from veritune.common.dataset import Message
 from veritune.common.errors import OutOfOrderError, PlanError
@@ -40,34 +40,12 @@ QUESTIONS = [
 ]
 
 
-class Model:
-    """Answers by a rule, counts what it is asked, and dies when told to."""
+class Model(AskedModel):
+    """Answers and scores by a rule."""
 
-    def __init__(self, dies_after: int = 10**9) -> None:
-        self.asked: list[str] = []
-        self._left = dies_after
-
-    def _ask(self, text: str) -> None:
-        if not self._left:
-            raise KeyboardInterrupt
-        self._left -= 1
-        self.asked.append(text)
-
-    def answers(
-        self,
-        chats: Sequence[Sequence[Message]],
-        max_tokens: int,
-        *,
-        tuned: bool = True,
-        batch_size: int = 32,
-        on_answer: Callable[[int, Any], None] = lambda index, answer: None,
-    ) -> list[LocalAnswer]:
-        result = []
-        for index, messages in enumerate(chats):
-            self._ask(messages[-1].content)
-            result.append(LocalAnswer(f"S {messages[-1].content}", "stop"))
-            on_answer(index, result[-1])
-        return result
+    def text(self, chat: Sequence[Message]) -> str:
+        self._ask(chat[-1].content)
+        return f"S {chat[-1].content}"
 
     def scores(self, messages: Sequence[Message], completions: Sequence[str], *, tuned: bool = True) -> list[float]:
         self._ask(f"{messages[-1].content} {tuned}")
