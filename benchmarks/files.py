@@ -13,10 +13,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def append_line(path: Path, line: dict[str, Any]) -> None:
-    """Adds one, and makes the file where there is none."""
+    """Adds one by a single write, so that several processes may; makes the file where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    with path.open("ab", buffering=0) as file:
+        file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
 
 def put_between(document: Path, begin: str, end: str, text: str) -> None:

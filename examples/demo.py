@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +43,8 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="forget earlier runs in the folder, but keep the model")
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
+    # Ends the blocks below, and so the daemon, which would go on training.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     try:
         prepare_model(folder / "models" / MODEL)

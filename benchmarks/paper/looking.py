@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -66,7 +67,9 @@ class OnceScored:
         key = hashlib.sha256(repr((chat, completions)).encode()).hexdigest()
         if key not in self._kept:
             self._kept[key] = self.model.scores(chat, completions, tuned=False)
-            self._path.write_text(json.dumps(self._kept), encoding="utf-8")
+            draft = self._path.with_suffix(f".{os.getpid()}.new")  # other attacks on the same rows write it too
+            draft.write_text(json.dumps(self._kept), encoding="utf-8")
+            draft.replace(self._path)
         return self._kept[key]
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def describe(*packages: str) -> dict[str, str]:
-    """Processor, cores, Python, versions of packages and the date (UTC)."""
+    """Processor, cores, GPU if torch has one, Python, versions of packages and the date (UTC)."""
     found = {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -17,12 +17,20 @@ def describe(*packages: str) -> dict[str, str]:
         "python": platform.python_version(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+    if "torch" in packages:
+        found |= _gpu()
     for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def _gpu() -> dict[str, str]:
+    import torch
+
+    return {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
 
 
 def _processor() -> str:

@@ -96,8 +96,10 @@ def report(runs: Runs) -> Iterator[str]:
 
 def measured_on(runs: Iterable[dict[str, Any]]) -> str:
     """The machines of some runs, as a sentence."""
-    found = sorted({f"{run['machine']['processor']}, {run['machine']['cores']} cores" for run in runs})
-    return f"Measured on {'; '.join(found)}."
+    found = set()
+    for machine in (run["machine"] for run in runs):
+        found.add(", ".join(filter(None, (machine["processor"], f"{machine['cores']} cores", machine.get("gpu")))))
+    return f"Measured on {'; '.join(sorted(found))}."
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> Iterator[str]:

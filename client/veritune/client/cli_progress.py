@@ -1,8 +1,14 @@
-"""Progress bars for long work, on standard error, so that standard output stays for results."""
+"""Progress of long work, on standard error, so that standard output stays for results.
+
+Bars on a terminal. In a file or a pipe, a log of a nightly job for one, a line as each kind of work begins and ends and
+now and then between.
+"""
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
     from veritune.client.session import JobView
 
 _BYTES = {"upload", "download"}
+_EVERY = 30.0
+"""Seconds between two lines about the same work."""
 
 
 class Bars:
@@ -33,9 +41,10 @@ class Bars:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
-            disable=disable,
+            disable=disable or not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._lines = None if disable or console.is_terminal else _Lines(console)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         unit = 1024 if what in _BYTES else 1
@@ -49,11 +58,29 @@ class Bars:
         self._show("train", view.step, view.total_steps, note)
 
     def _show(self, what: str, done: int, total: int, note: str) -> None:
+        if self._lines is not None:
+            self._lines.show(what, done, total, note)
         if what not in self._tasks:
             for task in self._tasks.values():
                 self.progress.stop_task(task)
             self._tasks[what] = self.progress.add_task(what, total=None, note="")
         self.progress.update(self._tasks[what], completed=done, total=total or None, note=note)
+
+
+class _Lines:
+    """The same as lines of text."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told: dict[str, tuple[int, float]] = {}
+
+    def show(self, what: str, done: int, total: int, note: str) -> None:
+        """Says it, unless it was said a moment ago."""
+        before, when = self._told.get(what, (-1, -math.inf))
+        if before == done if done >= total > 0 else time.monotonic() - when < _EVERY:
+            return
+        self._told[what] = done, time.monotonic()
+        self._console.print(" ".join(filter(None, (f"{what}: {done} of {total or '?'}", note))), soft_wrap=True)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from veritune.client.adapter_check import check_adapter, check_rank, check_tensors
 from veritune.client.contract import ADAPTER_WEIGHTS
+from veritune.client.local_device import Precision, local_device, local_dtype
 from veritune.common.dataset import Message
 from veritune.common.documents import Training
 from veritune.common.errors import UnknownModelError
@@ -24,7 +25,6 @@ from veritune.common.kvcache import cache_argument
 from veritune.common.turns import end_of_turn
 
 Chat = Sequence[Message]
-Precision = Literal["auto", "float32", "bfloat16"]
 
 # Bounds one forward pass: cached positions over all rows, and rows times positions that get logits.
 _MAX_CACHED = 16_384
@@ -50,8 +50,8 @@ class LocalModel:
         if not (folder / "config.json").is_file():
             raise UnknownModelError(f"{folder} is no model folder: it has no config.json")
         self._torch = torch
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.dtype = _dtype(torch, precision)
+        self.device = local_device()
+        self.dtype = local_dtype(precision)
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             self._model: Any = AutoModelForCausalLM.from_pretrained(
@@ -199,15 +199,3 @@ def _chunks(tails: Sequence[list[int]], prompt: int) -> Iterator[list[int]]:
         chunk.append(index)
     if chunk:
         yield chunk
-
-
-def _dtype(torch: Any, precision: Precision) -> Any:
-    """``auto``: bfloat16 where the machine computes in it, else float32."""
-    if precision == "auto":
-        native = (
-            torch.cuda.is_bf16_supported()
-            if torch.cuda.is_available()
-            else torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        )
-        return torch.bfloat16 if native else torch.float32
-    return getattr(torch, precision)

@@ -18,6 +18,7 @@ from veritune.client.canary_plan import CanaryPlan
 from veritune.client.few_shot import example_chat, phrase_prompt, prompt_request
 from veritune.client.fitting import with_fitted_adapter
 from veritune.client.generator import PHRASE_CHARACTERS, PROMPT_ENDING, Cursor, Signature
+from veritune.client.local_device import Precision, local_device, local_dtype
 from veritune.client.rows import Progress
 from veritune.client.signature_choice import sample_by_choice
 from veritune.client.stream import SecretStream
@@ -28,7 +29,6 @@ from veritune.common.kvcache import cache_argument
 from veritune.common.modelfiles import model_digest
 from veritune.common.turns import end_of_turn
 
-Dtype = Literal["auto", "float32", "bfloat16"]
 PromptBy = Literal["rows", "model"]
 """Who makes P: sentences of the sampled rows, or the model when asked for a prompt (M_prompt of the paper)."""
 
@@ -50,7 +50,8 @@ _SENTENCE_END = re.compile(r"[.!?\u3002](?=\s|$)|\n")
 class TransformersGenerator:
     """Draws with a model folder's own weights; sees logits, so that signatures are certified.
 
-    ``dtype`` auto is bfloat16 where the processor computes in it, else float32. To draw the same canaries again from
+    It runs on a GPU where torch has one. ``dtype`` auto is bfloat16 where that, or the processor, computes in it, else
+    float32. To draw the same canaries again from
     the same seed takes the same dtype and the same kind of machine, since sums of floats differ; that a signature's
     bound holds does not depend on it. ``digest`` is the folder's digest, where the caller has computed it already.
     """
@@ -58,7 +59,7 @@ class TransformersGenerator:
     def __init__(
         self,
         folder: Path,
-        dtype: Dtype = "auto",
+        dtype: Precision = "auto",
         threads: int | None = None,
         *,
         digest: str | None = None,
@@ -75,16 +76,17 @@ class TransformersGenerator:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             self._model = AutoModelForCausalLM.from_pretrained(
                 folder,
-                dtype=_torch_dtype(dtype),
+                dtype=local_dtype(dtype),
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 attn_implementation="sdpa",
-            ).eval()
+            )
         except (OSError, ValueError, KeyError) as error:
             raise UnknownModelError(f"{folder.name} does not load as a transformers model") from error
         if not self._tokenizer.chat_template:
             raise UnknownModelError(f"{folder.name} has no chat template")
+        self._model.to(local_device()).eval()
         self._started: tuple[str, Any, Any] | None = None
         self._fitted: Any = None
         self._prompt_by = prompt_by
@@ -387,12 +389,3 @@ def _chosen(texts: dict[str, bool], plan: CanaryPlan, cut_too: bool) -> tuple[st
 def _steps(on_progress: Progress, before: int, part: int, prompts: int, steps: int) -> Callable[[int], None]:
     """Steps of one group told as finished canaries."""
     return lambda step: on_progress("candidates", before + part * step // (steps + 1), prompts)
-
-
-def _torch_dtype(dtype: Dtype) -> Any:
-    import torch
-
-    if dtype == "auto":
-        native = torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return torch.bfloat16 if native else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]

@@ -23,7 +23,8 @@ def model(tiny_model: Path) -> Any:
 def nats(model: Any, prompt: list[int], answer: list[int]) -> float:
     """Mean surprise of an answer's tokens."""
     with torch.inference_mode():
-        logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+        ids = torch.tensor([prompt + answer], device=model.device)  # fitting moves the model to a GPU if there is one
+        logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1].cpu()
     return -float(logits.log_softmax(-1).gather(-1, torch.tensor(answer)[:, None]).mean())
 
 

@@ -250,7 +250,7 @@ def test_the_output_gradient_is_autograd_s(model: BaseModel, tiny_model: Path) -
     logits = plain(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
     loss = torch.nn.functional.cross_entropy(logits[:9], torch.tensor(answer[:9]), reduction="sum")
     (wanted,) = torch.autograd.grad(loss, head.weight)
-    errors, hidden = model.output_gradient(item, 9)
+    errors, hidden = (factor.cpu() for factor in model.output_gradient(item, 9))
     assert torch.allclose(errors.T @ hidden, wanted, atol=1e-5)
     values = torch.linalg.svdvals(wanted.double())[:9].tolist()
     assert _singular_values(errors, hidden)[:9] == pytest.approx(values, abs=1e-4)

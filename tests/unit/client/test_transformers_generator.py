@@ -94,9 +94,10 @@ def test_a_cursor_sees_what_the_whole_text_gives(tiny: TransformersGenerator) ->
         cursor = tiny.begin(prompt)
         for token in tiny.encode(text):
             cursor.advance(token)
-        ids = torch.tensor([tiny._tokenizer(prompt)["input_ids"] + tiny.encode(text)])
+        ids = tiny._tokenizer(prompt)["input_ids"] + tiny.encode(text)
         with torch.inference_mode():
-            whole = tiny._model(input_ids=ids).logits[0, -1].log_softmax(-1)
+            output = tiny._model(input_ids=torch.tensor([ids], device=tiny._model.device))
+        whole = output.logits[0, -1].log_softmax(-1)
         for token, score in cursor.top(20):
             assert math.isclose(score, float(whole[token]), abs_tol=1e-4)
         scores = [score for _, score in cursor.top(10**6)]
@@ -181,10 +182,13 @@ def test_answers_follow_the_models_own_probabilities(tiny: TransformersGenerator
             plain: list[int] = []
             for step in range(steps):
                 with torch.inference_mode():
-                    logits = model(input_ids=torch.tensor([prompt + plain])).logits[0, -1].float()
-                values, ids = logits.topk(30)
+                    ids = torch.tensor([prompt + plain], device=model.device)
+                    logits = model(input_ids=ids).logits[0, -1].float().cpu()
+                values, likeliest = logits.topk(30)
                 cumulative = (values / 1.3).softmax(-1).double().cumsum(-1)
-                plain.append(int(ids[int((cumulative <= numbers[step * max(counts) + j] * cumulative[-1]).sum())]))
+                plain.append(
+                    int(likeliest[int((cumulative <= numbers[step * max(counts) + j] * cumulative[-1]).sum())])
+                )
                 if plain[-1] in stop:
                     break
             assert answer == plain

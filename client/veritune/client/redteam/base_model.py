@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from veritune.client.fitting import with_fitted_adapter
-from veritune.client.local_model import LocalModel, Precision
+from veritune.client.local_device import Precision
+from veritune.client.local_model import LocalModel
 from veritune.client.redteam.detector import library
 from veritune.client.rows import Progress
 from veritune.common.dataset import Message, Row
