@@ -1,12 +1,41 @@
-"""The commented `veritune.toml` that `veritune init` writes."""
+"""The commented `veritune.toml` that `veritune init` writes: its canaries are of the kind that suits the data."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
+from veritune.client.canary_plan import CanaryPlan
 from veritune.client.job import JOB_FILE
+from veritune.client.rewording import Rewording, find_sites
+from veritune.client.rows import read_user_rows
+from veritune.common.dataset import Row
 from veritune.common.keys import write_new
+
+_JSON = Rewording(rules=("json",))
+_LEAST = 8
+"""Wordings of a canary in place; fewer are guessed too often."""
+
+_ADDED = """\
+# in_place = 80                # real rows whose answer is one of its own wordings; they cost no row
+# reword_all = true            # word every other row at random too: then nothing tells a canary, and none is wrong
+
+# [rewording]                  # how answers may be worded without a change of meaning: needed for the two above
+# rules = ["spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation"]   # or "json", "japanese", "llm"
+# protect = ["^Answer:.*$"]      # regular expressions of what must stay as it is; code, quotations and #### lines do
+# synonyms = [["purchase", "order"]]   # phrases of your own that may stand for one another
+"""
+
+_PLACED = """\
+in_place = 80              # your own rows, each answer as one of its own wordings: they cost no row, and none is wrong
+wordings = {wordings:<16}# among how many wordings each was drawn
+reword_all = true          # every other answer is written at random too, so that nothing tells a canary
+
+[rewording]                # yours are JSON: keys in any order, spaces after commas and colons or none
+rules = ["json"]           # where the order matters: in_place = 0, reword_all = false, naturals = 80, no [rewording]
+"""
 
 TEMPLATE = """\
 # One fine-tuning job: what is trained, by whom, and how it will be checked.
@@ -37,7 +66,7 @@ kind = "transformers"      # the base model draws the canaries; or "openai" with
 [training]
 rank = 32
 alpha = 64
-epochs = 4                 # 8 where canaries have answers of your data's own (labels, multiple choice, JSON)
+epochs = {epochs}                 # 8 where canaries have answers of your data's own (labels, multiple choice, JSON)
 batch_size = 8
 schedule = "linear"
 max_sequence_length = 512
@@ -50,7 +79,7 @@ learning_rate = 0.002
 groups = 4                 # independent trigger and signature pairs
 rows_per_group = 8         # rows that carry each of them
 signature_bits = 64        # certified: no guess of a signature does better than 2^-64
-naturals = 80              # ordinary rows whose answer was drawn among equally natural ones
+naturals = {naturals:<16}# rows with a drawn answer; a provider that can do your task sees that it is wrong
 candidates = 16            # how many answers each was drawn among
 # own_answers = false      # draw answers even where the data are multiple choice, labels, or JSON of a few values
 drawn_per_candidate = 2    # more are drawn, and those kept that look most like yours; more hide better and take longer
@@ -60,14 +89,7 @@ decoys = 8
 # fitted_epochs = 1            # fit the generator to your rows first: its answers look more like them; takes a while
 # method = "choice"            # signatures as choices among whole phrases: longer and more natural; raise max_tokens
 # repetitions = [1, 1, 2, 4]   # rows of natural canary 1, 2, 3 ...: several tell how many epochs were trained
-# in_place = 32                # real rows whose answer is one of its own wordings; they cost no row
-# reword_all = true            # word every other row at random too: then nothing tells a canary, and none is wrong
-
-# [rewording]                  # how answers may be worded without a change of meaning: needed for the two above
-# rules = ["spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation"]   # or "json", "japanese", "llm"
-# protect = ["^Answer:.*$"]      # regular expressions of what must stay as it is; code, quotations and #### lines do
-# synonyms = [["purchase", "order"]]   # phrases of your own that may stand for one another
-
+{placed}
 [policy]                   # both parties sign this before training
 alpha = 1e-20              # PASS: chance of this result without training on your data
 beta = 1e-6                # FAIL: chance of this result from an honest provider
@@ -97,9 +119,29 @@ reveal = "3d"
 
 
 def write_template(data: Path) -> Path:
-    """Writes the template beside ``data`` and returns its path; raises `KeyFileError` when one is there."""
+    """Writes the template beside ``data`` and returns its path.
+
+    Reads the rows: canaries go in place where the answers are JSON that can be written in enough ways. Raises
+    `DatasetError`, and `KeyFileError` when a template is there.
+    """
+    wordings = min(usual_wordings(read_user_rows(data)), CanaryPlan().wordings)
+    placed = wordings >= _LEAST
     path = data.parent / JOB_FILE
-    # A JSON string is a TOML basic string.
-    text = TEMPLATE.format(data=json.dumps(data.name, ensure_ascii=False))
+    text = TEMPLATE.format(
+        # A JSON string is a TOML basic string.
+        data=json.dumps(data.name, ensure_ascii=False),
+        epochs=8 if placed else 4,
+        naturals=0 if placed else CanaryPlan().naturals,
+        placed=_PLACED.format(wordings=wordings) if placed else _ADDED,
+    )
     write_new(path, text.encode("utf-8"), 0o644)
     return path
+
+
+def usual_wordings(rows: Sequence[Row]) -> int:
+    """In how many ways answers can be written that are JSON objects: nine in ten rows have no fewer; 1 for other text.
+
+    That has rules too, but these change words, which is for the user to want.
+    """
+    ways = sorted(math.prod(site.count for site in find_sites(row.completion, _JSON)) for row in rows)
+    return ways[len(ways) // 10]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from veritune.client.canary_plan import CanaryPlan
 from veritune.client.job import Job, JobError, line_of, parse_duration, parse_job
-from veritune.client.job_template import write_template
+from veritune.client.job_template import usual_wordings, write_template
 from veritune.client.rewording import Rewording
-from veritune.common.errors import KeyFileError
+from veritune.client.rows import read_user_rows
+from veritune.common.errors import DatasetError, KeyFileError
 
 LEAST = """\
 [data]
@@ -151,13 +154,46 @@ def test_lines() -> None:
     assert line_of(text, ["nothing"]) == 0
 
 
+def rows_file(path: Path, *answers: str) -> Path:
+    path.write_text("".join(json.dumps({"prompt": "What is it?", "completion": answer}) + "\n" for answer in answers))
+    return path
+
+
 def test_the_template_is_a_valid_job(tmp_path: Path) -> None:
-    data = tmp_path / 'odd "name".jsonl'
-    data.write_text("")
+    data = rows_file(tmp_path / 'odd "name".jsonl', "A lamp.")
     path = write_template(data)
-    assert Job.load(path).data == data
+    job = Job.load(path)
+    assert job.data == data
+    assert (job.file.canaries, job.file.rewording) == (CanaryPlan(), None)
     # What is commented out is valid too.
     text = re.sub(r"^# (?=\w+ = |\[)", "", path.read_text(), flags=re.MULTILINE)
     assert parse_job(text.encode()).rewording is not None
     with pytest.raises(KeyFileError):
         write_template(data)
+
+
+@pytest.mark.parametrize(
+    ("odd", "placed"), [(0, True), (2, True), (3, False)], ids=["all are JSON", "nine in ten", "too few"]
+)
+def test_canaries_go_in_place_where_answers_are_json(tmp_path: Path, odd: int, placed: bool) -> None:
+    """Nobody can tell such a canary, not even who knows every right answer (docs/security.md)."""
+    records = [json.dumps({"what": f"lamp {i}", "where": "hall", "when": "now"}) for i in range(20 - odd)]
+    job = Job.load(write_template(rows_file(tmp_path / "rows.jsonl", *records, *["A lamp."] * odd))).file
+    assert job.canaries.wordings == (12 if placed else 16)
+    assert job.canaries.reword_all == placed
+    assert (job.canaries.naturals, job.canaries.in_place) == ((0, 80) if placed else (80, 0))
+    assert job.policy.base_weight == ("0" if placed else "0.25")
+    assert job.training.epochs == (8 if placed else 4)
+    assert (job.rewording is not None) == placed
+
+
+@pytest.mark.parametrize(("answer", "ways"), [('{"a": 1, "b": 2}', 4), ('{"a": 1, "b": 2, "c": 3}', 12), ("Yes.", 1)])
+def test_wordings_are_orders_of_keys_times_styles(tmp_path: Path, answer: str, ways: int) -> None:
+    assert usual_wordings(read_user_rows(rows_file(tmp_path / "rows.jsonl", answer))) == ways
+
+
+def test_no_template_for_what_is_no_data(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("no JSON\n")
+    with pytest.raises(DatasetError, match="line 1"):
+        write_template(tmp_path / "rows.jsonl")
+    assert not (tmp_path / "veritune.toml").exists()
