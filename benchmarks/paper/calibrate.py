@@ -42,6 +42,8 @@ from veritune.provider.training.base import TrainingTask
 from veritune.provider.training.transformers_trainer import TransformersTrainer
 
 RESULTS = sets.ROOT / "benchmarks" / "results" / "calibration"
+WEAK = RESULTS.parent / "recipes"
+"""Of runs by other recipes than the demo's, which say nothing of how well canaries are learnt by that one."""
 WORK = sets.ROOT / ".bench"
 PLACED = "in-place"
 """The plan of canaries in place, with every row worded at random."""
@@ -113,10 +115,11 @@ def main() -> int:
     parser.add_argument("--plan", choices=sorted(GROUP_ROWS), default="dose", help="which canaries are sown")
     parser.add_argument("--sow-only", action="store_true", help="make the rows, for benchmarks.attacks.detectors")
     parser.add_argument("--last-epoch-only", action="store_true", help="look once, at the end: half the time")
+    parser.add_argument("--weak", action="store_true", help="a recipe that may not teach, for benchmarks.paper.recipes")
     wanted = vars(parser.parse_args())
-    sow_only = wanted.pop("sow_only")
+    sow_only, weak = wanted.pop("sow_only"), wanted.pop("weak")
     run = Run(**wanted)
-    target = RESULTS / f"{run.name}.json"
+    target = (WEAK if weak else RESULTS) / f"{run.name}.json"
     if target.exists():
         console.print(f"{target.name} is there already")
         return 0

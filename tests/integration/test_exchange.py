@@ -142,7 +142,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def daemon(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     folder = tmp_path_factory.mktemp("provider")
     config = folder / "provider.toml"
-    config.write_text('engine_dtype = "float32"\n')  # as the job's challenge, so that both ways can be compared
+    # As the job's challenge, so that both ways can be compared; and floors are owed by two epochs.
+    config.write_text('engine_dtype = "float32"\n[policy]\nmax_weak_floor = "0.5"\n')
     running = DaemonProcess(folder, model.parent, options=("--config", str(config)))
     running.start()
     yield running

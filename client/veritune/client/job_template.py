@@ -93,6 +93,8 @@ decoys = 8
 [policy]                   # both parties sign this before training
 alpha = 1e-20              # PASS: chance of this result without training on your data
 beta = 1e-6                # FAIL: chance of this result from an honest provider
+# trigger_floor = 0.5      # FAIL: least chances that an honest run learns a trigger group, and a natural canary; for a
+# natural_floor = 0.5      # recipe that may not teach them (few epochs, say) providers sign 0.0001: then nothing fails
 # base_weight = 0.25       # ranks: how much of the base model's score to take off; 0 by default with reword_all
 coverage_floor = 0.8       # PASS: least share of the rows trained on, as a lower bound
 coverage_confidence = 0.99

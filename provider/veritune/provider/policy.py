@@ -10,6 +10,7 @@ from veritune.common.documents import Count, DecimalString, Document, HexDigest,
 from veritune.common.errors import ExpiredError, PolicyError
 from veritune.common.limits import LIMITS
 from veritune.common.timestamps import parse_time
+from veritune.provider.teaching import Teaching, weak_point
 
 Seconds = Positive
 CLOCK_SKEW = timedelta(minutes=5)
@@ -37,9 +38,13 @@ class ProviderPolicy(Document):
     such a row is not learnt by honest work: a job with more of them ends before it is trained."""
     max_canary_share: DecimalString = "0.35"
     """Canary rows by all rows."""
-    max_trigger_floor: DecimalString = "0.9"
+    max_trigger_floor: DecimalString = "0.7"
     """A floor above what an honest run reaches would fail honest work."""
-    max_natural_floor: DecimalString = "0.9"
+    max_natural_floor: DecimalString = "0.7"
+    teaches: Teaching = Teaching()
+    """The weakest recipe with such floors."""
+    max_weak_floor: DecimalString = "0.0001"
+    """The highest floor with a weaker one: so low that not even 65,536 canaries of which none is found fail anybody."""
     min_base_weight: DecimalString = "0"
     max_base_weight: DecimalString = "1"
     """Between these an honest run reaches the floors."""
@@ -51,7 +56,7 @@ class ProviderPolicy(Document):
     """Share of decoys; above what two engines' arithmetic allows, an honest endpoint would fail."""
     min_group_rows: Positive = 4
     """A trigger group of fewer rows is not learnt by honest work."""
-    max_beta: DecimalString = "0.01"
+    max_beta: DecimalString = "0.0001"
     """The largest chance that the provider takes of being failed for honest work."""
     max_sessions: Positive = 16
     max_queued_jobs: Positive = 16
@@ -163,6 +168,11 @@ def _check_verification(manifest: Manifest, policy: ProviderPolicy) -> None:
         _between("verification.policy.match_floor", rules.match_floor, smallest, policy.max_match_floor)
     _at_least("verification.policy.group_rows", rules.group_rows, policy.min_group_rows)
     _between("verification.policy.coverage_confidence", rules.coverage_confidence, "0.5", "0.999999999999")
+    if weak := weak_point(manifest.training, training_steps(manifest), policy.teaches):
+        for name, floor in (("trigger_floor", rules.trigger_floor), ("natural_floor", rules.natural_floor)):
+            point = f"verification.policy.{name}"
+            owed = f"where {weak} honest work may not teach canaries, and {policy.max_weak_floor} is the most"
+            _require(Decimal(floor) <= Decimal(policy.max_weak_floor), point, f"{point} is {floor}: {owed}")
 
 
 def _require(condition: bool, point: str, message: str) -> None:

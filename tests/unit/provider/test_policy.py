@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from tests.daemon import make_deadlines, make_rows, manifest_for, quick_training
+from tests.daemon import lenient, make_deadlines, make_rows, manifest_for, quick_training
+from veritune.client.influence import Group, Ranked
+from veritune.client.verdict import GroupLook, Look, judge
 from veritune.common.documents import Manifest, Optimizer, Policy, Source, Verification
 from veritune.common.errors import ExpiredError, PolicyError
 from veritune.common.keys import PrivateKey
+from veritune.common.limits import LIMITS
 from veritune.provider.policy import ProviderPolicy, check_manifest, training_steps
+from veritune.provider.teaching import Teaching
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CLIENT, PROVIDER = PrivateKey.generate().public, PrivateKey.generate().public
@@ -29,7 +35,7 @@ def verification(**changes: Any) -> Verification:
         "leaves": 16,
         "leaves_per_session": 8,
         "max_canary_rows": 4,
-        "policy": Policy(),
+        "policy": lenient(),
     }
     return Verification(**(fields | changes))
 
@@ -66,9 +72,9 @@ def test_steps_are_counted_as_the_trainer_takes_them() -> None:
         ("verification.max_canary_rows", {"verification": verification(max_canary_rows=8)}),
         ("verification.policy.modes", {"verification": verification(policy=Policy(modes=("served", "served")))}),
         ("verification.policy.alpha", {"verification": verification(policy=Policy(alpha="0"))}),
-        ("verification.policy.beta", {"verification": verification(policy=Policy(beta="0.02"))}),
-        ("verification.policy.trigger_floor", {"verification": verification(policy=Policy(trigger_floor="0.95"))}),
-        ("verification.policy.natural_floor", {"verification": verification(policy=Policy(natural_floor="1"))}),
+        ("verification.policy.beta", {"verification": verification(policy=Policy(beta="0.0002"))}),
+        ("verification.policy.trigger_floor", {"verification": verification(policy=Policy(trigger_floor="0.75"))}),
+        ("verification.policy.natural_floor", {"verification": verification(policy=Policy(natural_floor="0.75"))}),
         ("verification.policy.coverage_floor", {"verification": verification(policy=Policy(coverage_floor="0.99"))}),
         ("verification.policy.group_rows", {"verification": verification(policy=Policy(group_rows=3))}),
         ("verification.policy.recital_floor", {"verification": verification(policy=Policy(recital_floor="0.1"))}),
@@ -120,6 +126,71 @@ def test_a_provider_may_be_stricter(point: str, limits: dict[str, Any]) -> None:
     with pytest.raises(PolicyError) as caught:
         check_manifest(manifest(), ProviderPolicy(**limits), NOW)
     assert caught.value.metadata["point"] == point
+
+
+STRONG: dict[str, Any] = {"epochs": 20, "rank": 8, "alpha": 16}
+"""5 steps an epoch, and a learning rate of 0.002."""
+
+
+def strong(**changes: Any) -> Manifest:
+    training = quick_training(**{**STRONG, **changes})
+    return manifest(training=training, verification=verification(policy=Policy()))
+
+
+def test_floors_are_owed_by_a_recipe_that_teaches() -> None:
+    check_manifest(strong(), ProviderPolicy(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("why", "changes"),
+    [
+        ("training.epochs is under 4", {"epochs": 3}),
+        ("training.steps is under 100", {"epochs": 19}),
+        ("training.steps is under 100", {"gradient_accumulation": 2}),
+        ("training.warmup_steps is more than half", {"warmup_steps": 51}),
+        ("training.rank is under 8", {"rank": 7, "alpha": 14}),
+        ("alpha / rank is under 0.002", {"alpha": 7}),
+        ("alpha / rank is under 0.002", {"optimizer": Optimizer(learning_rate="0.0009")}),
+        ("training.target_modules leaves out", {"target_modules": ("q_proj", "v_proj")}),
+        ("training.dropout is over 0.3", {"dropout": "0.31"}),
+        ("weight_decay is over 0.1", {"optimizer": Optimizer(learning_rate="0.002", weight_decay="0.2")}),
+        ("epsilon is over", {"optimizer": Optimizer(learning_rate="0.002", epsilon="0.0001")}),
+        ("max_grad_norm is under 0.1", {"optimizer": Optimizer(learning_rate="0.002", max_grad_norm="0.01")}),
+        ("beta1 or beta2", {"optimizer": Optimizer(learning_rate="0.002", beta1="0.99")}),
+        ("beta1 or beta2", {"optimizer": Optimizer(learning_rate="0.002", beta2="0")}),
+    ],
+)
+def test_nobody_signs_to_be_failed_for_a_recipe_that_may_not_teach(why: str, changes: dict[str, Any]) -> None:
+    """A client writes the recipe, and could write one by which honest work learns no canary."""
+    with pytest.raises(PolicyError, match=re.escape(why)) as caught:
+        check_manifest(strong(**changes), ProviderPolicy(), NOW)
+    assert caught.value.metadata["point"] == "verification.policy.trigger_floor"
+    assert str(caught.value).endswith("0.0001 is the most")
+    harmless = strong(**changes).model_copy(update={"verification": verification()})
+    check_manifest(harmless, ProviderPolicy(), NOW)
+
+
+def test_each_floor_counts_and_the_provider_says_what_teaches() -> None:
+    weak = quick_training()
+    for name in ("trigger_floor", "natural_floor"):
+        asked = manifest(training=weak, verification=verification(policy=lenient(**{name: "0.01"})))
+        with pytest.raises(PolicyError) as caught:
+            check_manifest(asked, ProviderPolicy(), NOW)
+        assert caught.value.metadata["point"] == f"verification.policy.{name}"
+        check_manifest(asked, ProviderPolicy(max_weak_floor="0.01"), NOW)
+        check_manifest(asked, ProviderPolicy(teaches=Teaching(epochs=2, steps=10, rank=4, update_rate="0.004")), NOW)
+
+
+def test_such_floors_fail_nobody() -> None:
+    """Not even a model that shows nothing, of as many canaries as a plan may sow."""
+    groups = (GroupLook(Group(2, 64, 1, False), 0, 2, 0, certified=True),) * 64
+    naturals = (Ranked(2, 256, 1),) * 16_384
+    look = Look("delivered", groups, naturals, decoys_asked=0, decoys_shown=0, missing=0)
+    terms = lenient(beta=ProviderPolicy().max_beta)
+    assert judge(terms, 100_000, [look]).verdict == "INCONCLUSIVE"
+    assert judge(Policy(beta=terms.beta), 100_000, [look]).verdict == "FAIL"
+    floor, most = Decimal(ProviderPolicy().max_weak_floor), LIMITS.leaves
+    assert (1 - floor) ** most > Decimal(terms.beta)
 
 
 def test_a_client_on_the_list_is_accepted() -> None:
@@ -177,7 +248,7 @@ def test_a_base_weight_is_a_share_of_few_decimals(text: str) -> None:
 )
 def test_recitals_are_owed_within_what_was_measured(point: str, changes: dict[str, Any]) -> None:
     allowing = ProviderPolicy(max_recital_floor="0.8", min_recital_nats="3")
-    terms = Policy(recital_floor="0.8", recital_nats="3")
+    terms = lenient(recital_floor="0.8", recital_nats="3")
     check_manifest(manifest(verification=verification(policy=terms)), allowing, NOW)
     with pytest.raises(PolicyError) as caught:
         check_manifest(manifest(verification=verification(policy=terms.model_copy(update=changes))), allowing, NOW)
