@@ -23,12 +23,14 @@ from veritune.common.keys import PrivateKey
 PROGRAM = (sys.executable, "-m", "tests.adversary.provider")
 # So few canaries can fail nobody at the default beta. Here an honest run shows none of three groups once in a thousand.
 RULES = 'alpha = 1e-6\nbeta = 0.01\ntrigger_floor = 0.9\nnatural_floor = 0.9\nmodes = ["delivered", "served"]\n'
+SIGNED = '[policy]\nmax_beta = "0.01"\nmax_trigger_floor = "0.9"\nmax_natural_floor = "0.9"\nmax_weak_floor = "0.9"\n'
+"""What a provider would have to sign: more than it does by default."""
 
 
 @contextmanager
 def cheating(folder: Path, models: Path, *options: str) -> Iterator[DaemonProcess]:
     config = folder / "provider.toml"
-    config.write_text('engine_dtype = "float32"\n')
+    config.write_text(f'engine_dtype = "float32"\n{SIGNED}')
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     daemon = DaemonProcess(folder, models, PROGRAM, ("--config", str(config), *options), environment)
     daemon.start()
