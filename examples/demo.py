@@ -111,7 +111,9 @@ def provider(folder: Path, models: Path, name: str) -> Iterator[int]:
         program = [Path(sys.executable), ROOT / "examples" / "cheating_provider.py"]
     ready = folder / "provider.ready"
     ready.unlink(missing_ok=True)
+    config = ROOT / "examples" / "tickets" / "provider.toml"
     options = ["--keys", folder / "provider-keys", "--models", models, "--state", folder / "provider-state"]
+    options += ["--config", config]
     log_path = folder / "provider.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(

@@ -71,7 +71,7 @@ def report(runs: list[dict[str, Any]]) -> Iterator[str]:
             f"{found['groups_found']} of {found['groups']}",
             f"{found['hits']} of {found['of']}",
             found["verdict"],
-            weak_point(training, steps, Teaching()) or "teaches",
+            weak_point(training, steps, Teaching().group_rows, Teaching()) or "teaches",
         )
         lines.append(((run["sown_as"], rate, training.epochs), line))
     head = (

@@ -94,12 +94,12 @@ decoys = 8
 alpha = 1e-20              # PASS: chance of this result without training on your data
 beta = 1e-6                # FAIL: chance of this result from an honest provider
 # trigger_floor = 0.5      # FAIL: least chances that an honest run learns a trigger group, and a natural canary; for a
-# natural_floor = 0.5      # recipe that may not teach them (few epochs, say) providers sign 0.0001: then nothing fails
+# natural_floor = 0.5      # recipe that may not teach them (under 6 epochs) providers sign 0.0001: then nothing fails
 # base_weight = 0.25       # ranks: how much of the base model's score to take off; 0 by default with reword_all
 coverage_floor = 0.8       # PASS: least share of the rows trained on, as a lower bound
 coverage_confidence = 0.99
 queries_per_group = 2
-group_rows = 4             # least rows of a trigger group; providers refuse contracts that allow fewer
+group_rows = 8             # least rows of a trigger group; of fewer rows an honest run may not learn it
 # recital_floor = 0.8        # with recital_nats: share of canaries that honest runs of your recipe know by heart;
 # recital_nats = 5           # tells fewer epochs or a lower rank. Measure first; providers must allow it
 # stopping = "sequential"    # stop asking as soon as the evidence is enough; needs more canaries, opens fewer
@@ -132,7 +132,7 @@ def write_template(data: Path) -> Path:
     text = TEMPLATE.format(
         # A JSON string is a TOML basic string.
         data=json.dumps(data.name, ensure_ascii=False),
-        epochs=8 if placed else 4,
+        epochs=8 if placed else 6,
         naturals=0 if placed else CanaryPlan().naturals,
         placed=_PLACED.format(wordings=wordings) if placed else _ADDED,
     )

@@ -38,9 +38,9 @@ class ProviderPolicy(Document):
     such a row is not learnt by honest work: a job with more of them ends before it is trained."""
     max_canary_share: DecimalString = "0.35"
     """Canary rows by all rows."""
-    max_trigger_floor: DecimalString = "0.7"
-    """A floor above what an honest run reaches would fail honest work."""
-    max_natural_floor: DecimalString = "0.7"
+    max_trigger_floor: DecimalString = "0.5"
+    """A floor above what an honest run reaches would fail honest work. Raise both for recipes that were measured."""
+    max_natural_floor: DecimalString = "0.5"
     teaches: Teaching = Teaching()
     """The weakest recipe with such floors."""
     max_weak_floor: DecimalString = "0.0001"
@@ -55,7 +55,7 @@ class ProviderPolicy(Document):
     max_match_floor: DecimalString = "0.9"
     """Share of decoys; above what two engines' arithmetic allows, an honest endpoint would fail."""
     min_group_rows: Positive = 4
-    """A trigger group of fewer rows is not learnt by honest work."""
+    """A trigger group of fewer rows is not learnt by honest work; see ``teaches`` too."""
     max_beta: DecimalString = "0.0001"
     """The largest chance that the provider takes of being failed for honest work."""
     max_sessions: Positive = 16
@@ -168,7 +168,7 @@ def _check_verification(manifest: Manifest, policy: ProviderPolicy) -> None:
         _between("verification.policy.match_floor", rules.match_floor, smallest, policy.max_match_floor)
     _at_least("verification.policy.group_rows", rules.group_rows, policy.min_group_rows)
     _between("verification.policy.coverage_confidence", rules.coverage_confidence, "0.5", "0.999999999999")
-    if weak := weak_point(manifest.training, training_steps(manifest), policy.teaches):
+    if weak := weak_point(manifest.training, training_steps(manifest), rules.group_rows, policy.teaches):
         for name, floor in (("trigger_floor", rules.trigger_floor), ("natural_floor", rules.natural_floor)):
             point = f"verification.policy.{name}"
             owed = f"where {weak} honest work may not teach canaries, and {policy.max_weak_floor} is the most"

@@ -20,25 +20,29 @@ class Teaching(Document):
     """The weakest recipe that counts as one that teaches. The defaults are what honest runs on SmolLM2-135M were
     measured with (docs/results.md, "Recipes that teach"); measure before lowering them for another model."""
 
-    epochs: Positive = 4
-    steps: Positive = 100
+    epochs: Positive = 6
+    steps: Positive = 120
     """Optimiser steps."""
+    group_rows: Positive = 8
+    """Of a trigger group."""
     rank: Positive = 8
     update_rate: DecimalString = "0.002"
     """Learning rate times alpha / rank: how far one step moves the weights, up to the gradient's direction."""
 
 
-def weak_point(training: Training, steps: int, least: Teaching) -> str:
+def weak_point(training: Training, steps: int, group_rows: int, least: Teaching) -> str:
     """Why honest work by this recipe may not teach canaries, or nothing."""
-    return next(_weak_points(training, steps, least), "")
+    return next(_weak_points(training, steps, group_rows, least), "")
 
 
-def _weak_points(training: Training, steps: int, least: Teaching) -> Iterator[str]:
+def _weak_points(training: Training, steps: int, group_rows: int, least: Teaching) -> Iterator[str]:
     optimizer = training.optimizer
     if training.epochs < least.epochs:
         yield f"training.epochs is under {least.epochs}"
     if steps < least.steps:
         yield f"training.steps is under {least.steps}"
+    if group_rows < least.group_rows:
+        yield f"policy.group_rows is under {least.group_rows}"
     if 2 * training.warmup_steps > steps:
         yield "training.warmup_steps is more than half of the steps"
     if training.rank < least.rank:

@@ -183,7 +183,7 @@ def test_canaries_go_in_place_where_answers_are_json(tmp_path: Path, odd: int, p
     assert job.canaries.reword_all == placed
     assert (job.canaries.naturals, job.canaries.in_place) == ((0, 80) if placed else (80, 0))
     assert job.policy.base_weight == ("0" if placed else "0.25")
-    assert job.training.epochs == (8 if placed else 4)
+    assert job.training.epochs == (8 if placed else 6)
     assert (job.rewording is not None) == placed
 
 

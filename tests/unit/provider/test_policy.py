@@ -128,13 +128,13 @@ def test_a_provider_may_be_stricter(point: str, limits: dict[str, Any]) -> None:
     assert caught.value.metadata["point"] == point
 
 
-STRONG: dict[str, Any] = {"epochs": 20, "rank": 8, "alpha": 16}
+STRONG: dict[str, Any] = {"epochs": 24, "rank": 8, "alpha": 16}
 """5 steps an epoch, and a learning rate of 0.002."""
 
 
 def strong(**changes: Any) -> Manifest:
     training = quick_training(**{**STRONG, **changes})
-    return manifest(training=training, verification=verification(policy=Policy()))
+    return manifest(training=training, verification=verification(policy=Policy(group_rows=8)))
 
 
 def test_floors_are_owed_by_a_recipe_that_teaches() -> None:
@@ -144,10 +144,10 @@ def test_floors_are_owed_by_a_recipe_that_teaches() -> None:
 @pytest.mark.parametrize(
     ("why", "changes"),
     [
-        ("training.epochs is under 4", {"epochs": 3}),
-        ("training.steps is under 100", {"epochs": 19}),
-        ("training.steps is under 100", {"gradient_accumulation": 2}),
-        ("training.warmup_steps is more than half", {"warmup_steps": 51}),
+        ("training.epochs is under 6", {"epochs": 5}),
+        ("training.steps is under 120", {"epochs": 23}),
+        ("training.steps is under 120", {"gradient_accumulation": 2}),
+        ("training.warmup_steps is more than half", {"warmup_steps": 61}),
         ("training.rank is under 8", {"rank": 7, "alpha": 14}),
         ("alpha / rank is under 0.002", {"alpha": 7}),
         ("alpha / rank is under 0.002", {"optimizer": Optimizer(learning_rate="0.0009")}),
@@ -170,6 +170,12 @@ def test_nobody_signs_to_be_failed_for_a_recipe_that_may_not_teach(why: str, cha
     check_manifest(harmless, ProviderPolicy(), NOW)
 
 
+def test_small_groups_may_not_be_learnt() -> None:
+    asked = strong().model_copy(update={"verification": verification(policy=Policy(group_rows=7))})
+    with pytest.raises(PolicyError, match=re.escape("policy.group_rows is under 8")):
+        check_manifest(asked, ProviderPolicy(), NOW)
+
+
 def test_each_floor_counts_and_the_provider_says_what_teaches() -> None:
     weak = quick_training()
     for name in ("trigger_floor", "natural_floor"):
@@ -178,7 +184,7 @@ def test_each_floor_counts_and_the_provider_says_what_teaches() -> None:
             check_manifest(asked, ProviderPolicy(), NOW)
         assert caught.value.metadata["point"] == f"verification.policy.{name}"
         check_manifest(asked, ProviderPolicy(max_weak_floor="0.01"), NOW)
-        check_manifest(asked, ProviderPolicy(teaches=Teaching(epochs=2, steps=10, rank=4, update_rate="0.004")), NOW)
+        check_manifest(asked, ProviderPolicy(teaches=Teaching(epochs=2, steps=10, group_rows=4, rank=4)), NOW)
 
 
 def test_such_floors_fail_nobody() -> None:
