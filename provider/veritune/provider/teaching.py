@@ -26,7 +26,7 @@ class Teaching(Document):
     group_rows: Positive = 8
     """Of a trigger group."""
     rank: Positive = 8
-    update_rate: DecimalString = "0.002"
+    update_rate: DecimalString = "0.004"
     """Learning rate times alpha / rank: how far one step moves the weights, up to the gradient's direction."""
 
 
