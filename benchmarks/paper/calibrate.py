@@ -187,7 +187,7 @@ def plan_for(data: str, name: str) -> CanaryPlan:
     drawn_tokens, dosed = sets.SETS[data].candidate_tokens, data == "gsm8k"
     kinds: dict[str, Any]
     if name in NATURALS:
-        # As many tokens as nine in ten of the data's answers have, as by default; runs before 26 November 2026 had a cap.
+        # As many tokens as nine in ten of the data's answers have, as by default; the first results had a cap.
         kinds = {"naturals": NATURALS[name], "candidates": 12}
     elif name == PLACED:
         kinds = {"naturals": 0, "in_place": IN_PLACE, "wordings": 16, "reword_all": True}

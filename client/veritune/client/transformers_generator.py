@@ -37,7 +37,8 @@ _SHOT_TOKENS = 384
 """The examples of a natural canary's prompt: at most so many, of so many tokens together."""
 _TEMPERATURES = (1.0, 1.25, 1.6, 2.0)
 """Raised step by step as long as too few different answers come. Below 1 answers surprise the model less than real ones
-do, by which a provider finds them: on GSM8K the first tokens gave 23 % away at one false alarm in a hundred, from 0.7."""
+do, by which a provider finds them: drawn from 0.7 on, 23 % on GSM8K at one false alarm in a hundred (docs/security.md).
+"""
 _ANSWERS_AT_ONCE = 512
 _PROMPT_TOKENS, _LEAST_PROMPT_TOKENS = 256, 8
 """Of the prompt that M_prompt writes, at most and at least."""
