@@ -35,10 +35,8 @@ PromptBy = Literal["rows", "model"]
 _SHOTS = 6
 _SHOT_TOKENS = 384
 """The examples of a natural canary's prompt: at most so many, of so many tokens together."""
-_TEMPERATURES = (1.0, 1.25, 1.6, 2.0)
-"""Raised step by step as long as too few different answers come. Below 1 answers surprise the model less than real ones
-do, by which a provider finds them: drawn from 0.7 on, 23 % on GSM8K at one false alarm in a hundred (docs/security.md).
-"""
+_TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
+"""Raised step by step as long as too few different answers come."""
 _ANSWERS_AT_ONCE = 512
 _PROMPT_TOKENS, _LEAST_PROMPT_TOKENS = 256, 8
 """Of the prompt that M_prompt writes, at most and at least."""
@@ -184,7 +182,7 @@ class TransformersGenerator:
             raise PlanError(f"a prompt with its examples is over the {room} tokens for which the generator has room")
         found: list[dict[str, bool]] = [{} for _ in prompts]
         # An answer cut at the limit shows that it is no real one, unless the real ones are cut as well.
-        patience = 0 if usual_length > plan.candidate_tokens else 1
+        patience = 0 if usual_length > plan.candidate_tokens else 2
         # Some come twice or don't end, and the caller chooses: more at first.
         spare = max(plan.candidates * 3 // 8, plan.candidates * (plan.drawn_per_candidate - 1))
         group = max(1, _ANSWERS_AT_ONCE // (plan.candidates + spare))
