@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,13 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab", buffering=0) as file:
         file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+
+
+def wants_write(description: str | None, document: Path) -> bool:
+    """Parses the command line of a script that prints Markdown: whether it is to go into the document instead."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help=f"into docs/{document.name}")
+    return bool(parser.parse_args().write)
 
 
 def put_between(document: Path, begin: str, end: str, text: str) -> None:

@@ -10,7 +10,6 @@ for INCONCLUSIVE either. Intervals are exact (Clopper and Pearson 1934), at 95 %
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter, defaultdict
@@ -21,7 +20,7 @@ from scipy.stats import binomtest
 
 from benchmarks.attacks.looks import judged
 from benchmarks.attacks.run import SERVED, TRAINED, lines, paper
-from benchmarks.files import put_between
+from benchmarks.files import put_between, wants_write
 from benchmarks.paper.calibrate import PLACED, RESULTS
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import measured_on, table
@@ -67,16 +66,14 @@ ORDER = ("PASS", "INCONCLUSIVE", "FAIL")
 
 def main() -> int:
     """Returns 0, or 1 where nothing was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="into docs/security.md")
-    wanted = parser.parse_args()
+    write = wants_write(__doc__, DOCUMENT)
     measured = lines()
     runs = [*measured, *calibrated(measured)]
     if not runs:
         print("no attacks yet; see benchmarks/attacks/run.py", file=sys.stderr)
         return 1
     text = "\n".join(report(runs))
-    if not wanted.write:
+    if not write:
         print(text)
         return 0
     put_between(DOCUMENT, BEGIN, END, text)

@@ -184,7 +184,6 @@ def calibrate(run: Run, folder: Path) -> dict[str, Any]:
 
 def plan_for(data: str, name: str) -> CanaryPlan:
     """What is sown into every set."""
-    drawn_tokens, dosed = sets.SETS[data].candidate_tokens, data == "gsm8k"
     kinds: dict[str, Any]
     if name in NATURALS:
         # As many tokens as nine in ten of the data's answers have, as by default; the first results had a cap.
@@ -192,13 +191,13 @@ def plan_for(data: str, name: str) -> CanaryPlan:
     elif name == PLACED:
         kinds = {"naturals": 0, "in_place": IN_PLACE, "wordings": 16, "reword_all": True}
     else:
+        dosed = data == "gsm8k"  # the other sets' rules for wordings came after their doses were measured
         kinds = {
             "signature_bits": 64,
             "naturals": 24,
             "candidates": 12,
             "repetitions": (1, 1, 1, 1, 2, 2, 4, 8),
-            "candidate_tokens": drawn_tokens,
-            # The other sets' rules for wordings came after their doses were measured.
+            "candidate_tokens": sets.SETS[data].candidate_tokens,
             "in_place": IN_PLACE if dosed else 0,
             "wordings": 16,
             "reword_all": dosed,

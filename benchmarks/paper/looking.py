@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from veritune.client.answer_log import AnswerLog
+from veritune.client.atomic import write_atomic
 from veritune.client.canary import (
     AnyGenerator,
     Canary,
@@ -67,9 +67,7 @@ class OnceScored:
         key = hashlib.sha256(repr((chat, completions)).encode()).hexdigest()
         if key not in self._kept:
             self._kept[key] = self.model.scores(chat, completions, tuned=False)
-            draft = self._path.with_suffix(f".{os.getpid()}.new")  # other attacks on the same rows write it too
-            draft.write_text(json.dumps(self._kept), encoding="utf-8")
-            draft.replace(self._path)
+            write_atomic(self._path, json.dumps(self._kept).encode())  # other attacks on the same rows write it too
         return self._kept[key]
 
 

@@ -11,19 +11,18 @@ is what `veritune.provider.teaching` says: for a weak recipe a provider signs no
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from benchmarks.attacks.looks import judged
-from benchmarks.files import put_between
-from benchmarks.paper.calibrate import RESULTS, WEAK
+from benchmarks.files import put_between, wants_write
+from benchmarks.paper.calibrate import GROUP_ROWS, RESULTS, WEAK
 from benchmarks.paper.tables import DOCUMENT, measured_on, table
 from veritune.common.documents import Training
+from veritune.provider.policy import training_steps
 from veritune.provider.teaching import Teaching, weak_point
 
 BEGIN, END = "<!-- recipes: begin -->", "<!-- recipes: end -->"
@@ -31,9 +30,7 @@ BEGIN, END = "<!-- recipes: begin -->", "<!-- recipes: end -->"
 
 def main() -> int:
     """Returns 0, or 1 where nothing was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="into docs/results.md")
-    wanted = parser.parse_args()
+    write = wants_write(__doc__, DOCUMENT)
     runs = [json.loads(path.read_bytes()) for path in sorted(WEAK.glob("*-honest.json"))]
     if not runs:
         print("no such runs yet; see benchmarks/paper/calibrate.py --weak", file=sys.stderr)
@@ -41,7 +38,7 @@ def main() -> int:
     kinds = {_kind(run) for run in runs}
     usual = [json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*-honest.json"))]
     text = "\n".join(report([*runs, *(run for run in usual if _kind(run) in kinds)]))
-    if wanted.write:
+    if write:
         put_between(DOCUMENT, BEGIN, END, text)
     else:
         print(text)
@@ -57,7 +54,7 @@ def report(runs: list[dict[str, Any]]) -> Iterator[str]:
     lines = []
     for run in runs:
         training = Training.model_validate_json(json.dumps(run["training"]))
-        steps = training.epochs * math.ceil(run["rows_sown"] / training.batch_size)
+        steps = training_steps(training, run["rows_sown"])
         rate = Decimal(training.optimizer.learning_rate) * training.alpha / training.rank
         seen = run["looks"][-1]
         found = judged(seen, run["rows_sown"])
@@ -71,7 +68,7 @@ def report(runs: list[dict[str, Any]]) -> Iterator[str]:
             f"{found['groups_found']} of {found['groups']}",
             f"{found['hits']} of {found['of']}",
             found["verdict"],
-            weak_point(training, steps, Teaching().group_rows, Teaching()) or "teaches",
+            weak_point(training, steps, min(GROUP_ROWS[run["sown_as"]]), Teaching()) or "teaches",
         )
         lines.append(((run["sown_as"], rate, training.epochs), line))
     head = (

@@ -8,7 +8,6 @@ Reads ``benchmarks/results/calibration/*.json``; what was measured once counts o
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from benchmarks.files import put_between
+from benchmarks.files import put_between, wants_write
 from benchmarks.paper.calibrate import RESULTS
 from benchmarks.paper.sets import ROOT
 from veritune.client.coverage import coverage_bound
@@ -35,15 +34,13 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 def main() -> int:
     """Returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="into docs/results.md, with plots")
-    wanted = parser.parse_args()
+    write = wants_write(__doc__, DOCUMENT)
     runs = [json.loads(path.read_bytes()) for path in sorted(RESULTS.glob("*.json"))]
     if not runs:
         print("no calibration runs yet; see benchmarks/paper/calibrate.py", file=sys.stderr)
         return 1
     text = "\n".join(report(runs))
-    if not wanted.write:
+    if not write:
         print(text)
         return 0
     put_between(DOCUMENT, BEGIN, END, text)

@@ -60,6 +60,7 @@ class Bars:
     def _show(self, what: str, done: int, total: int, note: str) -> None:
         if self._lines is not None:
             self._lines.show(what, done, total, note)
+            return
         if what not in self._tasks:
             for task in self._tasks.values():
                 self.progress.stop_task(task)

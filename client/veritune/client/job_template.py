@@ -126,14 +126,15 @@ def write_template(data: Path) -> Path:
     Reads the rows: canaries go in place where the answers are JSON that can be written in enough ways. Raises
     `DatasetError`, and `KeyFileError` when a template is there.
     """
-    wordings = min(usual_wordings(read_user_rows(data)), CanaryPlan().wordings)
+    usual = CanaryPlan()
+    wordings = min(usual_wordings(read_user_rows(data)), usual.wordings)
     placed = wordings >= _LEAST
     path = data.parent / JOB_FILE
     text = TEMPLATE.format(
         # A JSON string is a TOML basic string.
         data=json.dumps(data.name, ensure_ascii=False),
         epochs=8 if placed else 6,
-        naturals=0 if placed else CanaryPlan().naturals,
+        naturals=0 if placed else usual.naturals,
         placed=_PLACED.format(wordings=wordings) if placed else _ADDED,
     )
     write_new(path, text.encode("utf-8"), 0o644)

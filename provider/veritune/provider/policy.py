@@ -6,7 +6,7 @@ import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from veritune.common.documents import Count, DecimalString, Document, HexDigest, Manifest, Name, Positive
+from veritune.common.documents import Count, DecimalString, Document, HexDigest, Manifest, Name, Positive, Training
 from veritune.common.errors import ExpiredError, PolicyError
 from veritune.common.limits import LIMITS
 from veritune.common.timestamps import parse_time
@@ -81,10 +81,9 @@ def check_manifest(manifest: Manifest, policy: ProviderPolicy, now: datetime) ->
     _check_verification(manifest, policy)
 
 
-def training_steps(manifest: Manifest) -> int:
-    """Optimiser steps that the contract asks for."""
-    training = manifest.training
-    return training.epochs * math.ceil(manifest.dataset.rows / (training.batch_size * training.gradient_accumulation))
+def training_steps(training: Training, rows: int) -> int:
+    """Optimiser steps that a recipe takes over so many rows."""
+    return training.epochs * math.ceil(rows / (training.batch_size * training.gradient_accumulation))
 
 
 def _check_parties(manifest: Manifest, policy: ProviderPolicy) -> None:
@@ -129,7 +128,7 @@ def _check_training(manifest: Manifest, policy: ProviderPolicy) -> None:
     _at_most("training.max_sequence_length", training.max_sequence_length, policy.max_sequence_length)
     tokens = training.batch_size * training.max_sequence_length
     _at_most("training.batch_size", tokens, policy.max_tokens_per_step)
-    steps = training_steps(manifest)
+    steps = training_steps(training, manifest.dataset.rows)
     _at_most("training.steps", steps, policy.max_steps)
     _at_most("training.warmup_steps", training.warmup_steps, steps)
     targets = training.target_modules
@@ -168,10 +167,11 @@ def _check_verification(manifest: Manifest, policy: ProviderPolicy) -> None:
         _between("verification.policy.match_floor", rules.match_floor, smallest, policy.max_match_floor)
     _at_least("verification.policy.group_rows", rules.group_rows, policy.min_group_rows)
     _between("verification.policy.coverage_confidence", rules.coverage_confidence, "0.5", "0.999999999999")
-    if weak := weak_point(manifest.training, training_steps(manifest), rules.group_rows, policy.teaches):
+    steps = training_steps(manifest.training, manifest.dataset.rows)
+    if weak := weak_point(manifest.training, steps, rules.group_rows, policy.teaches):
+        owed = f"where {weak} honest work may not teach canaries, and {policy.max_weak_floor} is the most"
         for name, floor in (("trigger_floor", rules.trigger_floor), ("natural_floor", rules.natural_floor)):
             point = f"verification.policy.{name}"
-            owed = f"where {weak} honest work may not teach canaries, and {policy.max_weak_floor} is the most"
             _require(Decimal(floor) <= Decimal(policy.max_weak_floor), point, f"{point} is {floor}: {owed}")
 
 

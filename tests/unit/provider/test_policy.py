@@ -45,7 +45,7 @@ def test_a_sound_manifest_passes() -> None:
 
 
 def test_steps_are_counted_as_the_trainer_takes_them() -> None:
-    assert training_steps(manifest(training=quick_training(batch_size=3, epochs=5))) == 5 * 7
+    assert training_steps(quick_training(batch_size=3, epochs=5), manifest().dataset.rows) == 5 * 7
 
 
 @pytest.mark.parametrize(
