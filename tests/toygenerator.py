@@ -131,6 +131,7 @@ class ToyGenerator:
             cap=plan.cap,
             method=plan.method,
             top_p=plan.top_p,
+            fitted_epochs=plan.fitted_epochs or 0,
             examples=tuple(examples),
             certified=True,
         )

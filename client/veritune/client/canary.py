@@ -88,8 +88,8 @@ class Generator(Document):
     fitted_epochs: Annotated[int, Field(ge=0, le=32)] = 0
     """Epochs for which the generator was fitted to rows of the user's before it wrote candidates."""
     examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
-    """Rows shown before a natural canary's prompt, both when its candidates are drawn and when the base model scores
-    them: so the base model knows the form of an answer, and having learnt the form alone moves no rank."""
+    """Rows shown before a natural canary's prompt when the base model scores its candidates, and when they are drawn
+    without fitting: so the base model knows the form of an answer, and having learnt the form alone moves no rank."""
     certified: bool
     """False: the bits are the paper's estimate from samples, which is no upper bound (section 4.2.1)."""
 

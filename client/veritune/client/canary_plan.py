@@ -37,9 +37,10 @@ class CanaryPlan(Document):
     """K + 1 rewordings of each canary in place; a row that has fewer can't be one."""
     reword_all: bool = False
     """Whether every other row is worded at random too, so that no wording tells a canary."""
-    fitted_epochs: Annotated[int, Field(ge=0, le=32)] = 0
+    fitted_epochs: Annotated[int, Field(ge=0, le=32)] | None = None
     """Epochs for which the generator is first fitted to the user's rows, so that its candidates look like them; 0: it
-    is shown a few rows before each prompt, and no more."""
+    is shown a few rows before each prompt, and no more. None: four, fewer where there are more rows to fit it to, and
+    0 where it can't be fitted."""
     candidate_tokens: Annotated[int, Field(ge=0, le=1024)] = 0
     """Most tokens of one candidate; 0: as many as nine in ten of the data's answers have."""
     drawn_per_candidate: Annotated[int, Field(ge=1, le=8)] = 2

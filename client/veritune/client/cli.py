@@ -161,10 +161,10 @@ def redteam(
     should find many: of each kind you see the AUC (0.5 is chance) and how many rows are found while 1 % or 10 % of the
     plain rows are taken for canaries.
 
-    Cheap detectors need the rows alone: phrases-longest, phrases-most, odd-characters, answer-length, near-duplicates,
-    clusters, neighbours. With the base model: perplexity, perplexity-start, gradient-neighbours, gradient-entropy,
-    asked, and loss-drop, which trains an epoch. What is done already is kept; redteam.json holds no canary, but give it
-    to nobody.
+    Cheap detectors need the rows alone: phrases-longest, phrases-most, odd-characters, answer-length, missing-parts,
+    near-duplicates, clusters, neighbours. With the base model: perplexity, perplexity-start, gradient-neighbours,
+    gradient-entropy, asked, and loss-drop, which trains an epoch. What is done already is kept; redteam.json holds no
+    canary, but give it to nobody.
     """
     from veritune.client.redteam.attack import RedTeam
     from veritune.client.redteam.table import redteam_table

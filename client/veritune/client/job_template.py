@@ -86,7 +86,8 @@ drawn_per_candidate = 2    # more are drawn, and those kept that look most like 
 held_out = 64              # rows kept out of training, for challenges and the score of the task
 queries_per_group = 2
 decoys = 8
-# fitted_epochs = 1            # fit the generator to your rows first: its answers look more like them; takes a while
+# fitted_epochs = 0            # a local model with answers to draw is fitted to up to 512 of your rows first, so that
+                               # they look like yours; 0 saves that time, and memory, and its answers are found
 # method = "choice"            # signatures as choices among whole phrases: longer and more natural; raise max_tokens
 # repetitions = [1, 1, 2, 4]   # rows of natural canary 1, 2, 3 ...: several tell how many epochs were trained
 {placed}

@@ -41,6 +41,8 @@ _EXAMPLES = 64
 """Rows among which the generator finds examples for natural canaries."""
 _FITTED_ROWS = 512
 """Rows that the generator is fitted to, at most."""
+_FITTED_SHOWN, _FITTED_EPOCHS = 448, 4
+"""By default it sees about so many, each again and again where they are fewer, up to so many times."""
 _LIKE_ROWS = 2048
 """Rows whose answers drawn ones are likened to, at most."""
 _LEAST_TOKENS = 16
@@ -100,14 +102,13 @@ def sow(
     prompt = generator.write_prompt(pick(plain, _PROMPT_ROWS, SecretStream(seed, "prompt-rows")))
     sampled = pick(plain, _EXAMPLES, SecretStream(seed, "examples"))
     examples = generator.choose_examples(sampled, plan) if plan.naturals or plan.in_place else ()
+    everywhere = own_answers(rows) if plan.own_answers and plan.naturals else None
+    given = [everywhere[i] if everywhere else () for i in split.set_aside]
+    plan = plan.model_copy(update={"fitted_epochs": 0 if all(given) else _fitted_epochs(plan, generator, len(plain))})
     document = generator.describe(prompt, examples, plan)
 
     phrases = _phrases(rows, plan, generator, prompt, seed, on_progress)
-    everywhere = own_answers(rows) if plan.own_answers and plan.naturals else None
-    given = [everywhere[i] if everywhere else () for i in split.set_aside]
-    if plan.fitted_epochs and not all(given):
-        if not isinstance(generator, Fittable):
-            raise PlanError("canaries.fitted_epochs needs a generator that can be fitted: a local model")
+    if plan.fitted_epochs and isinstance(generator, Fittable):
         fitted = pick(plain, _FITTED_ROWS, SecretStream(seed, "fitted-rows"))
         generator.fit(fitted, plan.fitted_epochs, SecretStream(seed, "fit"), on_progress)
     # Where rows are worded anew, drawn answers should look like those; else canaries in place change nothing here.
@@ -196,6 +197,16 @@ def _usual_tokens(rows: Sequence[Row], tokens: Sequence[int] | None) -> int:
     answers = [len(row.completion) for row in rows]
     lengths = sorted(math.ceil(count * (a / size)) for count, a, size in zip(counts, answers, sizes, strict=True))
     return min(ROOM_TOKENS, max(_LEAST_TOKENS, lengths[len(lengths) * 9 // 10]))
+
+
+def _fitted_epochs(plan: CanaryPlan, generator: TextGenerator, rows: int) -> int:
+    """Of a plan that leaves some answers to be drawn, with so many rows to fit the generator to."""
+    if isinstance(generator, Fittable):
+        usual = round(_FITTED_SHOWN / max(1, min(rows, _FITTED_ROWS)))
+        return min(usual, _FITTED_EPOCHS) if plan.fitted_epochs is None else plan.fitted_epochs
+    if plan.fitted_epochs:
+        raise PlanError("canaries.fitted_epochs needs a generator that can be fitted: a local model")
+    return 0
 
 
 def _wording(

@@ -35,8 +35,8 @@ PromptBy = Literal["rows", "model"]
 _SHOTS = 6
 _SHOT_TOKENS = 384
 """The examples of a natural canary's prompt: at most so many, of so many tokens together."""
-_TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.0)
-"""Raised step by step as long as too few different answers come."""
+_TEMPERATURES, _FITTED_TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.0), (1.0, 1.0, 1.0, 1.25, 1.6, 2.0)
+"""Raised step by step as long as too few different answers come; at 1 a fitted model's look like its rows."""
 _ANSWERS_AT_ONCE = 512
 _PROMPT_TOKENS, _LEAST_PROMPT_TOKENS = 256, 8
 """Of the prompt that M_prompt writes, at most and at least."""
@@ -128,7 +128,7 @@ class TransformersGenerator:
             cap=plan.cap,
             method=plan.method,
             top_p=plan.top_p,
-            fitted_epochs=plan.fitted_epochs,
+            fitted_epochs=plan.fitted_epochs or 0,
             examples=tuple(examples),
             certified=True,
         )
@@ -144,15 +144,21 @@ class TransformersGenerator:
 
     def fit(self, rows: Sequence[Row], epochs: int, stream: SecretStream, on_progress: Progress) -> None:
         """Trains an adapter on the rows' answers; `answers` turns it on and nothing else does."""
+        import torch
+
         if self._fitted is not None:
             raise RuntimeError("a generator is fitted once")
         pairs = [(self._chat_ids(row.prompt), [*self.encode(row.completion), self._turn_end]) for row in rows]
         short = [pair for pair in pairs if len(pair[0]) + len(pair[1]) <= min(_FITTED_TOKENS, self._context)]
         if not short:
             raise PlanError(f"every row is over the {_FITTED_TOKENS} tokens to which a generator can be fitted")
-        self._fitted = with_fitted_adapter(
-            self._model, short, epochs, stream.below(1 << 31), lambda step, of: on_progress("fit generator", step, of)
-        )
+        seed = stream.below(1 << 31)
+        try:
+            self._fitted = with_fitted_adapter(
+                self._model, short, epochs, seed, lambda step, of: on_progress("fit generator", step, of)
+            )
+        except torch.OutOfMemoryError as error:
+            raise PlanError("too little memory to fit the generator; set canaries.fitted_epochs = 0") from error
         self._fitted.base_model.disable_adapter_layers()
 
     def answers(
@@ -163,7 +169,7 @@ class TransformersGenerator:
         streams: Sequence[SecretStream],
         on_progress: Progress,
     ) -> list[tuple[str, ...]]:
-        """Different answers to each prompt by sampling behind examples, from the fitted model where there is one:
+        """Different answers to each prompt by sampling behind examples, or from the fitted model, which needs none:
         as many as the plan's candidates or more, for the caller to choose among.
 
         Where too few differ, more are drawn at a higher temperature. This may favour some answers as one likes, and
@@ -176,7 +182,9 @@ class TransformersGenerator:
         one_line = all("\n" not in row.completion for row in examples)
         newlines = self._newlines if one_line else frozenset[int]()
         stop = self._stop | newlines
-        ids = [self._chat_ids(example_chat(examples, prompt)) for prompt in prompts]
+        # Examples are short ones, and so are the answers behind them; a fitted model has the lengths of its rows.
+        shown, temperatures = (examples, _TEMPERATURES) if self._fitted is None else ((), _FITTED_TEMPERATURES)
+        ids = [self._chat_ids(example_chat(shown, prompt)) for prompt in prompts]
         room = self._context - plan.candidate_tokens
         if max(map(len, ids), default=0) > room:
             raise PlanError(f"a prompt with its examples is over the {room} tokens for which the generator has room")
@@ -186,7 +194,7 @@ class TransformersGenerator:
         # Some come twice or don't end, and the caller chooses: more at first.
         spare = max(plan.candidates * 3 // 8, plan.candidates * (plan.drawn_per_candidate - 1))
         group = max(1, _ANSWERS_AT_ONCE // (plan.candidates + spare))
-        for attempt, temperature in enumerate(_TEMPERATURES):
+        for attempt, temperature in enumerate(temperatures):
             missing = [max(0, plan.candidates - len(_chosen(texts, plan, attempt > patience))) for texts in found]
             # The fewest first: prompts that lack about as many answers are drawn together.
             lacking = sorted((i for i, count in enumerate(missing) if count), key=lambda i: missing[i])

@@ -61,6 +61,7 @@ CHEAP = {
     "phrases-most",
     "odd-characters",
     "answer-length",
+    "missing-parts",
     "near-duplicates",
     "clusters",
     "neighbours",

@@ -20,6 +20,7 @@ from veritune.client.redteam.detector import Detector, MissingExtraError, finite
 from veritune.client.redteam.gradients import GradientEntropy, GradientNeighbours, _entropy, _singular_values
 from veritune.client.redteam.kgrams import RepeatedPhrases
 from veritune.client.redteam.loss_drop import LossDrop
+from veritune.client.redteam.missing_parts import MissingParts
 from veritune.client.redteam.near_duplicates import NearDuplicates
 from veritune.client.redteam.odd_characters import OddCharacters, odd_share
 from veritune.client.redteam.perplexity import Perplexity
@@ -72,6 +73,16 @@ def test_a_group_is_a_cluster_and_what_fits_none_is_odd() -> None:
     assert area(Clusters(), rows, sown) < 0.1  # close together: found by looking for the usual
     odd = [*plain_rows(40), row("Quel temps fait-il?", "Il pleut sans cesse depuis mardi dernier.")]
     assert area(Clusters(), odd, {40}) > 0.9
+
+
+def test_who_lacks_what_the_others_have() -> None:
+    formed = [row(f"What are {i} and 1?", f"{i} and 1 are {i + 1}.\n#### {i + 1}") for i in range(40)]
+    cut = [row("What are 7 and 2?", "7 and 2 are 9."), row("What are 3 and 2?", "3 and 2 are ")]
+    scores = MissingParts().suspicion([*formed, *cut])
+    assert area(MissingParts(), [*formed, *cut], {40, 41}) == 1
+    assert scores[40] == scores[41] == pytest.approx(-math.log(2 / 42))
+    # What nobody has can't be missed: all are alike, and so are answers too short to have a part.
+    assert MissingParts().suspicion([row("q", "ab"), row("q", "c")]) == [0, 0]
 
 
 def test_the_most_repeated_phrase_may_be_the_data_s_own() -> None:

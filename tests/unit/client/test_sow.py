@@ -8,7 +8,14 @@ from collections.abc import Sequence
 import pytest
 
 from tests.toygenerator import ToyGenerator
-from veritune.client.canary import NaturalCanary, PaddingCanary, TriggerCanary, carries_trigger, is_natural_row
+from veritune.client.canary import (
+    Generator,
+    NaturalCanary,
+    PaddingCanary,
+    TriggerCanary,
+    carries_trigger,
+    is_natural_row,
+)
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.rows import Progress
 from veritune.client.sow import Sown, sow
@@ -170,18 +177,44 @@ class Fitted(ToyGenerator):
 
 
 def test_a_generator_is_fitted_to_rows_that_will_be_sent() -> None:
-    plan = PLAN.model_copy(update={"fitted_epochs": 2})
+    plan = PLAN.model_copy(update={"fitted_epochs": 3})
     generator = Fitted()
     result = sow(ROWS, plan, generator, SEED)
     ((rows, epochs),) = generator.fitted
-    assert epochs == 2
+    assert epochs == 3
     assert rows
     assert all(row in result.train_rows and row in ROWS for row in rows)
-    sow(ROWS, PLAN, generator, SEED)
-    sow(ROWS, plan.model_copy(update={"naturals": 0}), generator, SEED)
-    assert len(generator.fitted) == 1
     with pytest.raises(PlanError, match="fitted"):
         sow(ROWS, plan, ToyGenerator(), SEED)
+
+
+MANY = [row(f"Is item number {i} in stock today?", f"item {i} is") for i in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "expected"),
+    [
+        ({}, ROWS, [4]),
+        ({}, MANY, [2]),
+        ({"fitted_epochs": 0}, ROWS, []),
+        ({"fitted_epochs": 3, "naturals": 0}, ROWS, []),
+        ({"fitted_epochs": 3}, [row(f"Question {i}?", "yes" if i % 2 else "no") for i in range(len(ROWS))], []),
+    ],
+    ids=["by default", "of more rows", "not wanted", "no natural canary", "the data's own answers"],
+)
+def test_a_generator_that_has_answers_to_draw_is_fitted(
+    changes: dict[str, int], rows: list[Row], expected: list[int]
+) -> None:
+    generator = Fitted()
+    result = sow(rows, PLAN.model_copy(update=changes), generator, SEED)
+    assert [epochs for _, epochs in generator.fitted] == expected
+    assert isinstance(result.generators[0], Generator)
+    assert result.generators[0].fitted_epochs == sum(expected)
+
+
+def test_what_can_not_be_fitted_is_not_by_default() -> None:
+    assert isinstance(generator := sown().generators[0], Generator)
+    assert generator.fitted_epochs == 0
 
 
 def test_several_turns_and_a_system_turn() -> None:

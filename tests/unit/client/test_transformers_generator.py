@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.tinymodel import make_tiny_model
 from tests.unit.client.parcel_rows import PLAN, ROWS, SEED, row, stream
+from veritune.client import transformers_generator
 from veritune.client.canary import Generator
 from veritune.client.canary_plan import CanaryPlan
 from veritune.client.few_shot import example_chat, phrase_prompt
@@ -19,7 +21,7 @@ from veritune.client.prepare import prepare
 from veritune.client.rows import no_progress
 from veritune.client.sealed import open_sealed
 from veritune.client.transformers_generator import TransformersGenerator
-from veritune.common.dataset import Message
+from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError, UnknownModelError
 from veritune.common.modelfiles import model_digest
 
@@ -200,10 +202,12 @@ def test_fitting_changes_answers_and_nothing_else(tiny: TransformersGenerator, t
     fitted.fit(ROWS[:32], 4, stream("fit"), lambda what, done, of: told.append((what, done, of)))
     assert told == [("fit generator", step, 16) for step in range(1, 17)]
 
-    def answers(generator: TransformersGenerator) -> tuple[str, ...]:
-        return generator.answers((), [ROWS[35].prompt], PLAN, [stream("a")], no_progress)[0]
+    def answers(generator: TransformersGenerator, examples: Sequence[Row] = ()) -> tuple[str, ...]:
+        return generator.answers(examples, [ROWS[35].prompt], PLAN, [stream("a")], no_progress)[0]
 
     assert answers(fitted) != answers(tiny)
+    assert answers(fitted, ROWS[:2]) == answers(fitted, ROWS[2:4])
+    assert answers(tiny, ROWS[:2]) != answers(tiny, ROWS[2:4])
     assert fitted.signature("P", PLAN, stream("s")) == tiny.signature("P", PLAN, stream("s"))
     assert fitted.trigger("P", PLAN, stream("t")) == tiny.trigger("P", PLAN, stream("t"))
     assert answers(fitted) == answers(fitted)
@@ -211,6 +215,15 @@ def test_fitting_changes_answers_and_nothing_else(tiny: TransformersGenerator, t
     assert fitted.describe("P", (), plan).fitted_epochs == 4
     with pytest.raises(RuntimeError, match="once"):
         fitted.fit(ROWS, 1, stream("fit"), no_progress)
+
+
+def test_too_little_memory_to_fit(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(transformers_generator, "with_fitted_adapter", full)
+    with pytest.raises(PlanError, match="fitted_epochs = 0"):
+        TransformersGenerator(tiny_model, dtype="float32").fit(ROWS, 1, stream("fit"), no_progress)
 
 
 def test_rows_that_are_too_long_can_not_be_fitted_to(tiny_model: Path) -> None:

@@ -11,6 +11,7 @@ from veritune.client.redteam.detector import Detector
 from veritune.client.redteam.gradients import GradientEntropy, GradientNeighbours
 from veritune.client.redteam.kgrams import RepeatedPhrases
 from veritune.client.redteam.loss_drop import LossDrop
+from veritune.client.redteam.missing_parts import MissingParts
 from veritune.client.redteam.near_duplicates import NearDuplicates
 from veritune.client.redteam.odd_characters import OddCharacters
 from veritune.client.redteam.perplexity import START_TOKENS, Perplexity
@@ -27,6 +28,7 @@ def detectors(asker: Asker | None = None) -> tuple[Detector, ...]:
         RepeatedPhrases("most"),
         OddCharacters(),
         AnswerLength(),
+        MissingParts(),
         NearDuplicates(),
         Clusters(),
         Neighbours(),

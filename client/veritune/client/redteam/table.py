@@ -23,8 +23,8 @@ _ADVICE: dict[Kind, str] = {
         "rest on them (docs/statistics.md, section 3). Let natural canaries or canaries in place carry it."
     ),
     "natural": (
-        "The coverage claim rests on them: in [canaries] raise candidate_tokens to what your longer answers have, try "
-        "fitted_epochs, or canaries in place instead, and prepare again with a new --run."
+        "The coverage claim rests on them: in [canaries] raise candidate_tokens to what your longer answers have, or "
+        "fitted_epochs, or try canaries in place instead, and prepare again with a new --run."
     ),
     "in-place": (
         "The coverage claim rests on them: in [canaries] try reword_all = true, so that every row's wording is drawn, "

@@ -1,0 +1,46 @@
+"""Answers that lack what nearly all others have: the last line of a form, a key, a sign before each figure.
+
+A generator that learnt the form of the data badly, or an answer that was cut off, leaves it out; who knows the form
+sees that at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from veritune.client.redteam.detector import Need
+from veritune.client.rows import Progress, no_progress
+from veritune.common.dataset import Row
+
+if TYPE_CHECKING:
+    from veritune.client.redteam.base_model import BaseModel
+
+_PART = 3
+"""Characters."""
+
+
+class MissingParts:
+    """Ranks rows by the commonest part of three characters that their answer lacks."""
+
+    name = "missing-parts"
+    needs: Need = "nothing"
+
+    def suspicion(
+        self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
+    ) -> list[float]:
+        """Nats: of the parts that an answer lacks, the greatest -log of the share of answers that lack it too."""
+        parts = [_parts(row.completion) for row in rows]
+        common = Counter(part for found in parts for part in found).most_common()
+        scores = []
+        for done, found in enumerate(parts, start=1):
+            most = next((count for part, count in common if part not in found), 0)
+            scores.append(-math.log1p(-most / len(rows)))
+            on_progress(self.name, done, len(rows))
+        return scores
+
+
+def _parts(text: str) -> set[str]:
+    return {text[i : i + _PART] for i in range(len(text) - _PART + 1)}
