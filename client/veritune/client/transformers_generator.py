@@ -151,7 +151,7 @@ class TransformersGenerator:
         pairs = [(self._chat_ids(row.prompt), [*self.encode(row.completion), self._turn_end]) for row in rows]
         short = [pair for pair in pairs if len(pair[0]) + len(pair[1]) <= min(_FITTED_TOKENS, self._context)]
         if not short:
-            raise PlanError(f"every row is over the {_FITTED_TOKENS} tokens to which a generator can be fitted")
+            raise PlanError(f"no row of at most {_FITTED_TOKENS} tokens to fit to; set canaries.fitted_epochs = 0")
         seed = stream.below(1 << 31)
         try:
             self._fitted = with_fitted_adapter(
