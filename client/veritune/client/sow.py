@@ -104,13 +104,10 @@ def sow(
     examples = generator.choose_examples(sampled, plan) if plan.naturals or plan.in_place else ()
     everywhere = own_answers(rows) if plan.own_answers and plan.naturals else None
     given = [everywhere[i] if everywhere else () for i in split.set_aside]
-    plan = plan.model_copy(update={"fitted_epochs": 0 if all(given) else _fitted_epochs(plan, generator, len(plain))})
-    document = generator.describe(prompt, examples, plan)
 
     phrases = _phrases(rows, plan, generator, prompt, seed, on_progress)
-    if plan.fitted_epochs and isinstance(generator, Fittable):
-        fitted = pick(plain, _FITTED_ROWS, SecretStream(seed, "fitted-rows"))
-        generator.fit(fitted, plan.fitted_epochs, SecretStream(seed, "fit"), on_progress)
+    epochs = 0 if all(given) else _fit(generator, plain, plan, seed, on_progress)
+    document = generator.describe(prompt, examples, plan.model_copy(update={"fitted_epochs": epochs}))
     # Where rows are worded anew, drawn answers should look like those; else canaries in place change nothing here.
     real = [(worded.rows if plan.reword_all else rows)[index] for index in split.train]
     naturals = draw_naturals(
@@ -199,14 +196,19 @@ def _usual_tokens(rows: Sequence[Row], tokens: Sequence[int] | None) -> int:
     return min(ROOM_TOKENS, max(_LEAST_TOKENS, lengths[len(lengths) * 9 // 10]))
 
 
-def _fitted_epochs(plan: CanaryPlan, generator: TextGenerator, rows: int) -> int:
-    """Of a plan that leaves some answers to be drawn, with so many rows to fit the generator to."""
-    if isinstance(generator, Fittable):
-        usual = round(_FITTED_SHOWN / max(1, min(rows, _FITTED_ROWS)))
-        return min(usual, _FITTED_EPOCHS) if plan.fitted_epochs is None else plan.fitted_epochs
-    if plan.fitted_epochs:
-        raise PlanError("canaries.fitted_epochs needs a generator that can be fitted: a local model")
-    return 0
+def _fit(generator: TextGenerator, plain: Sequence[Row], plan: CanaryPlan, seed: bytes, on_progress: Progress) -> int:
+    """Fits a generator that has answers to draw to some of the rows; returns for how many epochs, 0 for not at all."""
+    if not isinstance(generator, Fittable):
+        if plan.fitted_epochs:
+            raise PlanError("canaries.fitted_epochs needs a generator that can be fitted: a local model")
+        return 0
+    shown = pick(plain, _FITTED_ROWS, SecretStream(seed, "fitted-rows"))
+    epochs = plan.fitted_epochs
+    if epochs is None:
+        epochs = min(round(_FITTED_SHOWN / max(1, len(shown))), _FITTED_EPOCHS)
+    if epochs:
+        generator.fit(shown, epochs, SecretStream(seed, "fit"), on_progress)
+    return epochs
 
 
 def _wording(

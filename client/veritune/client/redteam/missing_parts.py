@@ -32,11 +32,10 @@ class MissingParts:
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
         """Nats: of the parts that an answer lacks, the greatest -log of the share of answers that lack it too."""
-        parts = [_parts(row.completion) for row in rows]
-        common = Counter(part for found in parts for part in found).most_common()
+        common = Counter(part for row in rows for part in _parts(row.completion)).most_common()
         scores = []
-        for done, found in enumerate(parts, start=1):
-            most = next((count for part, count in common if part not in found), 0)
+        for done, row in enumerate(rows, start=1):
+            most = next((count for part, count in common if part not in row.completion), 0)
             scores.append(-math.log1p(-most / len(rows)))
             on_progress(self.name, done, len(rows))
         return scores
