@@ -19,7 +19,6 @@ from veritune.common.limits import LIMITS
 
 _FIGURE = re.compile(r"\d+(?:[.,]\d+)*")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
-_FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n\s*```\s*\Z", re.DOTALL)
 _SLACK = 40
 
 
@@ -59,9 +58,8 @@ def read_wordings(reply: str, text: str, patterns: Sequence[str]) -> list[str]:
 
     ``patterns`` are the user's protected spans, checked by `wording_patterns.check_pattern`.
     """
-    fenced = _FENCE.match(reply)
     try:
-        found = parse_json((fenced[1] if fenced else reply).encode("utf-8"), LIMITS.row)
+        found = parse_json(_unfenced(reply).encode("utf-8"), LIMITS.row)
     except (UnicodeEncodeError, VerituneError):
         return []
     if not isinstance(found, list):
@@ -72,6 +70,13 @@ def read_wordings(reply: str, text: str, patterns: Sequence[str]) -> list[str]:
         if isinstance(wording, str) and _is_text(wording, len(text)) and _kept(wording, patterns) == kept:
             usable.setdefault(" ".join(wording.split()), wording)
     return [wording for wording in usable.values() if wording]
+
+
+def _unfenced(reply: str) -> str:
+    """The reply without a Markdown code fence around it; by lines, because a pattern for it would be quadratic."""
+    lines = reply.strip().split("\n")
+    fenced = len(lines) > 2 and lines[0].rstrip() in {"```", "```json"} and lines[-1].strip() == "```"
+    return "\n".join(lines[1:-1]) if fenced else reply
 
 
 def _is_text(wording: str, length: int) -> bool:
