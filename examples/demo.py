@@ -180,7 +180,7 @@ def show(outcomes: dict[str, dict[str, Any]], folder: Path, seconds: float) -> N
             lambda n, mode=mode: look(n, mode, lambda m: f"at most 10^{m['influence']['log10_p']}"),
         )
         row(
-            f"{title}: share of the rows trained on",
+            f"{title}: share trained on, of rows that could be canaries",
             lambda n, mode=mode: look(
                 n,
                 mode,

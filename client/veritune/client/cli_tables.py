@@ -110,9 +110,9 @@ def _mode_rows(table: Table, mode: ModeJudgement) -> None:
     needed = f"; needed 10^{influence.log10_needed}" if influence.log10_needed is not None else ""
     table.add_row("  the data shaped the model", f"p <= 10^{influence.log10_p}{needed}")
     table.add_row(
-        "  the rows were trained on",
-        f"at least {_percent(coverage.share_least)} at confidence {coverage.confidence}; "
-        f"needed {_percent(coverage.floor)}",
+        "  rows were trained on",
+        f"at least {_percent(coverage.share_least)} of those that could be canaries, at confidence "
+        f"{coverage.confidence}; needed {_percent(coverage.floor)}",
     )
     table.add_row("  signatures found", f"{influence.groups_found} of {influence.groups} groups")
     table.add_row(

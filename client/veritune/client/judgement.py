@@ -52,8 +52,9 @@ class InfluenceClaim(Document):
 
 
 class CoverageClaim(Document):
-    """Claim 2: at least ``share_least`` of the rows were trained on, at the policy's confidence; rounded down.
+    """Claim 2: at least ``share_least`` of the rows that could have been canaries were trained on, rounded down.
 
+    At the policy's confidence, by a provider that does not choose rows by their content (statistics.md, section 3).
     Only natural canaries of a single row are counted: whoever has the data sees that rows are repeated.
     """
 

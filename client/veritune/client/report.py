@@ -41,7 +41,10 @@ RESULTS = {"PASS": "PASSED", "INCONCLUSIVE": "WARNED", "FAIL": "FAILED"}
 H0_ASSUMPTION = (
     "Influence: the client drew signatures and true answers at random and told nobody; nothing is assumed of the model."
 )
-ROWS_ASSUMPTION = "Coverage: the provider could not tell the natural canaries from the other rows."
+ROWS_ASSUMPTION = (
+    "Coverage: of the rows that could have been canaries; the provider could not tell the natural canaries from the "
+    "others of them, and did not choose rows by their content. Of rows that could be no canary nothing is claimed."
+)
 FLOOR_ASSUMPTION = "FAIL: an honest run reaches the activation floors that both parties signed."
 RECITAL_ASSUMPTION = (
     "Recitals: honest runs of this recipe recite as the signed floor says, and no cheaper training does; "

@@ -334,7 +334,10 @@ def _influence_reason(mode: Mode, shown: bool, claim: InfluenceClaim, rules: Rul
 def _coverage_reason(mode: Mode, shown: bool, claim: CoverageClaim, rules: Rules) -> Reason:
     if rules.coverage_floor == 0:
         return _reason("COVERAGE_NOT_ASKED", mode, "The contract asks for no bound on the share of rows trained on.")
-    bound = f"at least {claim.share_least} of the rows were trained on, at confidence {claim.confidence}"
+    bound = (
+        f"at least {claim.share_least} of the rows that could have been canaries were trained on, at confidence "
+        f"{claim.confidence}, by a provider that does not choose rows by their content"
+    )
     if shown:
         return _reason("COVERAGE_SHOWN", mode, f"Shown: {bound}; the contract asks for {claim.floor}.")
     return _reason(
