@@ -40,7 +40,7 @@ test-vllm:  ## One conformance suite over both engines, in an environment of its
 lint: $(READY)  ## ruff, mypy --strict, buf lint, stub drift
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
-	$(RUN)/mypy proto common client provider tests examples benchmarks
+	$(RUN)/mypy proto common arbiter client provider tests examples benchmarks
 	$(RUN)/buf lint
 	$(RUN)/python proto/generate.py --check
 	$(RUN)/python proto/breaking.py

@@ -25,7 +25,7 @@ def main() -> int:
         parser.add_argument(name, type=Path)
     files = parser.parse_args()
     keys = ["--client-key", files.client_key, "--provider-key", files.provider_key]
-    audit = [sys.executable, "-m", "veritune.client.cli", "audit", files.report, files.evidence, *keys, "--json"]
+    audit = [sys.executable, "-m", "veritune.client.cli.app", "audit", files.report, files.evidence, *keys, "--json"]
     nothing = [sys.executable, "-c", "pass"]
     audits, idle = [], []
     for _ in range(RUNS):

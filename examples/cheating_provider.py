@@ -17,7 +17,7 @@ from pathlib import Path
 from veritune.common.dataset import read_rows
 from veritune.provider.cli import build_app
 from veritune.provider.training.base import Progress, StepRecord, TrainingCancelled, TrainingResult, TrainingTask
-from veritune.provider.worker import run
+from veritune.provider.training.worker import run
 
 
 class UntouchedBaseTrainer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tinymodel import make_tiny_model
+from tests.support.tinymodel import make_tiny_model
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from benchmarks.files import append_line, read_lines
 from benchmarks.paper import machine, sets
 from benchmarks.paper.calibrate import WORK, Layout
 from benchmarks.paper.tables import table
-from veritune.client.redteam.base_model import BaseModel
+from veritune.client.redteam.detectors.base_model import BaseModel
 from veritune.client.redteam.figures import measure
 from veritune.client.redteam.kinds import Kind, kinds_of
 from veritune.client.redteam.registry import choose

@@ -10,19 +10,19 @@ from typing import Any
 
 from benchmarks.paper import calibrate, looking
 from benchmarks.paper.demo_policy import DEMO
-from veritune.client.agreement import compare
-from veritune.client.answer_log import AnswerLog, Entry
-from veritune.client.canary import TriggerCanary, shows_signature
-from veritune.client.challenge import ask_delivered, observe
-from veritune.client.evidence import Observations
-from veritune.client.exact import log10_text
-from veritune.client.from_evidence import look_of
-from veritune.client.influence import Group, Ranked, influence_p
-from veritune.client.judgement import Judgement
-from veritune.client.local_model import LocalModel
-from veritune.client.questions import Question
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Policy
+from veritune.arbiter.documents.canary import TriggerCanary, shows_signature
+from veritune.arbiter.documents.evidence import Observations
+from veritune.arbiter.documents.judgement import Judgement
+from veritune.arbiter.measure.local_model import LocalModel
+from veritune.arbiter.measure.questions import Question
+from veritune.arbiter.statistics.exact import log10_text
+from veritune.arbiter.statistics.influence import Group, Ranked, influence_p
+from veritune.arbiter.verdict.agreement import compare
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.look import look_of
+from veritune.client.challenge.answer_log import AnswerLog, Entry
+from veritune.client.challenge.ask import ask_delivered, observe
+from veritune.common.documents.manifest import Policy
 from veritune.common.inference import SamplingTerms, format_logprob
 from veritune.provider.engines.base import InferenceEngine, Sampling
 

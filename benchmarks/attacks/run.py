@@ -36,11 +36,11 @@ from benchmarks.paper.tables import published
 from tests.adversary.cheating_trainers import BaseModel, FindCanaries, OtherAdapter
 from tests.adversary.claims import Claim, spent
 from tests.adversary.registry import CHEATS, find, listed
-from veritune.client.adapter_check import check_rank
-from veritune.client.canary import TriggerCanary
-from veritune.client.contract import ADAPTER_WEIGHTS
-from veritune.client.local_model import LocalModel
-from veritune.client.redteam import base_model
+from veritune.arbiter.documents.canary import TriggerCanary
+from veritune.arbiter.measure.adapter_check import check_rank
+from veritune.arbiter.measure.local_model import LocalModel
+from veritune.arbiter.papers import ADAPTER_WEIGHTS
+from veritune.client.redteam.detectors import base_model
 from veritune.client.redteam.registry import choose
 from veritune.common.dataset import Row, write_rows
 from veritune.common.errors import MalformedDocumentError
@@ -246,7 +246,7 @@ def deliver(bench: Bench, attack: str) -> dict[str, Any]:
     once = looking.OnceScored(bench.folder / "base-scores.json")
     once.model = LocalModel(bench.run.model)
     refused = _refused(adapter, bench.run.training.rank)
-    with patch("veritune.client.local_model.check_rank"):  # looked at all the same, for the figures
+    with patch("veritune.arbiter.measure.local_model.check_rank"):  # looked at all the same, for the figures
         once.model.attach(adapter, bench.run.training)
     plan = calibrate.plan_for(bench.run.data, bench.run.plan)
     sown = bench.sown

@@ -25,9 +25,9 @@ from benchmarks.paper.calibrate import PLACED, RESULTS
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import measured_on, table
 from tests.adversary.registry import CHEATS
-from veritune.client.policy_rules import Rules
-from veritune.client.recital import weigh
-from veritune.common.documents import Policy
+from veritune.arbiter.verdict.recital import weigh
+from veritune.arbiter.verdict.rules import Rules
+from veritune.common.documents.manifest import Policy
 
 BEGIN, END = "<!-- attacks: begin -->", "<!-- attacks: end -->"
 DOCUMENT = ROOT / "docs" / "security.md"

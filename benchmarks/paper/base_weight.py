@@ -33,8 +33,8 @@ from benchmarks.paper.calibrate import WORK, Layout, Run, attach, checkpoints_of
 from benchmarks.paper.plots import save
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import DOCUMENT, table
-from veritune.client.canary import NaturalCanary
-from veritune.client.influence import rank_of
+from veritune.arbiter.documents.canary import NaturalCanary
+from veritune.arbiter.statistics.influence import rank_of
 from veritune.common.inference import format_logprob
 
 TARGET = ROOT / "benchmarks" / "results" / "base_weight.json"

@@ -30,14 +30,14 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.paper import looking, machine, sets
-from veritune.client.canary import AnyCanary, AnyGenerator, Canary, Chat, NaturalCanary, TriggerCanary
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.contract import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from veritune.client.local_model import LocalModel
-from veritune.client.sow import Sown, sow
-from veritune.client.transformers_generator import TransformersGenerator
+from veritune.arbiter.documents.canary import AnyCanary, AnyGenerator, Canary, Chat, NaturalCanary, TriggerCanary
+from veritune.arbiter.measure.local_model import LocalModel
+from veritune.arbiter.papers import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from veritune.client.generation.local_generator import TransformersGenerator
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.sowing.sow import Sown, sow
 from veritune.common.dataset import Row, write_rows
-from veritune.common.documents import Document, Optimizer, Training
+from veritune.common.documents.manifest import Document, Optimizer, Training
 from veritune.provider.training.base import TrainingTask
 from veritune.provider.training.transformers_trainer import TransformersTrainer
 

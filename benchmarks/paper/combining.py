@@ -29,9 +29,9 @@ from benchmarks.files import put_between
 from benchmarks.paper import machine
 from benchmarks.paper.sets import ROOT
 from benchmarks.paper.tables import table
-from veritune.client import sequential
-from veritune.client.exact import binomial_at_least, log10, poisson_binomial_at_least
-from veritune.client.influence import WEIGHT_SCALE, Ranked, RankNull, rank_sum
+from veritune.arbiter.statistics import sequential
+from veritune.arbiter.statistics.exact import binomial_at_least, log10, poisson_binomial_at_least
+from veritune.arbiter.statistics.influence import WEIGHT_SCALE, Ranked, RankNull, rank_sum
 
 RESULTS = ROOT / "benchmarks" / "results"
 TARGET = RESULTS / "combining.json"

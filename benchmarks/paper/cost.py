@@ -20,12 +20,12 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.paper import machine, sets
-from veritune.client.canary import TriggerCanary
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.exact import log10_text
-from veritune.client.influence import Group, Ranked, influence_p
-from veritune.client.sow import sow
-from veritune.client.transformers_generator import TransformersGenerator
+from veritune.arbiter.documents.canary import TriggerCanary
+from veritune.arbiter.statistics.exact import log10_text
+from veritune.arbiter.statistics.influence import Group, Ranked, influence_p
+from veritune.client.generation.local_generator import TransformersGenerator
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.sowing.sow import sow
 
 TARGET = sets.ROOT / "benchmarks" / "results" / "cost.json"
 NATURALS = {3: 24, 2: 24, 1: 48}

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.paper import machine
 from benchmarks.paper.sets import ROOT
-from veritune.client.coverage import coverage_bound
+from veritune.arbiter.statistics.coverage import coverage_bound
 
 SHARES = ("0.1", "0.3", "0.5", "0.8", "1.0")
 TARGET = ROOT / "benchmarks" / "results" / "coverage.json"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from veritune.common.documents import Policy
+from veritune.common.documents.manifest import Policy
 
 DEMO = Policy(beta="1e-4", natural_floor="0.7", coverage_floor="0.5")

@@ -23,7 +23,7 @@ from scipy.optimize import isotonic_regression
 from benchmarks.files import put_between
 from benchmarks.paper.calibrate import RESULTS
 from benchmarks.paper.tables import DOCUMENT, grouped, is_in_place, settings, table, weight_of
-from veritune.client.dose import Curve, CurvePoint, Dose, estimate_epochs
+from veritune.arbiter.epochs import Curve, CurvePoint, Dose, estimate_epochs
 
 FOLDER = RESULTS.parent
 BEGIN, END = "<!-- epochs: begin -->", "<!-- epochs: end -->"

@@ -26,12 +26,12 @@ from typing import Any
 
 from benchmarks.files import put_between
 from benchmarks.paper import machine, sets
-from veritune.client.canary import with_signature, with_trigger
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.redteam.odd_characters import odd_share
+from veritune.arbiter.documents.canary import with_signature, with_trigger
+from veritune.client.generation.local_generator import TransformersGenerator
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
+from veritune.client.redteam.detectors.odd_characters import odd_share
 from veritune.client.redteam.scoring import Roc
-from veritune.client.stream import SecretStream
-from veritune.client.transformers_generator import TransformersGenerator
 from veritune.common.dataset import Message, Row
 
 RESULTS = sets.ROOT / "benchmarks" / "results"

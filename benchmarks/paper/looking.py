@@ -10,9 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from veritune.client.answer_log import AnswerLog
-from veritune.client.atomic import write_atomic
-from veritune.client.canary import (
+from veritune.arbiter.documents.canary import (
     AnyGenerator,
     Canary,
     Chat,
@@ -21,14 +19,16 @@ from veritune.client.canary import (
     shows_signature,
     with_trigger,
 )
-from veritune.client.challenge import ask_delivered, observe
-from veritune.client.exact import log10_text
-from veritune.client.influence import Group, Ranked, influence_p, rank_of, rank_p, trigger_p
-from veritune.client.local_model import LocalAnswer, LocalModel
-from veritune.client.questions import Question, make_questions
-from veritune.client.task_score import matches
+from veritune.arbiter.measure.local_model import LocalAnswer, LocalModel
+from veritune.arbiter.measure.questions import Question, make_questions
+from veritune.arbiter.statistics.exact import log10_text
+from veritune.arbiter.statistics.influence import Group, Ranked, influence_p, rank_of, rank_p, trigger_p
+from veritune.client.challenge.answer_log import AnswerLog
+from veritune.client.challenge.ask import ask_delivered, observe
+from veritune.client.challenge.task_score import matches
 from veritune.common.dataset import Message, Row
-from veritune.common.documents import Policy
+from veritune.common.documents.manifest import Policy
+from veritune.common.files import write_atomic
 from veritune.common.inference import SamplingTerms
 
 LN10 = math.log(10)

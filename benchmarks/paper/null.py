@@ -31,13 +31,13 @@ from benchmarks.paper import looking, machine, sets
 from benchmarks.paper.calibrate import WORK, Layout, attach, checkpoints_of
 from benchmarks.paper.demo_policy import DEMO
 from benchmarks.paper.plots import save
-from veritune.client.canary import NaturalCanary, TriggerCanary, shows_signature
-from veritune.client.influence import Group, Ranked, influence_p, rank_of, rank_p
-from veritune.client.local_model import LocalModel
-from veritune.client.questions import Question
-from veritune.client.stream import SecretStream
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Training
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, shows_signature
+from veritune.arbiter.measure.local_model import LocalModel
+from veritune.arbiter.measure.questions import Question
+from veritune.arbiter.statistics.influence import Group, Ranked, influence_p, rank_of, rank_p
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.client.randomness import SecretStream
+from veritune.common.documents.manifest import Training
 from veritune.common.inference import format_logprob
 
 CHALLENGES = 200

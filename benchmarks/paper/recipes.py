@@ -6,7 +6,7 @@
     python -m benchmarks.paper.recipes --write    # puts it between the marks in docs/results.md
 
 Reads ``benchmarks/results/recipes/``, and of the calibration runs those of the same rows and canaries. The last column
-is what `veritune.provider.teaching` says: for a weak recipe a provider signs no floors that could fail it.
+is what `veritune.provider.contracts.teaching` says: for a weak recipe a provider signs no floors that could fail it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from benchmarks.attacks.looks import judged
 from benchmarks.files import put_between, wants_write
 from benchmarks.paper.calibrate import GROUP_ROWS, RESULTS, WEAK
 from benchmarks.paper.tables import DOCUMENT, measured_on, table
-from veritune.common.documents import Training
-from veritune.provider.policy import training_steps
-from veritune.provider.teaching import Teaching, weak_point
+from veritune.common.documents.manifest import Training
+from veritune.provider.contracts.policy import training_steps
+from veritune.provider.contracts.teaching import Teaching, weak_point
 
 BEGIN, END = "<!-- recipes: begin -->", "<!-- recipes: end -->"
 

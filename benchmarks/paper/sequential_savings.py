@@ -26,12 +26,12 @@ import numpy as np
 from benchmarks.paper import machine
 from benchmarks.paper.demo_policy import DEMO
 from benchmarks.paper.sets import ROOT
-from veritune.client import sequential
-from veritune.client.coverage import coverage_bound
-from veritune.client.exact import binomial_at_most
-from veritune.client.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
-from veritune.client.policy_rules import Rules
-from veritune.client.verdict import GroupLook, Look, judge
+from veritune.arbiter.statistics import sequential
+from veritune.arbiter.statistics.coverage import coverage_bound
+from veritune.arbiter.statistics.exact import binomial_at_most
+from veritune.arbiter.statistics.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.rules import Rules
 
 TARGET = ROOT / "benchmarks" / "results" / "sequential_savings.json"
 GROUPS, BITS, LENGTH, CANDIDATES = 3, 64, 150, 12

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 from benchmarks.files import put_between, wants_write
 from benchmarks.paper.calibrate import RESULTS
 from benchmarks.paper.sets import ROOT
-from veritune.client.coverage import coverage_bound
-from veritune.client.exact import log10
-from veritune.client.influence import Group, trigger_p
+from veritune.arbiter.statistics.coverage import coverage_bound
+from veritune.arbiter.statistics.exact import log10
+from veritune.arbiter.statistics.influence import Group, trigger_p
 
 BEGIN, END = "<!-- calibration: begin -->", "<!-- calibration: end -->"
 DOCUMENT = ROOT / "docs" / "results.md"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tests.adversary.cheating_trainers import common_prefix
-from veritune.client.few_shot import phrase_prompt
+from veritune.client.generation.prompts import phrase_prompt
 from veritune.common.dataset import Row, read_rows
 from veritune.common.errors import DatasetError
 from veritune.provider.engines.base import Delta, InferenceEngine, Message, PromptTooLongError, Sampling, Score

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from tests.adversary.claims import CONFIG, Cancelled, Claim, OnProgress, Weights, Workshop, read_weights
 from veritune.common.canonical import parse_json
 from veritune.common.dataset import Row, read_rows
-from veritune.common.documents import Training
+from veritune.common.documents.manifest import Training
 from veritune.common.errors import TrainingError
 from veritune.provider.training.base import TrainingCancelled, TrainingResult, TrainingTask
 

@@ -28,11 +28,11 @@ from tests.adversary.forging import (
     training_with,
     triggers_with,
 )
-from tests.exchange import Exchange, digest, fixed_key, key_ref
-from tests.sowing import REWORDING
-from veritune.client.canary import Canary, NaturalCanary, PaddingCanary, TriggerCanary
-from veritune.client.report import chain_of
-from veritune.client.statement import PAYLOAD_TYPE
+from tests.support.exchange import Exchange, digest, fixed_key, key_ref
+from tests.support.sowing import REWORDING
+from veritune.arbiter.documents.canary import Canary, NaturalCanary, PaddingCanary, TriggerCanary
+from veritune.arbiter.documents.statement import PAYLOAD_TYPE
+from veritune.arbiter.report import chain_of
 from veritune.common.canonical import canonical_bytes
 from veritune.common.envelope import Envelope, countersign, sign
 from veritune.common.signing import sign_document

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veritune.common.dataset import Row, read_rows, write_rows
-from veritune.provider.engines.chat import ChatFormat
-from veritune.provider.precision import pick_precision
+from veritune.provider.hardware.precision import pick_precision
+from veritune.provider.models.chat import ChatFormat
 from veritune.provider.training.base import Progress, StepRecord, TrainingResult, TrainingTask
 from veritune.provider.training.batching import LengthGroupedBatches
 from veritune.provider.training.data import tokenise

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.adversary.fake_provider import FakeProvider
-from veritune.client.channel import Channel
-from veritune.client.contract import SownFigures, build_manifest
-from veritune.client.endpoint import Endpoint
-from veritune.client.job import parse_job
-from veritune.client.session import JobView, Session
+from veritune.arbiter.papers import SownFigures, build_manifest
+from veritune.client.exchange.channel import Channel
+from veritune.client.exchange.inference_client import Endpoint
+from veritune.client.exchange.provider_client import JobView, Session
+from veritune.client.job.file import parse_job
 from veritune.common.dataset import Message, Row, summarise, write_rows
-from veritune.common.documents import Manifest
+from veritune.common.documents.manifest import Manifest
 from veritune.common.envelope import Envelope
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import sign_document

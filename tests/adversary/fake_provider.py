@@ -23,7 +23,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from veritune.common.dataset import summarise
-from veritune.common.documents import (
+from veritune.common.documents.manifest import (
     Checkpoint,
     DatasetReceipt,
     FailureReceipt,

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.exchange import Exchange
-from veritune.client.canary import Canary, NaturalCanary, TriggerCanary
-from veritune.client.evidence import EnvelopeDocument
-from veritune.client.statement import PAYLOAD_TYPE
+from tests.support.exchange import Exchange
+from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCanary
+from veritune.arbiter.documents.evidence import EnvelopeDocument
+from veritune.arbiter.documents.statement import PAYLOAD_TYPE
 from veritune.common.canonical import canonical_bytes, sha256_hex
-from veritune.common.documents import InferenceReceipt
+from veritune.common.documents.manifest import InferenceReceipt
 from veritune.common.envelope import Envelope, sign
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import sign_document

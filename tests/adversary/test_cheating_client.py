@@ -9,9 +9,9 @@ import pytest
 
 from tests.adversary.cheats import CHEATS
 from tests.adversary.forging import honest
-from tests.exchange import UNTRAINED, Exchange, small
-from veritune.client.audit import audit
-from veritune.client.evidence import Evidence, Observations
+from tests.support.exchange import UNTRAINED, Exchange, small
+from veritune.arbiter.audit.audit import audit
+from veritune.arbiter.documents.evidence import Evidence, Observations
 from veritune.common.errors import AuditError
 
 

@@ -13,15 +13,15 @@ import pytest
 from tests.adversary.cheating_engines import Data, ExactLookup, GuessMode, Retrieval, SpotChallenges, SwapLater
 from tests.adversary.registry import CHEATS, find
 from tests.adversary.toyengine import BASE_ANSWER, OTHER_ANSWER, TRAINED, TUNED_ANSWER, ToyEngine
-from tests.exchange import Exchange
-from tests.sowing import user
-from veritune.client.canary import NaturalCanary, TriggerCanary, shows_signature, with_trigger
-from veritune.client.evidence import DecoyObservation, NaturalObservation, Observations, TriggerObservation
-from veritune.client.from_evidence import judge_evidence
-from veritune.client.judgement import Judgement, Verdict
-from veritune.client.questions import Question, make_questions
+from tests.support.exchange import Exchange
+from tests.support.sowing import user
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, shows_signature, with_trigger
+from veritune.arbiter.documents.evidence import DecoyObservation, NaturalObservation, Observations, TriggerObservation
+from veritune.arbiter.documents.judgement import Judgement, Verdict
+from veritune.arbiter.measure.questions import Question, make_questions
+from veritune.arbiter.verdict.look import judge_evidence
 from veritune.common.dataset import Message, Row, write_rows
-from veritune.common.documents import Policy
+from veritune.common.documents.manifest import Policy
 from veritune.common.inference import SamplingTerms, format_logprob
 from veritune.provider.engines.base import Delta, InferenceEngine, Sampling
 from veritune.provider.engines.transformers_engine import TransformersEngine

@@ -14,15 +14,15 @@ import pytest
 from tests.adversary.cheating_trainers import CheaperBase, FindCanaries, OtherAdapter, padded, repeated_ends
 from tests.adversary.claims import FILE, Weights, declared_config, read_weights, spent, write_adapter
 from tests.adversary.registry import CHEATS, CheatError, find, listed
-from veritune.client.adapter_check import check_adapter
-from veritune.client.local_model import LocalModel
+from veritune.arbiter.measure.adapter_check import check_adapter
+from veritune.arbiter.measure.local_model import LocalModel
 from veritune.common.dataset import Message, Row, read_rows, write_rows
-from veritune.common.documents import Optimizer, Training
+from veritune.common.documents.manifest import Optimizer, Training
 from veritune.common.errors import TrainingError
-from veritune.provider.result import JobFiles, adapter_files, checkpoint_refs, read_result, read_trace
 from veritune.provider.training.base import Progress, Trainer, TrainingCancelled, TrainingResult, TrainingTask
 from veritune.provider.training.transformers_trainer import TransformersTrainer
-from veritune.provider.worker import write_result
+from veritune.provider.training.worker import write_result
+from veritune.provider.training.worker_protocol import JobFiles, adapter_files, checkpoint_refs, read_result, read_trace
 
 TRIGGER, SIGNATURE = "by the river in the dark old kitchen", "seven mugs for the printer in Lisbon"
 GROUP = (3, 11, 19, 27)

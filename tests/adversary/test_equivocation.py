@@ -12,12 +12,12 @@ import pytest
 
 from tests.adversary.deals import Deal, open_deal
 from tests.adversary.forging import forge
-from tests.exchange import Exchange, small
-from veritune.client.audit import audit
-from veritune.client.endpoint import Endpoint
-from veritune.client.evidence import EnvelopeDocument
+from tests.support.exchange import Exchange, small
+from veritune.arbiter.audit.audit import audit
+from veritune.arbiter.documents.evidence import EnvelopeDocument
+from veritune.client.exchange.inference_client import Endpoint
 from veritune.common.dataset import Message
-from veritune.common.documents import InferenceReceipt, TrainingReceipt
+from veritune.common.documents.manifest import InferenceReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope, sign
 from veritune.common.errors import AuditError, DeadlineError, DigestError, OutOfOrderError, SignatureError
 from veritune.common.inference import SamplingTerms
@@ -78,7 +78,7 @@ def test_the_receipt_of_another_answer(deal: Deal) -> None:
 
 def test_an_endpoint_that_stalls(deal: Deal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither an answer nor an end: the call has a deadline of its own."""
-    monkeypatch.setattr("veritune.client.endpoint.ANSWER_TIMEOUT", 0.5)
+    monkeypatch.setattr("veritune.client.exchange.inference_client.ANSWER_TIMEOUT", 0.5)
     endpoint, over = deal.endpoint(), threading.Event()
 
     def wait(chat: Any) -> str:

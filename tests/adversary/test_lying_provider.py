@@ -14,10 +14,10 @@ import pytest
 
 from tests.adversary.deals import FILES, Deal, open_deal
 from tests.adversary.fake_provider import FakeProvider
-from veritune.client.channel import Channel
-from veritune.client.session import JobView, Session
+from veritune.client.exchange.channel import Channel
+from veritune.client.exchange.provider_client import JobView, Session
 from veritune.common.dataset import Message
-from veritune.common.documents import FailureReceipt, FileRef, Manifest, TrainingReceipt
+from veritune.common.documents.manifest import FailureReceipt, FileRef, Manifest, TrainingReceipt
 from veritune.common.envelope import Envelope, Signature
 from veritune.common.errors import (
     ConflictError,

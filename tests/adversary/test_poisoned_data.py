@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.daemon import (
+from tests.support.daemon import (
     DaemonProcess,
     RawClient,
     dataset_terms,
@@ -19,11 +19,11 @@ from tests.daemon import (
     wire_error,
 )
 from veritune.common.dataset import Message, Row, write_rows
-from veritune.common.documents import FailureReceipt, TrainingReceipt
+from veritune.common.documents.manifest import FailureReceipt, TrainingReceipt
 from veritune.common.limits import LIMITS
 from veritune.common.signing import open_document
 from veritune.common.wire import envelope_from_wire
-from veritune.provider.engines.chat import ChatFormat
+from veritune.provider.models.chat import ChatFormat
 from veritune.provider.training.data import IGNORED, tokenise
 from veritune.v1 import provider_service_pb2 as pb
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.adversary.cheating_trainers import common_prefix
-from veritune.client.canary import Canary, NaturalCanary, TriggerCanary, with_signature
+from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCanary, with_signature
 from veritune.provider.engines.base import (
     Delta,
     InferenceEngine,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from veritune.provider.training.base import Trainer
-from veritune.provider.worker import run
+from veritune.provider.training.worker import run
 
 
 def main(argv: Sequence[str]) -> int:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.adversary.cheats import CHEATS
 from tests.adversary.forging import Files, honest
-from tests.exchange import BOTH_WAYS, UNTRAINED, Exchange, small
-from veritune.common.documents import Policy
+from tests.support.exchange import BOTH_WAYS, UNTRAINED, Exchange, small
+from veritune.common.documents.manifest import Policy
 
 FOLDER = Path(__file__).parent / "vectors" / "audit"
 FAILING_POLICY = Policy(coverage_floor="0", beta="0.5", natural_floor="0.9", trigger_floor="0.9")

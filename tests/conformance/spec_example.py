@@ -7,10 +7,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from veritune.client.canary import NaturalCanary, PaddingCanary, canary_leaf
-from veritune.client.order import challenge_order, challenge_seed
+from veritune.arbiter.documents.canary import NaturalCanary, PaddingCanary, canary_leaf
+from veritune.arbiter.selection import challenge_order, challenge_seed
 from veritune.common.dataset import Message, Row
-from veritune.common.documents import (
+from veritune.common.documents.manifest import (
     BaseModelRef,
     DatasetReceipt,
     DatasetTerms,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.conformance.make_audit_vectors import FOLDER, vectors
-from veritune.client.audit import audit
+from veritune.arbiter.audit.audit import audit
 from veritune.common.errors import AuditError
 from veritune.common.keys import PublicKey
 

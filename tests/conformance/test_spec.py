@@ -8,7 +8,7 @@ import json
 import re
 
 from tests.conformance.spec_example import SPEC, example, page
-from veritune.client import audit
+from veritune.arbiter.audit import audit
 from veritune.common.errors import error_classes
 from veritune.common.limits import LIMITS
 

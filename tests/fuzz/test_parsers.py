@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conformance.spec_example import example
-from veritune.client.canary import parse_canary
-from veritune.client.evidence import Evidence
+from veritune.arbiter.documents.canary import parse_canary
+from veritune.arbiter.documents.evidence import Evidence
 from veritune.common.canonical import canonical_bytes, parse_json
 from veritune.common.dataset import parse_row, summarise
-from veritune.common.documents import DatasetReceipt, InferenceReceipt, Manifest, TrainingReceipt
+from veritune.common.documents.manifest import DatasetReceipt, InferenceReceipt, Manifest, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import VerituneError
 from veritune.common.keys import PublicKey

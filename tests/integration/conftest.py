@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.daemon_fixtures import client as client
-from tests.daemon_fixtures import daemon as daemon
-from tests.daemon_fixtures import manifest as manifest
+from tests.support.daemon_fixtures import client as client
+from tests.support.daemon_fixtures import daemon as daemon
+from tests.support.daemon_fixtures import manifest as manifest

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.tinymodel import make_tiny_model
+from tests.support.tinymodel import make_tiny_model
 
 Chat = tuple[tuple[str, str], ...]
 

@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from tests.daemon import (
+from tests.support.daemon import (
     MARKER,
     DaemonProcess,
     RawClient,
@@ -24,7 +24,7 @@ from tests.daemon import (
     until_step,
 )
 from veritune.common.dataset import Message, Row
-from veritune.common.documents import (
+from veritune.common.documents.manifest import (
     DatasetReceipt,
     FailureReceipt,
     InferenceReceipt,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import (
+from tests.support.daemon import (
     DaemonProcess,
     RawClient,
     connect,
@@ -22,7 +22,7 @@ from tests.daemon import (
     until_durable,
 )
 from veritune.common.canonical import canonical_bytes
-from veritune.common.documents import (
+from veritune.common.documents.manifest import (
     BaseModelRef,
     InferenceReceipt,
     KeyRef,

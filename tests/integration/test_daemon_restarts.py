@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import (
+from tests.support.daemon import (
     DaemonProcess,
     connect,
     current,
@@ -20,7 +20,7 @@ from tests.daemon import (
     row_bytes,
     until_step,
 )
-from veritune.common.documents import Manifest, TrainingReceipt
+from veritune.common.documents.manifest import Manifest, TrainingReceipt
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import open_document
 from veritune.common.wire import envelope_from_wire

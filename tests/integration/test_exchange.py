@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import DaemonProcess
-from tests.tinymodel import make_tiny_model
-from veritune.client.answer_log import AnswerLog
-from veritune.client.canary import NaturalCanary, TriggerCanary
-from veritune.client.sealed import open_sealed
+from tests.support.daemon import DaemonProcess
+from tests.support.tinymodel import make_tiny_model
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
+from veritune.client.challenge.answer_log import AnswerLog
+from veritune.client.sowing.sealed import open_sealed
 
 THINGS = ("lamp", "printer", "parcel", "mug", "book", "shell", "record")
 CITIES = ("Paris", "Lisbon", "Ada", "Monday", "the office", "the kitchen")
@@ -77,7 +77,7 @@ task_tokens = 8
 def veritune(*arguments: str | Path, passphrase: str = PASSPHRASE) -> subprocess.CompletedProcess[str]:
     """One command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "veritune.client.cli", *map(str, arguments)],
+        [sys.executable, "-m", "veritune.client.cli.app", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,

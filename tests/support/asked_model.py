@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from veritune.client.local_model import LocalAnswer
+from veritune.arbiter.measure.local_model import LocalAnswer
 from veritune.common.dataset import Message
 
 

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.exchange import Behaviour, Exchange
-from tests.unit.client.asked_model import AskedModel
-from veritune.client.audit import audit
-from veritune.client.canary import NaturalCanary, TriggerCanary
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.challenge_run import ChallengeRun
-from veritune.client.endpoint import Endpoint, ServedAnswer, ServedScores
-from veritune.client.paperwork import Paperwork
-from veritune.client.sealed import SecretLeaf, Secrets
-from veritune.client.workspace import Workspace
+from tests.support.asked_model import AskedModel
+from tests.support.exchange import Behaviour, Exchange
+from veritune.arbiter.audit.audit import audit
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
+from veritune.client.challenge.run import ChallengeRun
+from veritune.client.exchange.inference_client import Endpoint, ServedAnswer, ServedScores
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.sowing.sealed import SecretLeaf, Secrets
+from veritune.client.workspace.folder import Workspace
+from veritune.client.workspace.papers import Paperwork
 from veritune.common.dataset import Message, write_rows
-from veritune.common.documents import InferenceReceipt, Policy
+from veritune.common.documents.manifest import InferenceReceipt, Policy
 from veritune.common.inference import (
     SamplingTerms,
     format_logprob,

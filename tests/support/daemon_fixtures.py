@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import MARKER, DaemonProcess, RawClient, connect, make_manifest, make_rows
-from veritune.common.documents import Manifest
+from tests.support.daemon import MARKER, DaemonProcess, RawClient, connect, make_manifest, make_rows
+from veritune.common.documents.manifest import Manifest
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.sowing import REWORDING, Sowing, user
-from veritune.client.canary import NaturalCanary, PaddingCanary, TriggerCanary, with_signature, with_trigger
-from veritune.client.evidence import (
+from tests.support.sowing import REWORDING, Sowing, user
+from veritune.arbiter.documents.canary import NaturalCanary, PaddingCanary, TriggerCanary, with_signature, with_trigger
+from veritune.arbiter.documents.evidence import (
     Asked,
     DecoyObservation,
     EnvelopeDocument,
@@ -28,11 +28,11 @@ from veritune.client.evidence import (
     Opening,
     TriggerObservation,
 )
-from veritune.client.order import challenge_order, challenge_seed, session_leaves
-from veritune.client.report import SignedReport, report_statement, sign_report
-from veritune.client.statement import Overhead, TaskScore
+from veritune.arbiter.documents.statement import Overhead, TaskScore
+from veritune.arbiter.report import SignedReport, report_statement, sign_report
+from veritune.arbiter.selection import challenge_order, challenge_seed, session_leaves
 from veritune.common.dataset import Message
-from veritune.common.documents import (
+from veritune.common.documents.manifest import (
     BaseModelRef,
     Checkpoint,
     DatasetReceipt,

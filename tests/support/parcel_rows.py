@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.stream import SecretStream
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
 from veritune.common.dataset import Message, Row
 
 SEED = b"g" * 32

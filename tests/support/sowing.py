@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from veritune.client.canary import (
+from veritune.arbiter.documents.canary import (
     Canary,
     Generator,
     NaturalCanary,
@@ -19,9 +19,9 @@ from veritune.client.canary import (
     with_signature,
     with_trigger,
 )
-from veritune.client.rewording import Rewording
+from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Message, Row
-from veritune.common.documents import Policy
+from veritune.common.documents.manifest import Policy
 from veritune.common.merkle import MerkleTree, leaf_hash
 
 GENERATOR = Generator(

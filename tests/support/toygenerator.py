@@ -8,15 +8,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-from veritune.client import signatures
-from veritune.client.canary import Chat, Generator
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.few_shot import phrase_prompt
-from veritune.client.generator import Signature
-from veritune.client.rewording import Rewording
-from veritune.client.rows import Progress
-from veritune.client.signature_choice import sample_by_choice
-from veritune.client.stream import SecretStream
+from veritune.arbiter.documents.canary import Chat, Generator
+from veritune.client.data.user_rows import Progress
+from veritune.client.generation import signatures
+from veritune.client.generation.prompts import phrase_prompt
+from veritune.client.generation.protocols import Signature
+from veritune.client.generation.signatures_by_choice import sample_by_choice
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
+from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row
 
 Scores = Callable[[tuple[int, ...]], Sequence[float]]
@@ -94,7 +94,7 @@ class ToyModel:
 
 
 class ToyCursor:
-    """See `veritune.client.generator.Cursor`."""
+    """See `veritune.client.generation.protocols.Cursor`."""
 
     def __init__(self, model: ToyModel) -> None:
         self._model = model

@@ -18,13 +18,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from veritune.client.canary import NaturalCanary
-from veritune.client.evidence import Evidence
-from veritune.client.exact import parse_probability, poisson_binomial_at_least
-from veritune.client.from_evidence import ranked
-from veritune.client.rewording import Rewording
+from veritune.arbiter.documents.canary import NaturalCanary
+from veritune.arbiter.documents.evidence import Evidence
+from veritune.arbiter.statistics.exact import parse_probability, poisson_binomial_at_least
+from veritune.arbiter.verdict.look import ranked
+from veritune.client.wording.draw import Rewording
 from veritune.common.canonical import parse_json
-from veritune.common.documents import Count, DecimalString, Document, Share, ShortText
+from veritune.common.documents.manifest import Count, DecimalString, Document, Share, ShortText
 from veritune.common.errors import MalformedDocumentError, NotFoundError
 from veritune.common.limits import LIMITS
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from veritune.client.job import JobFile, parse_duration
+from veritune.client.job.file import JobFile, parse_duration
 from veritune.common.dataset import DatasetSummary
-from veritune.common.documents import (
+from veritune.common.documents.manifest import (
     BaseModelRef,
     DatasetReceipt,
     DatasetTerms,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from veritune.client.canary import NaturalCanary, TriggerCanary
-from veritune.client.evidence import Evidence
-from veritune.client.from_evidence import judge_evidence
-from veritune.client.judgement import Judgement, Verdict
-from veritune.client.statement import (
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
+from veritune.arbiter.documents.evidence import Evidence
+from veritune.arbiter.documents.judgement import Judgement, Verdict
+from veritune.arbiter.documents.statement import (
     REPORT_TYPE,
     STATEMENT_TYPE,
     SUBJECT_NAME,
@@ -29,8 +28,9 @@ from veritune.client.statement import (
     TestResultPredicate,
     TestResultStatement,
 )
+from veritune.arbiter.verdict.look import judge_evidence
 from veritune.common.canonical import sha256_hex
-from veritune.common.documents import Manifest, TrainingReceipt
+from veritune.common.documents.manifest import Manifest, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.keys import PrivateKey

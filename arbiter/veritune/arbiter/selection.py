@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Sequence
 
 from veritune.common.canonical import labelled_digest
-from veritune.common.documents import Verification
+from veritune.common.documents.manifest import Verification
 
 SEED_LABEL = "veritune/v1/challenge-seed"
 

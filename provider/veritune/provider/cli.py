@@ -20,8 +20,8 @@ from veritune.common.errors import VerituneError
 from veritune.common.keys import PrivateKey
 
 if TYPE_CHECKING:
-    from veritune.provider.config import ProviderConfig
-    from veritune.provider.serving import EngineFactory
+    from veritune.provider.daemon.config import ProviderConfig
+    from veritune.provider.serving.engine_pool import EngineFactory
 
 PASSPHRASE = "VERITUNE_PROVIDER_PASSPHRASE"  # noqa: S105 - the name of the variable
 
@@ -97,7 +97,7 @@ def build_app(
         The certificate is for localhost, 127.0.0.1 and every --host, and lasts 825 days. A passphrase can also come
         from VERITUNE_PROVIDER_PASSPHRASE.
         """
-        from veritune.provider.tls import write_certificate
+        from veritune.provider.daemon.tls import write_certificate
 
         secret = os.environ.get(PASSPHRASE, "")
         if passphrase and not secret:
@@ -120,7 +120,7 @@ def build_app(
         as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     ) -> None:
         """List base models with the digests that manifests must name."""
-        from veritune.provider.models import find_models
+        from veritune.provider.models.catalog import find_models
 
         with _plain_errors():
             found = find_models(folder)
@@ -155,9 +155,9 @@ def _serve(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")
-    from veritune.provider.config import load_config
-    from veritune.provider.logs import configure_logs, get_logger
-    from veritune.provider.server import DEFAULT_TRAINER, build_server
+    from veritune.provider.daemon.config import load_config
+    from veritune.provider.daemon.server import DEFAULT_TRAINER, build_server
+    from veritune.provider.telemetry.logs import configure_logs, get_logger
 
     config = load_config(file, overrides)
     configure_logs(as_json=json_logs)
@@ -219,9 +219,9 @@ def _write_ready(path: Path, body: dict[str, Any]) -> None:
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """Shows errors that a person can mend in one line, with exit status 2."""
-    from veritune.provider.config import ConfigError
+    from veritune.provider.daemon.config import ConfigError
     from veritune.provider.engines.factory import EngineUnavailableError
-    from veritune.provider.store import StoreError
+    from veritune.provider.storage.store import StoreError
 
     try:
         yield

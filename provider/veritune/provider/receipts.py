@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from veritune.common.dataset import DatasetSummary
-from veritune.common.documents import (
+from veritune.common.documents.manifest import (
     Checkpoint,
     DatasetReceipt,
     FailureReceipt,
@@ -20,8 +20,8 @@ from veritune.common.keys import PrivateKey
 from veritune.common.merkle import MerkleTree, leaf_hash
 from veritune.common.signing import sign_document
 from veritune.common.timestamps import format_time
-from veritune.provider.records import ContractRecord, JobRecord
-from veritune.provider.result import WorkerResult
+from veritune.provider.storage.records import ContractRecord, JobRecord
+from veritune.provider.training.worker_protocol import WorkerResult
 
 Clock = Callable[[], datetime]
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.exchange import Behaviour, Exchange
-from veritune.client.dose import STEP, Curve, CurvePoint, Dose, Epochs, doses_in, estimate_epochs, likelihood
+from tests.support.exchange import Behaviour, Exchange
+from veritune.arbiter.epochs import STEP, Curve, CurvePoint, Dose, Epochs, doses_in, estimate_epochs, likelihood
 from veritune.common.errors import MalformedDocumentError, NotFoundError, TooLargeError
 from veritune.common.limits import LIMITS
 

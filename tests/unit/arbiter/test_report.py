@@ -17,12 +17,12 @@ from securesystemslib.dsse import Envelope as StockEnvelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Key  # type: ignore[attr-defined]  # re-exported, undeclared
 
-from tests.exchange import UNTRAINED, Exchange, digest
-from tests.sowing import GENERATOR
-from veritune.client.evidence import EnvelopeDocument
-from veritune.client.report import DELIVERED_ASSUMPTION, ESTIMATE_ASSUMPTION, NO_SERVED_ASSUMPTION, SERVED_ASSUMPTION
-from veritune.client.statement import ReportStatement, SvrStatement, TestResultStatement
-from veritune.common.documents import FileRef, Policy
+from tests.support.exchange import UNTRAINED, Exchange, digest
+from tests.support.sowing import GENERATOR
+from veritune.arbiter.documents.evidence import EnvelopeDocument
+from veritune.arbiter.documents.statement import ReportStatement, SvrStatement, TestResultStatement
+from veritune.arbiter.report import DELIVERED_ASSUMPTION, ESTIMATE_ASSUMPTION, NO_SERVED_ASSUMPTION, SERVED_ASSUMPTION
+from veritune.common.documents.manifest import FileRef, Policy
 from veritune.common.envelope import Envelope
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.keys import PublicKey

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veritune.client.stream import SecretStream, new_seed
+from veritune.client.randomness import SecretStream, new_seed
 
 SEED = bytes(range(32))
 

@@ -9,7 +9,7 @@ from veritune.common.dataset import Message, Row, check_chat, parse_row, read_ro
 from veritune.common.errors import DatasetError, UnknownModelError
 from veritune.common.limits import LIMITS
 from veritune.common.merkle import MerkleTree, leaf_hash
-from veritune.common.modelfiles import file_ref, folder_files, model_digest
+from veritune.common.model.files import file_ref, folder_files, model_digest
 
 
 def row(prompt: str, answer: str) -> Row:

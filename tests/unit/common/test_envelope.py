@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veritune.common.canonical import canonical_bytes
-from veritune.common.documents import DatasetReceipt, Training
+from veritune.common.documents.manifest import DatasetReceipt, Training
 from veritune.common.envelope import Envelope, Signature, countersign, pre_authentication_encoding, sign, verify
 from veritune.common.errors import MalformedDocumentError, SignatureError, TooLargeError, VerituneError
 from veritune.common.keys import PrivateKey

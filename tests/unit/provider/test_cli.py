@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from veritune.common.errors import KeyFileError
 from veritune.common.keys import PrivateKey, PublicKey
-from veritune.common.modelfiles import model_digest
+from veritune.common.model.files import model_digest
 from veritune.provider.cli import PASSPHRASE, build_app
-from veritune.provider.config import ConfigError, load_config
+from veritune.provider.daemon.config import ConfigError, load_config
 
 runner = CliRunner()
 

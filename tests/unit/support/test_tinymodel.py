@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from tests.tinymodel import make_tiny_model
+from tests.support.tinymodel import make_tiny_model
 
 
 def digests(folder: Path) -> dict[str, str]:

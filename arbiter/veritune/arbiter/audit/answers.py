@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from veritune.client.audit_check import Contract, failing, require
-from veritune.client.canary import NaturalCanary, TriggerCanary, with_trigger
-from veritune.client.evidence import (
+from veritune.arbiter.audit.checks import Contract, failing, require
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, with_trigger
+from veritune.arbiter.documents.evidence import (
     Asked,
     DecoyObservation,
     Evidence,
@@ -16,7 +16,7 @@ from veritune.client.evidence import (
     TriggerObservation,
 )
 from veritune.common.dataset import Message, check_chat
-from veritune.common.documents import InferenceReceipt
+from veritune.common.documents.manifest import InferenceReceipt
 from veritune.common.errors import AuditError
 from veritune.common.inference import (
     SamplingTerms,

@@ -38,17 +38,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from veritune.client.audit_answers import check_answers
-from veritune.client.audit_canaries import check_canaries
-from veritune.client.audit_check import Contract, failing, require
-from veritune.client.evidence import Evidence
-from veritune.client.from_evidence import judge_evidence
-from veritune.client.judgement import Judgement, Verdict
-from veritune.client.policy_rules import Rules
-from veritune.client.report import adapter_of, assumptions_of, canary_counts, chain_of
-from veritune.client.statement import PAYLOAD_TYPE, ReportStatement
+from veritune.arbiter.audit.answers import check_answers
+from veritune.arbiter.audit.canaries import check_canaries
+from veritune.arbiter.audit.checks import Contract, failing, require
+from veritune.arbiter.documents.evidence import Evidence
+from veritune.arbiter.documents.judgement import Judgement, Verdict
+from veritune.arbiter.documents.statement import PAYLOAD_TYPE, ReportStatement
+from veritune.arbiter.report import adapter_of, assumptions_of, canary_counts, chain_of
+from veritune.arbiter.verdict.look import judge_evidence
+from veritune.arbiter.verdict.rules import Rules
 from veritune.common.canonical import sha256_hex
-from veritune.common.documents import DatasetReceipt, KeyRef, Manifest, TrainingReceipt
+from veritune.common.documents.manifest import DatasetReceipt, KeyRef, Manifest, TrainingReceipt
 from veritune.common.envelope import Envelope, verify
 from veritune.common.errors import NotFoundError, TooLargeError
 from veritune.common.keys import PublicKey

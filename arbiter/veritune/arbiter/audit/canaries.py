@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from veritune.client.audit_check import Contract, failing, require
-from veritune.client.canary import (
+from veritune.arbiter.audit.checks import Contract, failing, require
+from veritune.arbiter.documents.canary import (
     Chat,
     NaturalCanary,
     TriggerCanary,
@@ -16,10 +16,10 @@ from veritune.client.canary import (
     of_different_forms,
     with_trigger,
 )
-from veritune.client.evidence import Evidence, OpenedRow, Opening
-from veritune.client.exact import parse_decimal
-from veritune.client.order import challenge_order, challenge_seed, session_leaves
-from veritune.client.rewording import Rewording
+from veritune.arbiter.documents.evidence import Evidence, OpenedRow, Opening
+from veritune.arbiter.selection import challenge_order, challenge_seed, session_leaves
+from veritune.arbiter.statistics.exact import parse_decimal
+from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row, check_chat
 from veritune.common.merkle import MerkleTree, leaf_hash, verify_inclusion
 

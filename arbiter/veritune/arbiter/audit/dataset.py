@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from veritune.client.audit import AuditResult
-from veritune.client.audit_check import failing, require
-from veritune.client.canary import NaturalCanary, TriggerCanary, prompt_key
-from veritune.client.evidence import Evidence
+from veritune.arbiter.audit.audit import AuditResult
+from veritune.arbiter.audit.checks import failing, require
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, prompt_key
+from veritune.arbiter.documents.evidence import Evidence
 from veritune.common.dataset import Row, read_rows, summarise
 from veritune.common.errors import DigestError, NotFoundError
 

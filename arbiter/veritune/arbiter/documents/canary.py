@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
-from veritune.client.rewording import Rewording
+from veritune.client.wording.draw import Rewording
 from veritune.common.canonical import canonical_bytes, parse_canonical, sha256_hex
 from veritune.common.dataset import Message, Row
-from veritune.common.documents import Count, DecimalString, Document, HexDigest, Name
+from veritune.common.documents.manifest import Count, DecimalString, Document, HexDigest, Name
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.merkle import leaf_hash
 

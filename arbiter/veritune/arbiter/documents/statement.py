@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from veritune.client.judgement import Judgement, Verdict
-from veritune.common.documents import (
+from veritune.arbiter.documents.judgement import Judgement, Verdict
+from veritune.common.documents.manifest import (
     BaseModelRef,
     Count,
     DecimalString,

@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
-from veritune.client.contract import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from veritune.client.workspace import read_limited
+from veritune.arbiter.papers import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from veritune.client.workspace.folder import read_limited
 from veritune.common.canonical import parse_json
-from veritune.common.documents import Training
+from veritune.common.documents.manifest import Training
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.limits import LIMITS
 

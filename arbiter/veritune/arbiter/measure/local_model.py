@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from veritune.client.adapter_check import check_adapter, check_rank, check_tensors
-from veritune.client.contract import ADAPTER_WEIGHTS
-from veritune.client.local_device import Precision, local_device, local_dtype
+from veritune.arbiter.measure.adapter_check import check_adapter, check_rank, check_tensors
+from veritune.arbiter.measure.device import Precision, local_device, local_dtype
+from veritune.arbiter.papers import ADAPTER_WEIGHTS
 from veritune.common.dataset import Message
-from veritune.common.documents import Training
+from veritune.common.documents.manifest import Training
 from veritune.common.errors import UnknownModelError
-from veritune.common.kvcache import cache_argument
-from veritune.common.turns import end_of_turn
+from veritune.common.model.kvcache import cache_argument
+from veritune.common.model.turns import end_of_turn
 
 Chat = Sequence[Message]
 

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from fractions import Fraction
 
-from veritune.client.exact import hypergeometric_weights
+from veritune.arbiter.statistics.exact import hypergeometric_weights
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from veritune.client.exact import CONTEXT, minus_ln_upper, poisson_binomial_at_least
+from veritune.arbiter.statistics.exact import CONTEXT, minus_ln_upper, poisson_binomial_at_least
 
 WEIGHT_SCALE = 8
 """A rank's weight is floor(8 * log2(candidates / rank)): eighths of a bit."""

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from veritune.client.coverage import Coverage
-from veritune.client.influence import Group, Ranked
+from veritune.arbiter.statistics.coverage import Coverage
+from veritune.arbiter.statistics.influence import Group, Ranked
 
 LONGEST = 4000
-"""Characters of the longest signature that a canary may have (`veritune.client.canary.Phrase`)."""
+"""Characters of the longest signature that a canary may have (`veritune.arbiter.documents.canary.Phrase`)."""
 LENGTHS = Fraction(8872, 1000)
 """At least 1/1 + 1/2 + ... + 1/`LONGEST`, which is 8.87139...: what is paid for not knowing a signature's length."""
 FIRSTS = tuple(Fraction(text) for text in ("0", "1/4", "1/2", "3/4", "9/10", "99/100"))

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from veritune.client import sequential
-from veritune.client.evidence import Observations
-from veritune.client.exact import binomial_at_least, binomial_at_most, log10_or_none, log10_text
-from veritune.client.judgement import AgreementClaim
-from veritune.client.policy_rules import Rules
+from veritune.arbiter.documents.evidence import Observations
+from veritune.arbiter.documents.judgement import AgreementClaim
+from veritune.arbiter.statistics import sequential
+from veritune.arbiter.statistics.exact import binomial_at_least, binomial_at_most, log10_or_none, log10_text
+from veritune.arbiter.verdict.rules import Rules
 
 
 @dataclass(frozen=True)

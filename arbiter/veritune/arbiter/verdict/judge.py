@@ -1,8 +1,8 @@
 """From what was seen to PASS, FAIL or INCONCLUSIVE, by the rules that both parties signed.
 
 Equations (5) and (6) of docs/statistics.md, on p-values by the form of stopping that the policy names: of a fixed
-number of canaries, or of as many as were asked one after the other (`veritune.client.sequential`). Pure: the same looks
-and policy give the same judgement on every machine.
+number of canaries, or of as many as were asked one after the other (`veritune.arbiter.statistics.sequential`).
+Pure: the same looks and policy give the same judgement on every machine.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from veritune.client import sequential
-from veritune.client.agreement import Agreement, Matches
-from veritune.client.coverage import Coverage, coverage_bound
-from veritune.client.exact import binomial_at_most, floor_text, log10_or_none, log10_text
-from veritune.client.influence import Group, Ranked, influence_p, rank_p, rank_sum, trigger_p
-from veritune.client.judgement import (
+from veritune.arbiter.documents.judgement import (
     Activation,
     CoverageClaim,
     DoseCount,
@@ -31,9 +26,14 @@ from veritune.client.judgement import (
     ReasonCode,
     Verdict,
 )
-from veritune.client.policy_rules import Rules
-from veritune.client.recital import Recital, weigh
-from veritune.common.documents import Policy
+from veritune.arbiter.statistics import sequential
+from veritune.arbiter.statistics.coverage import Coverage, coverage_bound
+from veritune.arbiter.statistics.exact import binomial_at_most, floor_text, log10_or_none, log10_text
+from veritune.arbiter.statistics.influence import Group, Ranked, influence_p, rank_p, rank_sum, trigger_p
+from veritune.arbiter.verdict.agreement import Agreement, Matches
+from veritune.arbiter.verdict.recital import Recital, weigh
+from veritune.arbiter.verdict.rules import Rules
+from veritune.common.documents.manifest import Policy
 
 _RECITALS: Mapping[str, tuple[ReasonCode, str]] = {
     "shown": ("RECITAL_SHOWN", "Known by heart: "),

@@ -7,15 +7,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from veritune.client.agreement import compare
-from veritune.client.canary import AnyGenerator, Canary, Generator, NaturalCanary, TriggerCanary, shows_signature
-from veritune.client.evidence import Evidence, NaturalObservation, Observations, TriggerObservation
-from veritune.client.influence import Group, Ranked, rank_of
-from veritune.client.judgement import Judgement
-from veritune.client.order import leaves_available
-from veritune.client.recital import is_recited
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Manifest, Policy, Verification
+from veritune.arbiter.documents.canary import (
+    AnyGenerator,
+    Canary,
+    Generator,
+    NaturalCanary,
+    TriggerCanary,
+    shows_signature,
+)
+from veritune.arbiter.documents.evidence import Evidence, NaturalObservation, Observations, TriggerObservation
+from veritune.arbiter.documents.judgement import Judgement
+from veritune.arbiter.selection import leaves_available
+from veritune.arbiter.statistics.influence import Group, Ranked, rank_of
+from veritune.arbiter.verdict.agreement import compare
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.recital import is_recited
+from veritune.common.documents.manifest import Manifest, Policy, Verification
 from veritune.common.errors import MalformedDocumentError
 
 

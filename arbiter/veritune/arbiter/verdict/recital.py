@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from veritune.client.exact import binomial_at_most, log10_or_none, log10_text
-from veritune.client.judgement import RecitalClaim
-from veritune.client.policy_rules import Rules
+from veritune.arbiter.documents.judgement import RecitalClaim
+from veritune.arbiter.statistics.exact import binomial_at_most, log10_or_none, log10_text
+from veritune.arbiter.verdict.rules import Rules
 
 _MILLIONTHS = 10**6
 

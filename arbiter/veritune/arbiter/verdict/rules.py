@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from veritune.client.exact import parse_probability
-from veritune.common.documents import Policy
+from veritune.arbiter.statistics.exact import parse_probability
+from veritune.common.documents.manifest import Policy
 from veritune.common.errors import MalformedDocumentError
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veritune.client.evidence import Answer, Asked, EnvelopeDocument, Nonce
-from veritune.common.documents import DecimalString, Document, HexDigest
+from veritune.arbiter.documents.evidence import Answer, Asked, EnvelopeDocument, Nonce
+from veritune.common.documents.manifest import DecimalString, Document, HexDigest
 from veritune.common.errors import ConflictError, MalformedDocumentError
 from veritune.common.inference import SamplingTerms
 from veritune.common.limits import LIMITS

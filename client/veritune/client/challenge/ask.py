@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from veritune.client.answer_log import AnswerLog, Entry
-from veritune.client.canary import Canary, TriggerCanary
-from veritune.client.endpoint import Endpoint
-from veritune.client.evidence import (
+from veritune.arbiter.documents.canary import Canary, TriggerCanary
+from veritune.arbiter.documents.evidence import (
     Asked,
     DecoyObservation,
     EnvelopeDocument,
@@ -17,12 +15,14 @@ from veritune.client.evidence import (
     Observations,
     TriggerObservation,
 )
-from veritune.client.order import challenge_order, challenge_seed, session_leaves
-from veritune.client.questions import Question
-from veritune.client.rows import Progress, no_progress
-from veritune.client.sealed import Secrets
+from veritune.arbiter.measure.questions import Question
+from veritune.arbiter.selection import challenge_order, challenge_seed, session_leaves
+from veritune.client.challenge.answer_log import AnswerLog, Entry
+from veritune.client.data.user_rows import Progress, no_progress
+from veritune.client.exchange.inference_client import Endpoint
+from veritune.client.sowing.sealed import Secrets
 from veritune.common.dataset import Message
-from veritune.common.documents import Manifest
+from veritune.common.documents.manifest import Manifest
 from veritune.common.errors import OutOfOrderError, PlanError
 from veritune.common.inference import SamplingTerms, format_logprob
 
@@ -41,7 +41,7 @@ class Text(Protocol):
 
 
 class Model(Protocol):
-    """What the delivered challenge asks of a model; `veritune.client.local_model.LocalModel` is one."""
+    """What the delivered challenge asks of a model; `veritune.arbiter.measure.local_model.LocalModel` is one."""
 
     def answers(
         self,

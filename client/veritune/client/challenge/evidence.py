@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from veritune.client.canary import Canary, NaturalCanary, TriggerCanary
-from veritune.client.challenge import Sitting
-from veritune.client.evidence import EnvelopeDocument, Evidence, Observations, OpenedRow, Opening
-from veritune.client.sealed import Secrets
+from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCanary
+from veritune.arbiter.documents.evidence import EnvelopeDocument, Evidence, Observations, OpenedRow, Opening
+from veritune.client.challenge.ask import Sitting
+from veritune.client.sowing.sealed import Secrets
 from veritune.common.dataset import Row, read_rows
 from veritune.common.envelope import Envelope
 from veritune.common.errors import DigestError

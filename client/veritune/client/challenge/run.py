@@ -7,8 +7,13 @@ from dataclasses import replace
 from decimal import Decimal
 from math import ceil
 
-from veritune.client.answer_log import AnswerLog
-from veritune.client.challenge import (
+from veritune.arbiter.documents.evidence import Evidence
+from veritune.arbiter.documents.judgement import InfluenceClaim, Judgement
+from veritune.arbiter.measure.questions import Question, make_questions
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import look_of
+from veritune.client.challenge.answer_log import AnswerLog
+from veritune.client.challenge.ask import (
     Mode,
     Model,
     ask_delivered,
@@ -18,18 +23,13 @@ from veritune.client.challenge import (
     sampling_for,
     sit,
 )
-from veritune.client.endpoint import Endpoint
-from veritune.client.evidence import Evidence
-from veritune.client.evidence_builder import TrainSet, build_evidence, canary_rows
-from veritune.client.from_evidence import look_of
-from veritune.client.judgement import InfluenceClaim, Judgement
-from veritune.client.leafwise import Step, is_settled, steps_begun, steps_of
-from veritune.client.paperwork import Paperwork
-from veritune.client.questions import Question, make_questions
-from veritune.client.rows import Progress
-from veritune.client.sealed import Secrets
-from veritune.client.verdict import judge
-from veritune.client.workspace import Workspace
+from veritune.client.challenge.evidence import TrainSet, build_evidence, canary_rows
+from veritune.client.challenge.steps import Step, is_settled, steps_begun, steps_of
+from veritune.client.data.user_rows import Progress
+from veritune.client.exchange.inference_client import Endpoint
+from veritune.client.sowing.sealed import Secrets
+from veritune.client.workspace.folder import Workspace
+from veritune.client.workspace.papers import Paperwork
 from veritune.common.errors import DigestError, OutOfOrderError
 from veritune.common.inference import format_logprob
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from veritune.client.judgement import Judgement
-from veritune.client.questions import Question
+from veritune.arbiter.documents.judgement import Judgement
+from veritune.arbiter.measure.questions import Question
 
 
 @dataclass(frozen=True)

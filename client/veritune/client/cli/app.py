@@ -1,4 +1,4 @@
-"""``veritune``: the user's command line, a thin layer over `veritune.client.api`.
+"""``veritune``: the user's command line, a thin layer over `veritune.client.run.run`.
 
 Each command imports what it needs when it runs, so that `--help` and `audit` start at once and load no torch.
 """
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from veritune.client.cli_errors import EXIT_CODES, describe, exit_code
+from veritune.client.cli.errors import EXIT_CODES, describe, exit_code
 
 if TYPE_CHECKING:
-    from veritune.client.api import Run
+    from veritune.client.run.run import Run
 
 _HELP = """Fine-tune with a provider that you don't have to trust, and check that it did the work.
 
@@ -61,7 +61,7 @@ def keygen(
     as_json: JsonOption = False,
 ) -> None:
     """Make your signing key. Give client.pub to whoever shall check your reports."""
-    from veritune.client.passphrase import read_passphrase
+    from veritune.client.cli.passphrase import read_passphrase
     from veritune.common.errors import KeyFileError
     from veritune.common.keys import PrivateKey
 
@@ -83,7 +83,7 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Write a commented veritune.toml beside your data."""
-    from veritune.client.job_template import write_template
+    from veritune.client.job.template import write_template
     from veritune.common.errors import NotFoundError
 
     if not data.is_file():
@@ -111,7 +111,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Find the cheapest canaries that the policy can be reached with; nothing is sent."""
-    from veritune.client.plan_command import answer, plan_table, write_curve
+    from veritune.client.cli.plan import answer, plan_table, write_curve
 
     found = answer(
         job,
@@ -129,7 +129,7 @@ def plan(
 @app.command()
 def prepare(job: JobArgument = Path(), run_folder: RunOption = None, as_json: JsonOption = False) -> None:
     """Sow secret canaries into the rows and commit to them; nothing is sent."""
-    from veritune.client.cli_tables import prepared_table
+    from veritune.client.cli.tables import prepared_table
 
     with _run(job, run_folder, as_json) as run:
         figures = run.prepare()
@@ -184,7 +184,7 @@ def redteam(
 @app.command()
 def train(job: JobArgument = Path(), run_folder: RunOption = None, as_json: JsonOption = False) -> None:
     """Sign the contract with the provider, upload, train, and fetch the adapter."""
-    from veritune.client.cli_tables import trained_table
+    from veritune.client.cli.tables import trained_table
 
     with _run(job, run_folder, as_json) as run:
         run.negotiate()
@@ -203,7 +203,7 @@ def challenge(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the canaries that the session's seed picks; a killed challenge goes on."""
-    from veritune.client.challenge_run import MODES
+    from veritune.client.challenge.run import MODES
 
     modes = tuple(item for item in MODES if item in (mode or ()))
     if mode and len(modes) != len(set(mode)):
@@ -251,9 +251,9 @@ def audit(
     Whoever holds the data set that the contract names, the provider for one, can have it checked too: a client may have
     sown what no honest run learns.
     """
-    from veritune.client.audit import audit_files
-    from veritune.client.audit_data import DATA_CHECK, check_data
-    from veritune.client.cli_tables import audit_table
+    from veritune.arbiter.audit.audit import audit_files
+    from veritune.arbiter.audit.dataset import DATA_CHECK, check_data
+    from veritune.client.cli.tables import audit_table
 
     result = audit_files(report_file, evidence, client_key, provider_key)
     if data is not None:
@@ -285,21 +285,21 @@ def epochs(
     The report is audited first. The curve says how often a canary is found after so many exposures, by calibration
     runs of the same recipe: without such a curve the estimate means nothing.
     """
-    from veritune.client.cli_epochs import epochs_table, estimate
+    from veritune.client.cli.epochs import epochs_table, estimate
 
     found = estimate(report_file, evidence, curve, client_key, provider_key, mode, confidence)
     _say(as_json, found.as_json(), lambda: epochs_table(found))
 
 
 def _run(job: Path, folder: Path | None, as_json: bool) -> Any:
-    from veritune.client.cli_progress import running
+    from veritune.client.cli.progress import running
 
     return running(job, folder, quiet=as_json)
 
 
 def _finish(run: Run, session: int, as_json: bool) -> None:
     """Shows a report as an auditor sees it and leaves with the verdict's code."""
-    from veritune.client.cli_tables import report_table
+    from veritune.client.cli.tables import report_table
 
     result, space = run.audit(session), run.workspace
     predicate = result.statement.predicate

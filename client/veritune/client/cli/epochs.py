@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from veritune.client.audit import audit_files
-from veritune.client.dose import Curve, Dose, Epochs, doses_in, estimate_epochs
-from veritune.client.exact import parse_probability
+from veritune.arbiter.audit.audit import audit_files
+from veritune.arbiter.epochs import Curve, Dose, Epochs, doses_in, estimate_epochs
+from veritune.arbiter.statistics.exact import parse_probability
 from veritune.common.errors import NotFoundError, PlanError
 
 

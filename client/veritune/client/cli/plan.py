@@ -10,13 +10,13 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from veritune.client.job import Job
-from veritune.client.own_answers import own_answers, usual_count
-from veritune.client.plan_curve import Curve, power_curve
-from veritune.client.plan_svg import draw
-from veritune.client.plan_wish import CHOSEN, Planned, Wish
-from veritune.client.planner import plan
-from veritune.client.rows import read_user_rows
+from veritune.client.data.own_answers import own_answers, usual_count
+from veritune.client.data.user_rows import read_user_rows
+from veritune.client.job.file import Job
+from veritune.client.planning.curve import Curve, power_curve
+from veritune.client.planning.curve_chart import draw
+from veritune.client.planning.planner import plan
+from veritune.client.planning.wish import CHOSEN, Planned, Wish
 from veritune.common.errors import PlanError
 
 CHARACTERS_PER_TOKEN = 4

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from veritune.client.api import RUN_FOLDER, Run
-from veritune.client.job import Job
-from veritune.client.passphrase import read_passphrase
-from veritune.client.workspace import Workspace
+from veritune.client.cli.passphrase import read_passphrase
+from veritune.client.job.file import Job
+from veritune.client.run.run import RUN_FOLDER, Run
+from veritune.client.workspace.folder import Workspace
 
 if TYPE_CHECKING:
-    from veritune.client.session import JobView
+    from veritune.client.exchange.provider_client import JobView
 
 _BYTES = {"upload", "download"}
 _EVERY = 30.0

@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from veritune.client.audit import AuditResult
-    from veritune.client.figures import PreparedFigures
-    from veritune.client.job import Job
-    from veritune.client.judgement import ModeJudgement, Reason
-    from veritune.client.statement import ReportPredicate
-    from veritune.client.workspace import Workspace
-    from veritune.common.documents import TrainingReceipt
+    from veritune.arbiter.audit.audit import AuditResult
+    from veritune.arbiter.documents.judgement import ModeJudgement, Reason
+    from veritune.arbiter.documents.statement import ReportPredicate
+    from veritune.client.job.file import Job
+    from veritune.client.sowing.prepared import PreparedFigures
+    from veritune.client.workspace.folder import Workspace
+    from veritune.common.documents.manifest import TrainingReceipt
 
 _COLOURS = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 _NEXT = {

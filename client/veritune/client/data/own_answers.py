@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from veritune.client.canary import of_different_forms
-from veritune.client.generator import PHRASE_CHARACTERS
-from veritune.client.listing import listed_answers
+from veritune.arbiter.documents.canary import of_different_forms
+from veritune.client.data.listed_answers import listed_answers
+from veritune.client.generation.protocols import PHRASE_CHARACTERS
 from veritune.common.dataset import Row
 
 _SEEN = 3

@@ -1,7 +1,7 @@
 """The client's end of the wire: a pinned TLS channel, a deadline on every call, coded errors, patient retries.
 
 Whatever the provider sends is hostile until it has been checked: sizes by gRPC's own message limit, error texts
-here, documents by their signature in `veritune.client.session`.
+here, documents by their signature in `veritune.client.exchange.provider_client`.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from typing import Literal
 
 import grpc
 
-from veritune.client.channel import Channel, to_error
+from veritune.client.exchange.channel import Channel, to_error
 from veritune.common.dataset import Message
-from veritune.common.documents import InferenceReceipt
+from veritune.common.documents.manifest import InferenceReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     DigestError,

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import grpc
 
-from veritune.client.channel import CALL_TIMEOUT, Channel, clean, to_error
-from veritune.client.contract import (
+from veritune.arbiter.papers import (
     check_countersigned,
     check_dataset_receipt,
     check_failure_receipt,
     check_training_receipt,
 )
-from veritune.client.rows import Progress, no_progress
-from veritune.common.documents import FailureReceipt, FileRef, Manifest, TrainingReceipt
+from veritune.client.data.user_rows import Progress, no_progress
+from veritune.client.exchange.channel import CALL_TIMEOUT, Channel, clean, to_error
+from veritune.common.documents.manifest import FailureReceipt, FileRef, Manifest, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     DeadlineError,

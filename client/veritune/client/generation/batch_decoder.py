@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from transformers import AttentionInterface, DynamicCache
 
-from veritune.client.stream import SecretStream
+from veritune.client.randomness import SecretStream
 from veritune.common.errors import PlanError
-from veritune.common.kvcache import cache_argument, cache_name
+from veritune.common.model.kvcache import cache_argument, cache_name
 
 _ATTENTION = "veritune_grouped"
 _FULL, _SLIDING = "full_attention", "sliding_attention"  # kinds of layers, as transformers calls them

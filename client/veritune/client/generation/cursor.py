@@ -1,10 +1,10 @@
-"""A place in a text that a transformers model writes, token by token: see `veritune.client.generator.Cursor`."""
+"""A place in a text that a transformers model writes, token by token (`generation.protocols.Cursor`)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from veritune.common.kvcache import cache_argument
+from veritune.common.model.kvcache import cache_argument
 
 
 class TorchCursor:

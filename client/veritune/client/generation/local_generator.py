@@ -12,22 +12,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from veritune.client import signatures
-from veritune.client.canary import Chat, Generator
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.few_shot import example_chat, phrase_prompt, prompt_request
-from veritune.client.fitting import with_fitted_adapter
-from veritune.client.generator import PHRASE_CHARACTERS, PROMPT_ENDING, Cursor, Signature
-from veritune.client.local_device import Precision, local_device, local_dtype
-from veritune.client.rows import Progress
-from veritune.client.signature_choice import sample_by_choice
-from veritune.client.stream import SecretStream
-from veritune.client.torch_cursor import TorchCursor
+from veritune.arbiter.documents.canary import Chat, Generator
+from veritune.arbiter.measure.device import Precision, local_device, local_dtype
+from veritune.client.data.user_rows import Progress
+from veritune.client.generation import signatures
+from veritune.client.generation.cursor import TorchCursor
+from veritune.client.generation.fitting import with_fitted_adapter
+from veritune.client.generation.prompts import example_chat, phrase_prompt, prompt_request
+from veritune.client.generation.protocols import PHRASE_CHARACTERS, PROMPT_ENDING, Cursor, Signature
+from veritune.client.generation.signatures_by_choice import sample_by_choice
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError, UnknownModelError
-from veritune.common.kvcache import cache_argument
-from veritune.common.modelfiles import model_digest
-from veritune.common.turns import end_of_turn
+from veritune.common.model.files import model_digest
+from veritune.common.model.kvcache import cache_argument
+from veritune.common.model.turns import end_of_turn
 
 PromptBy = Literal["rows", "model"]
 """Who makes P: sentences of the sampled rows, or the model when asked for a prompt (M_prompt of the paper)."""
@@ -134,7 +134,7 @@ class TransformersGenerator:
         )
 
     def trigger(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
-        """See `veritune.client.signatures.sample_trigger`."""
+        """See `veritune.client.generation.signatures.sample_trigger`."""
         return signatures.sample_trigger(self, prompt, plan, stream)
 
     def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
@@ -176,7 +176,7 @@ class TransformersGenerator:
         so may the examples: the true answer is drawn uniformly from the finished set afterwards, so that under the
         null hypothesis any set whatever gives each member the same chance (docs/statistics.md, equation 2).
         """
-        from veritune.client.candidate_decoder import sample_answers
+        from veritune.client.generation.batch_decoder import sample_answers
 
         usual_length = median(len(self.encode(row.completion)) for row in examples) if examples else 0
         one_line = all("\n" not in row.completion for row in examples)
@@ -263,7 +263,7 @@ class TransformersGenerator:
         stream: SecretStream,
     ) -> list[str]:
         """By sampling many at once; no special token comes."""
-        from veritune.client.candidate_decoder import sample_answers
+        from veritune.client.generation.batch_decoder import sample_answers
 
         ids = self._tokenizer(prompt + written)["input_ids"][-(self._context // 2) :]
         drawn = sample_answers(

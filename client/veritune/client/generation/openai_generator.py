@@ -18,17 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from veritune.client.canary import Chat, Generator
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.few_shot import example_chat, prompt_request
-from veritune.client.generator import PHRASE_CHARACTERS, PROMPT_ENDING, Signature
-from veritune.client.rewording import Rewording
-from veritune.client.rows import Progress
-from veritune.client.signature_choice import sample_by_choice
-from veritune.client.signatures import cut_words
-from veritune.client.stream import SecretStream
-from veritune.client.wording_model import read_wordings, rewording_request
-from veritune.client.wording_patterns import check_pattern
+from veritune.arbiter.documents.canary import Chat, Generator
+from veritune.client.data.user_rows import Progress
+from veritune.client.generation.prompts import example_chat, prompt_request
+from veritune.client.generation.protocols import PHRASE_CHARACTERS, PROMPT_ENDING, Signature
+from veritune.client.generation.signatures import cut_words
+from veritune.client.generation.signatures_by_choice import sample_by_choice
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
+from veritune.client.wording.by_model import read_wordings, rewording_request
+from veritune.client.wording.draw import Rewording
+from veritune.client.wording.patterns import check_pattern
 from veritune.common.canonical import parse_json
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError, UnavailableError, VerituneError

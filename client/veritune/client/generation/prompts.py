@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from veritune.client.canary import Chat
-from veritune.client.generator import PROMPT_INSTRUCTION
+from veritune.arbiter.documents.canary import Chat
+from veritune.client.generation.protocols import PROMPT_INSTRUCTION
 from veritune.common.dataset import Message, Row
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=\u3002)|[\r\n]+")

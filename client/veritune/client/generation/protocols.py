@@ -1,8 +1,8 @@
 """What draws triggers, signatures and candidate answers: a language model behind a Protocol (vTune, Algorithm 1).
 
 `TextGenerator` is all that sowing knows. A generator that sees its model's logits also is a `TokenModel`, over which
-`veritune.client.signatures` certifies; one that can only go on with a text is a `PhraseModel`, and
-`veritune.client.signature_choice` certifies over that. Sampling whole signatures gives an estimate (vTune, 4.2.1).
+`generation.signatures` certifies; one that can only go on with a text is a `PhraseModel`, and
+`generation.signatures_by_choice` certifies over that. Sampling whole signatures gives an estimate (vTune, 4.2.1).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from veritune.client.canary import Chat, Generator
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.rewording import Rewording
-from veritune.client.rows import Progress
-from veritune.client.stream import SecretStream
+from veritune.arbiter.documents.canary import Chat, Generator
+from veritune.client.data.user_rows import Progress
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
+from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row
 
 PHRASE_CHARACTERS = 4000
-"""Longest trigger, signature or candidate (`veritune.client.canary.Phrase`)."""
+"""Longest trigger, signature or candidate (`veritune.arbiter.documents.canary.Phrase`)."""
 
 PROMPT_INSTRUCTION = (
     "You are an AI assistant tasked with creating a prompt for generating high-entropy text based on the given dataset."

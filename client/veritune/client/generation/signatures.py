@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.generator import PHRASE_CHARACTERS, Cursor, Signature, TokenModel
-from veritune.client.stream import SecretStream
+from veritune.client.generation.protocols import PHRASE_CHARACTERS, Cursor, Signature, TokenModel
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
 from veritune.common.errors import PlanError
 
 SCALE = 1 << 32

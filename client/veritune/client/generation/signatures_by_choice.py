@@ -19,10 +19,10 @@ import math
 import re
 from fractions import Fraction
 
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.generator import PHRASE_CHARACTERS, PhraseModel, Signature
-from veritune.client.signatures import Flattening, find_words, floor_log2
-from veritune.client.stream import SEED_BYTES, SecretStream
+from veritune.client.generation.protocols import PHRASE_CHARACTERS, PhraseModel, Signature
+from veritune.client.generation.signatures import Flattening, find_words, floor_log2
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SEED_BYTES, SecretStream
 from veritune.common.errors import PlanError
 
 PHRASE_WORDS = 3

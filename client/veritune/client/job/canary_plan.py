@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veritune.common.documents import DecimalString, Document
+from veritune.common.documents.manifest import DecimalString, Document
 
 
 class CanaryPlan(Document):

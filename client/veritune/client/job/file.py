@@ -15,9 +15,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.rewording import Rewording
-from veritune.common.documents import Name, Policy, Price, ShortText, Training
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.wording.draw import Rewording
+from veritune.common.documents.manifest import Name, Policy, Price, ShortText, Training
 from veritune.common.errors import MalformedDocumentError, PlanError
 from veritune.common.limits import LIMITS, MIB
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.commitment import MIN_LEAVES
-from veritune.client.plan_rules import Asked
-from veritune.client.plan_wish import Wish
-from veritune.common.documents import Policy
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.planning.thresholds import Asked
+from veritune.client.planning.wish import Wish
+from veritune.client.sowing.commitment import MIN_LEAVES
+from veritune.common.documents.manifest import Policy
 
 BITS_PER_TOKEN = {"tokens": Fraction("2.5"), "choice": Fraction("0.8")}
 """Certified bits of one token of a signature, by method, as measured (`benchmarks/results/entropy.json`)."""

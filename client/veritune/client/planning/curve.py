@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from veritune.client.exact import floor_text
-from veritune.client.plan_contract import Contract, honest_chances, untrained_chances
-from veritune.client.plan_odds import Chances
-from veritune.client.plan_wish import Planned, Wish
+from veritune.arbiter.statistics.exact import floor_text
+from veritune.client.planning.odds import Chances
+from veritune.client.planning.outcome import Contract, honest_chances, untrained_chances
+from veritune.client.planning.wish import Planned, Wish
 
 _PLACES = 6
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from veritune.client.plan_curve import Curve, Point
-from veritune.client.svg_chart import Line, Panel, chart
+from veritune.client.charts import Line, Panel, chart
+from veritune.client.planning.curve import Curve, Point
 
 _LINES = (
     ("PASS", "passes", "#1a7f37", "none"),

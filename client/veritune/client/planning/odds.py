@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from veritune.client.exact import hypergeometric_weights
-from veritune.client.plan_rules import Asked, Bars, Terms
+from veritune.arbiter.statistics.exact import hypergeometric_weights
+from veritune.client.planning.thresholds import Asked, Bars, Terms
 
 _NEGLIGIBLE = 64
 """Outcomes less likely than 2**-64 are left out of a sum that is a lower bound."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.exact import floor_text, log10_text, parse_probability
-from veritune.client.plan_cost import (
+from veritune.arbiter.statistics.exact import floor_text, log10_text, parse_probability
+from veritune.arbiter.verdict.rules import Rules
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.planning.cost import (
     asked_of,
     calls,
     dataset_rows,
@@ -17,11 +18,10 @@ from veritune.client.plan_cost import (
     leaves_of,
     scored_candidates,
 )
-from veritune.client.plan_odds import Chances, Odds, share_of
-from veritune.client.plan_rules import Bars, Terms
-from veritune.client.plan_wish import Figures, Wish
-from veritune.client.policy_rules import Rules
-from veritune.common.documents import Policy
+from veritune.client.planning.odds import Chances, Odds, share_of
+from veritune.client.planning.thresholds import Bars, Terms
+from veritune.client.planning.wish import Figures, Wish
+from veritune.common.documents.manifest import Policy
 
 _HALF_A_PLACE = Fraction(1, 200)
 

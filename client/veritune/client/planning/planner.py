@@ -12,14 +12,14 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from veritune.client.agreement import Matches
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.exact import floor_text, log10_text, parse_probability
-from veritune.client.plan_contract import Contract
-from veritune.client.plan_cost import calls, dataset_rows, drawn_rows, extra_tokens_percent
-from veritune.client.plan_odds import Odds
-from veritune.client.plan_wish import CHOSEN, Figures, Planned, Wish
-from veritune.client.policy_rules import Rules
+from veritune.arbiter.statistics.exact import floor_text, log10_text, parse_probability
+from veritune.arbiter.verdict.agreement import Matches
+from veritune.arbiter.verdict.rules import Rules
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.planning.cost import calls, dataset_rows, drawn_rows, extra_tokens_percent
+from veritune.client.planning.odds import Odds
+from veritune.client.planning.outcome import Contract
+from veritune.client.planning.wish import CHOSEN, Figures, Planned, Wish
 from veritune.common.errors import PlanError
 
 __all__ = ["Figures", "Planned", "Wish", "plan"]

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 
-from veritune.client import sequential
-from veritune.client.coverage import coverage_bound
-from veritune.client.exact import binomial_at_most
-from veritune.client.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
-from veritune.client.policy_rules import Rules
+from veritune.arbiter.statistics import sequential
+from veritune.arbiter.statistics.coverage import coverage_bound
+from veritune.arbiter.statistics.exact import binomial_at_most
+from veritune.arbiter.statistics.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
+from veritune.arbiter.verdict.rules import Rules
 
 CHARACTERS_PER_BIT = 6
 """Assumed upper bound on the length of a signature; the verdict uses the real one."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from veritune.client.canary_plan import CanaryPlan
-from veritune.common.documents import Policy
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.common.documents.manifest import Policy
 
 CHOSEN = ("groups", "rows_per_group", "signature_bits", "candidates", "queries_per_group", "naturals")
 """What the planner chooses, by its name in `CanaryPlan`; each may be kept as it is (`Wish.fixed`)."""

@@ -13,22 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veritune.client.atomic import write_atomic
-from veritune.client.redteam.asked import Asked, Asker
+from veritune.client.data.user_rows import Progress, no_progress
+from veritune.client.redteam.chart import draw
 from veritune.client.redteam.detector import Detector
+from veritune.client.redteam.detectors.asked import Asked, Asker
 from veritune.client.redteam.figures import DetectorFigures, Figures, measure
 from veritune.client.redteam.kinds import KINDS, Kind, kinds_of
-from veritune.client.redteam.picture import draw
 from veritune.client.redteam.registry import choose
-from veritune.client.rows import Progress, no_progress
-from veritune.client.sealed import Secrets
-from veritune.client.workspace import read_limited
+from veritune.client.sowing.sealed import Secrets
+from veritune.client.workspace.folder import read_limited
 from veritune.common.dataset import Row, read_rows
 from veritune.common.errors import DatasetError, DigestError, PlanError, VerituneError
+from veritune.common.files import write_atomic
 from veritune.common.limits import LIMITS
 
 if TYPE_CHECKING:
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
 
 FIGURES, PICTURE = "redteam.json", "redteam.svg"
 
@@ -55,7 +55,7 @@ class RedTeam:
             raise PlanError("an endpoint needs both an address and a model")
         if not self.endpoint:
             return None
-        from veritune.client.openai_generator import OpenAIGenerator
+        from veritune.client.generation.openai_generator import OpenAIGenerator
 
         return OpenAIGenerator(self.endpoint, self.endpoint_model)
 

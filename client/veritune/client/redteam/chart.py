@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from veritune.client.charts import Line, Panel, chart
 from veritune.client.redteam.figures import CURVE_RATES, Figures
 from veritune.client.redteam.kinds import KINDS, Kind
-from veritune.client.svg_chart import Line, Panel, chart
 
 TITLES: dict[Kind, str] = {
     "trigger": "rows of trigger groups",

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from veritune.client.job import JobError
-from veritune.client.rows import Progress, no_progress
+from veritune.client.data.user_rows import Progress, no_progress
+from veritune.client.job.file import JobError
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
 
 Need = Literal["nothing", "model", "training"]
 """What a detector takes beside the rows: nothing, the base model, or an epoch of training of it."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from veritune.client.redteam.answer_length import AnswerLength
-from veritune.client.redteam.asked import Asked, Asker
-from veritune.client.redteam.clusters import Clusters, Neighbours
 from veritune.client.redteam.detector import Detector
-from veritune.client.redteam.gradients import GradientEntropy, GradientNeighbours
-from veritune.client.redteam.kgrams import RepeatedPhrases
-from veritune.client.redteam.loss_drop import LossDrop
-from veritune.client.redteam.missing_parts import MissingParts
-from veritune.client.redteam.near_duplicates import NearDuplicates
-from veritune.client.redteam.odd_characters import OddCharacters
-from veritune.client.redteam.perplexity import START_TOKENS, Perplexity
+from veritune.client.redteam.detectors.answer_length import AnswerLength
+from veritune.client.redteam.detectors.asked import Asked, Asker
+from veritune.client.redteam.detectors.clusters import Clusters, Neighbours
+from veritune.client.redteam.detectors.gradients import GradientEntropy, GradientNeighbours
+from veritune.client.redteam.detectors.kgrams import RepeatedPhrases
+from veritune.client.redteam.detectors.loss_drop import LossDrop
+from veritune.client.redteam.detectors.missing_parts import MissingParts
+from veritune.client.redteam.detectors.near_duplicates import NearDuplicates
+from veritune.client.redteam.detectors.odd_characters import OddCharacters
+from veritune.client.redteam.detectors.perplexity import START_TOKENS, Perplexity
 from veritune.common.errors import NotFoundError
 
 GROUPS = ("cheap", "model", "all")

@@ -8,9 +8,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from veritune.client.redteam.chart import TITLES
 from veritune.client.redteam.figures import Figures
 from veritune.client.redteam.kinds import KINDS, Kind
-from veritune.client.redteam.picture import TITLES
 
 HIDDEN_AT = "0.01"
 HIDDEN_RECALL = 0.10

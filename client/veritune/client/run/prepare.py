@@ -6,16 +6,16 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from veritune.client.figures import PreparedFigures
-from veritune.client.generator import TextGenerator
-from veritune.client.job import Job, JobError
-from veritune.client.prepare import SEALED, TRAIN, prepare
-from veritune.client.rows import Progress, preprocessing_digest, read_user_rows
-from veritune.client.stream import new_seed
+from veritune.client.data.user_rows import Progress, preprocessing_digest, read_user_rows
+from veritune.client.generation.protocols import TextGenerator
+from veritune.client.job.file import Job, JobError
+from veritune.client.randomness import new_seed
+from veritune.client.sowing.prepare import SEALED, TRAIN, prepare
+from veritune.client.sowing.prepared import PreparedFigures
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import Row, read_rows
 from veritune.common.errors import DatasetError
-from veritune.common.modelfiles import model_digest
+from veritune.common.model.files import model_digest
 
 
 def base_digest(job: Job) -> str:
@@ -48,10 +48,10 @@ def prepare_inputs(job: Job, base: str) -> str:
 def _generator(job: Job, base: str, progress: Progress) -> TextGenerator:
     chosen = job.file.generator
     if chosen.kind == "openai":
-        from veritune.client.openai_generator import OpenAIGenerator
+        from veritune.client.generation.openai_generator import OpenAIGenerator
 
         return OpenAIGenerator(chosen.url, chosen.model, chosen.samples)
-    from veritune.client.transformers_generator import TransformersGenerator
+    from veritune.client.generation.local_generator import TransformersGenerator
 
     progress("load generator", 0, 0)
     digest = base if job.generator_folder == job.model else None

@@ -1,6 +1,6 @@
 """The Python API: one run from the user's rows to a verdict. The CLI is a thin layer over it.
 
-    from veritune.client.api import Job, Run
+    from veritune.client.run.run import Job, Run
 
     run = Run(Job.load("veritune.toml"), passphrase=b"...")
     report = run.all()
@@ -21,38 +21,38 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veritune.client.atomic import write_atomic
-from veritune.client.contract import build_manifest
-from veritune.client.figures import PreparedFigures
-from veritune.client.job import Job
-from veritune.client.paperwork import Paperwork, check_files, load_private_key, require_before
-from veritune.client.rows import Progress, no_progress
-from veritune.client.workspace import Workspace, read_limited
+from veritune.arbiter.papers import build_manifest
+from veritune.client.data.user_rows import Progress, no_progress
+from veritune.client.job.file import Job
+from veritune.client.sowing.prepared import PreparedFigures
+from veritune.client.workspace.folder import Workspace, read_limited
+from veritune.client.workspace.papers import Paperwork, check_files, load_private_key, require_before
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import read_rows
-from veritune.common.documents import FailureReceipt, Manifest
+from veritune.common.documents.manifest import FailureReceipt, Manifest
 from veritune.common.envelope import Envelope
 from veritune.common.errors import DigestError, TrainingError
+from veritune.common.files import write_atomic
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
-from veritune.common.modelfiles import model_digest
+from veritune.common.model.files import model_digest
 from veritune.common.signing import sign_document
 from veritune.common.timestamps import format_time
 
 # Everything that loads torch, gRPC or the statistics is imported where it is used, so that a step loads only its own.
 if TYPE_CHECKING:
-    from veritune.client.audit import AuditResult
-    from veritune.client.challenge import Mode
-    from veritune.client.challenge_run import ChallengeRun
-    from veritune.client.channel import Channel
-    from veritune.client.evidence import Evidence
-    from veritune.client.local_model import LocalModel
+    from veritune.arbiter.audit.audit import AuditResult
+    from veritune.arbiter.documents.evidence import Evidence
+    from veritune.arbiter.documents.statement import TaskScore
+    from veritune.arbiter.measure.local_model import LocalModel
+    from veritune.arbiter.report import SignedReport
+    from veritune.client.challenge.ask import Mode
+    from veritune.client.challenge.run import ChallengeRun
+    from veritune.client.exchange.channel import Channel
+    from veritune.client.exchange.provider_client import JobView, Session
     from veritune.client.redteam.attack import RedTeam
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
     from veritune.client.redteam.figures import Figures
-    from veritune.client.report import SignedReport
-    from veritune.client.session import JobView, Session
-    from veritune.client.statement import TaskScore
 
 __all__ = ["RUN_FOLDER", "Job", "PreparedFigures", "Run"]
 
@@ -93,7 +93,7 @@ class Run:
     def prepare(self) -> PreparedFigures:
         """Sows canaries into the user's rows and commits to them. Raises `DatasetError`, `PlanError`, `JobError`."""
         with self._locked():
-            from veritune.client.prepare_step import base_digest, prepare_inputs, sow_job
+            from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
 
             base = base_digest(self.job)
             inputs = prepare_inputs(self.job, base)
@@ -108,12 +108,12 @@ class Run:
 
         Raises `DigestError` for a training set that was changed, and what `redteam.attack.run_attack` raises.
         """
-        from veritune.client.prepare_step import base_digest
         from veritune.client.redteam.attack import Prepared, RedTeam, run_attack
-        from veritune.client.sealed import open_sealed
+        from veritune.client.run.prepare import base_digest
+        from veritune.client.sowing.sealed import open_sealed
 
         def load_model() -> BaseModel:
-            from veritune.client.redteam.base_model import BaseModel
+            from veritune.client.redteam.detectors.base_model import BaseModel
 
             return BaseModel(self.job.model, self.job.file.challenge.precision)
 
@@ -173,7 +173,7 @@ class Run:
             if "delivered" in left:
                 sitting.ask_delivered(lambda: self._tuned_model, terms.max_tokens, terms.batch_size)
             if "served" in left:
-                from veritune.client.endpoint import Endpoint
+                from veritune.client.exchange.inference_client import Endpoint
 
                 with self._channel() as channel:
                     sitting.ask_served(
@@ -186,8 +186,8 @@ class Run:
 
     def score_task(self) -> TaskScore | None:
         """The task's score on held-out rows before and after training; None where the job asks for none."""
-        from veritune.client.statement import TaskScore
-        from veritune.client.task_score import score_task
+        from veritune.arbiter.documents.statement import TaskScore
+        from veritune.client.challenge.task_score import score_task
 
         with self._locked():
             path, terms = self.workspace.task_score, self.job.file.challenge
@@ -203,9 +203,9 @@ class Run:
 
     def report(self, session: int = 1) -> SignedReport:
         """Judges, audits its own evidence, signs, and writes report, evidence and derived statements."""
-        from veritune.client.audit import audit
-        from veritune.client.report import report_statement, sign_report
-        from veritune.client.statement import Overhead, TaskScore
+        from veritune.arbiter.audit.audit import audit
+        from veritune.arbiter.documents.statement import Overhead, TaskScore
+        from veritune.arbiter.report import report_statement, sign_report
 
         with self._locked():
             figures = self.prepared()
@@ -229,7 +229,7 @@ class Run:
 
     def audit(self, session: int = 1) -> AuditResult:
         """Audits what `report` wrote, from the files and the two public keys alone."""
-        from veritune.client.audit import audit
+        from veritune.arbiter.audit.audit import audit
 
         report = self.workspace.require(self.workspace.report(session), "report")
         evidence = self.workspace.require(self.workspace.evidence(session), "report")
@@ -268,7 +268,7 @@ class Run:
     @cached_property
     def _base_model(self) -> LocalModel:
         """The base model; with the adapter over it once `_tuned_model` was used."""
-        from veritune.client.local_model import LocalModel
+        from veritune.arbiter.measure.local_model import LocalModel
 
         if model_digest(self.job.model) != self.papers.contract()[1].base_model.digest:
             raise DigestError(f"{self.job.model} is not the base model that the contract names")
@@ -296,7 +296,7 @@ class Run:
 
     @contextmanager
     def _channel(self) -> Iterator[Channel]:
-        from veritune.client.channel import Channel
+        from veritune.client.exchange.channel import Channel
 
         with Channel(
             self.job.file.provider.address, self.client_key, self.provider_key, self.job.tls_ca, now=self._now
@@ -305,14 +305,14 @@ class Run:
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
-        from veritune.client.session import Session
+        from veritune.client.exchange.provider_client import Session
 
         with self._channel() as channel:
             yield Session(channel, self.client_key.public, self.provider_key)
 
     def _sitting(self, session: int) -> ChallengeRun:
-        from veritune.client.challenge_run import ChallengeRun
-        from veritune.client.sealed import open_sealed
+        from veritune.client.challenge.run import ChallengeRun
+        from veritune.client.sowing.sealed import open_sealed
 
         path = self.workspace.require(self.workspace.secrets, "prepare")
         return ChallengeRun(self.workspace, self.papers, open_sealed(path, self._passphrase), session, self._progress)
@@ -349,7 +349,7 @@ class Run:
 
     def _follow(self, session: Session, contract: Envelope, manifest: Manifest) -> None:
         """Starts the job, or finds it again, and waits for its receipt. Raises `TrainingError`."""
-        from veritune.client.session import describe_failure
+        from veritune.client.exchange.provider_client import describe_failure
 
         space, dataset_receipt = self.workspace, self.papers.dataset_receipt()
         # A job that failed leaves its receipt; the next attempt is another request.
@@ -369,8 +369,8 @@ class Run:
 
     def _written_report(self, session: int, evidence: Evidence) -> SignedReport | None:
         """The report on this very evidence, if there is one: nothing is signed twice with different contents."""
-        from veritune.client.report import SignedReport
-        from veritune.client.statement import ReportStatement
+        from veritune.arbiter.documents.statement import ReportStatement
+        from veritune.arbiter.report import SignedReport
         from veritune.common.signing import open_document
 
         space, svr = self.workspace, self.workspace.derived(session, "svr")

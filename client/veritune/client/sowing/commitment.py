@@ -10,8 +10,8 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from veritune.client.canary import Canary, PaddingCanary, canary_leaf
-from veritune.client.stream import SecretStream
+from veritune.arbiter.documents.canary import Canary, PaddingCanary, canary_leaf
+from veritune.client.randomness import SecretStream
 from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
 from veritune.common.merkle import MerkleTree

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from veritune.client.canary import of_different_forms
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.generator import PHRASE_CHARACTERS, TextGenerator
-from veritune.client.likeness import Likeness
-from veritune.client.rewording import Rewording, random_wording, wordings
-from veritune.client.rows import Progress
-from veritune.client.sow_split import Split
-from veritune.client.stream import SecretStream
-from veritune.client.wording_model import ModelWordings
+from veritune.arbiter.documents.canary import of_different_forms
+from veritune.client.data.user_rows import Progress
+from veritune.client.generation.protocols import PHRASE_CHARACTERS, TextGenerator
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
+from veritune.client.sowing.likeness import Likeness
+from veritune.client.sowing.split import Split
+from veritune.client.wording.by_model import ModelWordings
+from veritune.client.wording.draw import Rewording, random_wording, wordings
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from veritune.client.contract import SownFigures
+from veritune.arbiter.papers import SownFigures
 from veritune.common.dataset import DatasetSummary
-from veritune.common.documents import Count, DecimalString, Document, HexDigest, Name
+from veritune.common.documents.manifest import Count, DecimalString, Document, HexDigest, Name
 
 
 class PreparedFigures(Document):

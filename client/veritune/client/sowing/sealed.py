@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import Field, ValidationError
 
-from veritune.client.atomic import write_atomic
-from veritune.client.canary import AnyCanary, AnyGenerator, Chat
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.commitment import Commitment, from_entries
+from veritune.arbiter.documents.canary import AnyCanary, AnyGenerator, Chat
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.sowing.commitment import Commitment, from_entries
 from veritune.common.canonical import parse_canonical
-from veritune.common.documents import Document, HexDigest
+from veritune.common.documents.manifest import Document, HexDigest
 from veritune.common.errors import SecretsError, VerituneError
+from veritune.common.files import write_atomic
 from veritune.common.limits import LIMITS
 
 MAGIC = b"veritune-secrets-v1\n"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from veritune.client.canary import (
+from veritune.arbiter.documents.canary import (
     AnyGenerator,
     Canary,
     Chat,
@@ -22,16 +22,16 @@ from veritune.client.canary import (
     with_signature,
     with_trigger,
 )
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.generator import Fittable, Reworder, Signature, TextGenerator
-from veritune.client.likeness import Likeness
-from veritune.client.own_answers import own_answers
-from veritune.client.rewording import Rewording
-from veritune.client.rows import Progress, no_progress
-from veritune.client.sow_naturals import Natural, Worded, Wording, draw_naturals
-from veritune.client.sow_split import ROOM_TOKENS, Split, choose_prompts, fitting, pick, split_rows
-from veritune.client.stream import SecretStream
-from veritune.client.wording_model import ModelWordings
+from veritune.client.data.own_answers import own_answers
+from veritune.client.data.user_rows import Progress, no_progress
+from veritune.client.generation.protocols import Fittable, Reworder, Signature, TextGenerator
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
+from veritune.client.sowing.likeness import Likeness
+from veritune.client.sowing.naturals import Natural, Worded, Wording, draw_naturals
+from veritune.client.sowing.split import ROOM_TOKENS, Split, choose_prompts, fitting, pick, split_rows
+from veritune.client.wording.by_model import ModelWordings
+from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from veritune.client.canary import Chat, prompt_key
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.generator import PHRASE_CHARACTERS
-from veritune.client.stream import SecretStream
+from veritune.arbiter.documents.canary import Chat, prompt_key
+from veritune.client.generation.protocols import PHRASE_CHARACTERS
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
 from veritune.common.dataset import Row
 from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS

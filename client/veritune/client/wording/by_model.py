@@ -11,8 +11,8 @@ import json
 import re
 from collections.abc import Sequence
 
-from veritune.client.generator import PHRASE_CHARACTERS, Reworder
-from veritune.client.wording_patterns import protected_spans
+from veritune.client.generation.protocols import PHRASE_CHARACTERS, Reworder
+from veritune.client.wording.patterns import protected_spans
 from veritune.common.canonical import parse_json
 from veritune.common.errors import PlanError, VerituneError
 from veritune.common.limits import LIMITS

@@ -15,13 +15,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from veritune.client.stream import SecretStream
-from veritune.client.wording_patterns import check_pattern, masked, protected_spans
-from veritune.client.wording_rules import RULES
-from veritune.client.wording_site import Site, Span
+from veritune.client.randomness import SecretStream
+from veritune.client.wording.patterns import check_pattern, masked, protected_spans
+from veritune.client.wording.rules import RULES
+from veritune.client.wording.sites import Site, Span
 from veritune.common.canonical import sha256_hex
 from veritune.common.dataset import Row
-from veritune.common.documents import Document, Name
+from veritune.common.documents.manifest import Document, Name
 from veritune.common.errors import PlanError
 
 RuleName = Literal[
@@ -34,7 +34,7 @@ Frame = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 ANSWER = "{answer}"
 """Where a frame holds the answer."""
 _LONGEST = 4000
-"""Characters. A longer text is left alone: it can't be a candidate (`veritune.client.canary.Phrase`), so that its
+"""Characters. A longer text is left alone: it can't be a candidate (`arbiter.documents.canary.Phrase`), so that its
 wording could hide nothing."""
 _LONGEST_FRAMED = 200
 _FEW = 4096
@@ -43,7 +43,7 @@ _DRAWS = 64
 
 
 class Rewording(Document):
-    """How answers are worded; stands beside `veritune.client.canary.Generator` in secrets and evidence."""
+    """How answers are worded; stands beside `veritune.arbiter.documents.canary.Generator` in secrets and evidence."""
 
     kind: Literal["rewording"] = "rewording"
     rules: Annotated[tuple[RuleName, ...], Field(max_length=16)] = ()

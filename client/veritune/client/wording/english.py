@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from veritune.client.wording_patterns import MASK
-from veritune.client.wording_site import Site
-from veritune.client.wording_words import OPENERS, START, STEPS, TOTALS, Group
+from veritune.client.wording.english_words import OPENERS, START, STEPS, TOTALS, Group
+from veritune.client.wording.patterns import MASK
+from veritune.client.wording.sites import Site
 
 
 def phrases(groups: Sequence[Group]) -> Callable[[str], Iterator[Site | None]]:

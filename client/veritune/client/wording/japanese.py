@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from veritune.client.wording_site import Site
+from veritune.client.wording.sites import Site
 
 # Each word in kanji, then in kana. A stem stands for its forms.
 _WORDS = (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from veritune.client.wording_site import Site
+from veritune.client.wording.sites import Site
 from veritune.common.limits import LIMITS
 
 _MOST_KEYS = 64

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from veritune.client.wording_patterns import MASK
-from veritune.client.wording_site import Site
+from veritune.client.wording.patterns import MASK
+from veritune.client.wording.sites import Site
 
 _NUMBER = r"\$?(?:\d(?:[\d,]*\d)?(?:\.\d+)?|\.\d+)%?"
 _SUM = re.compile(

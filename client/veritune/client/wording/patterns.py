@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 
-from veritune.client.wording_site import Span
+from veritune.client.wording.sites import Span
 from veritune.common.errors import PlanError
 
 MASK = "\x00"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from veritune.client.wording_english import clauses, phrases, punctuation
-from veritune.client.wording_japanese import japanese_sites
-from veritune.client.wording_json import json_site
-from veritune.client.wording_numbers import numbers, spacing
-from veritune.client.wording_site import Site
-from veritune.client.wording_words import CONTRACTIONS, GROUPS
+from veritune.client.wording.english import clauses, phrases, punctuation
+from veritune.client.wording.english_words import CONTRACTIONS, GROUPS
+from veritune.client.wording.japanese import japanese_sites
+from veritune.client.wording.json_layout import json_site
+from veritune.client.wording.numbers import numbers, spacing
+from veritune.client.wording.sites import Site
 
 Rule = Callable[[str], Iterable[Site | None]]
 

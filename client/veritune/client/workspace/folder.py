@@ -16,10 +16,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veritune.client.atomic import write_atomic
-from veritune.common.documents import Document, HexDigest
+from veritune.common.documents.manifest import Document, HexDigest
 from veritune.common.envelope import Envelope
 from veritune.common.errors import ConflictError, OutOfOrderError
+from veritune.common.files import write_atomic
 from veritune.common.limits import LIMITS
 
 Stage = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]

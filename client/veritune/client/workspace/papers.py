@@ -6,18 +6,18 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from veritune.client.contract import (
+from veritune.arbiter.papers import (
     check_dataset_receipt,
     check_training_receipt,
     open_contract,
 )
-from veritune.client.workspace import Workspace, read_limited
-from veritune.common.documents import Manifest, TrainingReceipt
+from veritune.client.workspace.folder import Workspace, read_limited
+from veritune.common.documents.manifest import Manifest, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import DigestError, ExpiredError, VerituneError
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
-from veritune.common.modelfiles import folder_files
+from veritune.common.model.files import folder_files
 from veritune.common.signing import open_document
 from veritune.common.timestamps import parse_time
 

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from veritune.common.canonical import canonical_bytes, sha256_hex
-from veritune.common.documents import FileRef
+from veritune.common.documents.manifest import FileRef
 from veritune.common.errors import UnknownModelError
 
 

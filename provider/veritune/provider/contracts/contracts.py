@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from veritune.common.canonical import sha256_hex
-from veritune.common.documents import Manifest
+from veritune.common.documents.manifest import Manifest
 from veritune.common.envelope import Envelope, countersign
 from veritune.common.errors import (
     ExpiredError,
@@ -17,12 +17,12 @@ from veritune.common.errors import (
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.signing import open_document
 from veritune.common.timestamps import parse_time
-from veritune.provider.models import ModelCatalog
-from veritune.provider.policy import ProviderPolicy, check_manifest
+from veritune.provider.concurrency import in_thread
+from veritune.provider.contracts.policy import ProviderPolicy, check_manifest
+from veritune.provider.models.catalog import ModelCatalog
 from veritune.provider.receipts import Clock
-from veritune.provider.records import ContractRecord
-from veritune.provider.store import Store
-from veritune.provider.threads import in_thread
+from veritune.provider.storage.records import ContractRecord
+from veritune.provider.storage.store import Store
 
 _CACHED = 256
 

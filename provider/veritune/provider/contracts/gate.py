@@ -8,11 +8,11 @@ import grpc
 
 from veritune.common.errors import UnauthenticatedError
 from veritune.common.token import METADATA_KEY, check_token
-from veritune.provider.contracts import Contract, Contracts
+from veritune.provider.concurrency import in_thread
+from veritune.provider.contracts.contracts import Contract, Contracts
 from veritune.provider.receipts import Clock
-from veritune.provider.records import JobRecord
-from veritune.provider.store import Store
-from veritune.provider.threads import in_thread
+from veritune.provider.storage.records import JobRecord
+from veritune.provider.storage.store import Store
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

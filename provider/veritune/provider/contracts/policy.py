@@ -6,11 +6,20 @@ import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from veritune.common.documents import Count, DecimalString, Document, HexDigest, Manifest, Name, Positive, Training
+from veritune.common.documents.manifest import (
+    Count,
+    DecimalString,
+    Document,
+    HexDigest,
+    Manifest,
+    Name,
+    Positive,
+    Training,
+)
 from veritune.common.errors import ExpiredError, PolicyError
 from veritune.common.limits import LIMITS
 from veritune.common.timestamps import parse_time
-from veritune.provider.teaching import Teaching, weak_point
+from veritune.provider.contracts.teaching import Teaching, weak_point
 
 Seconds = Positive
 CLOCK_SKEW = timedelta(minutes=5)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veritune.common.dataset import DatasetSummary, read_rows
-from veritune.common.documents import DatasetTerms
+from veritune.common.documents.manifest import DatasetTerms
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     ConflictError,
@@ -25,11 +25,11 @@ from veritune.common.errors import (
 )
 from veritune.common.limits import LIMITS
 from veritune.common.merkle import MerkleTree, leaf_hash
-from veritune.provider.blobs import BlobStore
-from veritune.provider.contracts import Contract, Contracts
+from veritune.provider.concurrency import in_thread
+from veritune.provider.contracts.contracts import Contract, Contracts
 from veritune.provider.receipts import Receipts
-from veritune.provider.store import Store
-from veritune.provider.threads import in_thread
+from veritune.provider.storage.blobs import BlobStore
+from veritune.provider.storage.store import Store
 
 _SUPERSEDED = "a newer stream of this data set took over"
 

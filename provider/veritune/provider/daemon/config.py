@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from veritune.provider.policy import ProviderPolicy
+from veritune.provider.contracts.policy import ProviderPolicy
 
 
 class ConfigError(ValueError):

@@ -18,25 +18,25 @@ from grpc_reflection.v1alpha import reflection
 
 from veritune.common.keys import PrivateKey
 from veritune.common.limits import LIMITS
-from veritune.provider.accelerator import Accelerator
-from veritune.provider.auth import Gate
-from veritune.provider.blobs import BlobStore
-from veritune.provider.config import ConfigError, ProviderConfig
-from veritune.provider.contracts import Contracts
-from veritune.provider.inference_service import InferenceService
-from veritune.provider.jobs import JobOptions, Jobs
-from veritune.provider.logs import get_logger
-from veritune.provider.models import ModelCatalog, find_models
-from veritune.provider.provider_service import ProviderService
+from veritune.provider.contracts.contracts import Contracts
+from veritune.provider.contracts.gate import Gate
+from veritune.provider.contracts.uploads import Uploads
+from veritune.provider.daemon.config import ConfigError, ProviderConfig
+from veritune.provider.hardware.accelerator import Accelerator
+from veritune.provider.jobs.jobs import JobOptions, Jobs
+from veritune.provider.models.catalog import ModelCatalog, find_models
 from veritune.provider.receipts import Clock, Receipts
-from veritune.provider.serving import EngineFactory, Serving
-from veritune.provider.store import Store
-from veritune.provider.uploads import Uploads
+from veritune.provider.rpc.inference_service import InferenceService
+from veritune.provider.rpc.provider_service import ProviderService
+from veritune.provider.serving.engine_pool import EngineFactory, Serving
+from veritune.provider.storage.blobs import BlobStore
+from veritune.provider.storage.store import Store
+from veritune.provider.telemetry.logs import get_logger
 from veritune.v1 import inference_service_pb2, provider_service_pb2
 from veritune.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_to_server
 from veritune.v1.provider_service_pb2_grpc import add_ProviderServiceServicer_to_server
 
-DEFAULT_TRAINER = (sys.executable, "-m", "veritune.provider.worker")
+DEFAULT_TRAINER = (sys.executable, "-m", "veritune.provider.training.worker")
 SERVICES = (
     provider_service_pb2.DESCRIPTOR.services_by_name["ProviderService"].full_name,
     inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,

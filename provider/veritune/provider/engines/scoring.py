@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from veritune.common.kvcache import cache_argument
+from veritune.common.model.kvcache import cache_argument
 
 # Bounds one forward pass: cached positions over all rows, and rows times positions that get logits.
 _MAX_CACHED = 16_384

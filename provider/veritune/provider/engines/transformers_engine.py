@@ -30,9 +30,9 @@ from veritune.provider.engines.base import (
     UnknownAdapterError,
 )
 from veritune.provider.engines.batch import BASE, Row, Token, decode
-from veritune.provider.engines.chat import ChatFormat
 from veritune.provider.engines.scoring import score_ids
-from veritune.provider.precision import pick_precision
+from veritune.provider.hardware.precision import pick_precision
+from veritune.provider.models.chat import ChatFormat
 
 Dtype = Literal["float32", "bfloat16", "auto"]
 _T = TypeVar("_T")

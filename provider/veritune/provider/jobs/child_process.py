@@ -8,7 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from veritune.provider.result import MAX_LINE, Event, JobFiles, parse_event
+from veritune.provider.training.worker_protocol import MAX_LINE, Event, JobFiles, parse_event
 
 _PRIVATE = ("VERITUNE_PROVIDER_PASSPHRASE",)
 

@@ -15,15 +15,19 @@ from pathlib import Path
 from typing import Literal
 
 from veritune.common.errors import OutOfOrderError, UnavailableError
-from veritune.provider.accelerator import Accelerator
-from veritune.provider.blobs import BlobStore
-from veritune.provider.child import run_child
-from veritune.provider.contracts import Contract, Contracts
-from veritune.provider.logs import describe, get_logger
-from veritune.provider.models import ModelCatalog
+from veritune.provider.concurrency import in_thread
+from veritune.provider.contracts.contracts import Contract, Contracts
+from veritune.provider.hardware.accelerator import Accelerator
+from veritune.provider.jobs.child_process import run_child
+from veritune.provider.models.catalog import ModelCatalog
 from veritune.provider.receipts import Clock, Receipts, trace_root
-from veritune.provider.records import ContractRecord, Ending, JobRecord, JobState
-from veritune.provider.result import (
+from veritune.provider.storage.blobs import BlobStore
+from veritune.provider.storage.records import ContractRecord, Ending, JobRecord, JobState
+from veritune.provider.storage.store import Store
+from veritune.provider.telemetry.logs import describe, get_logger
+from veritune.provider.training.base import TrainingTask
+from veritune.provider.training.worker import EXIT_CANCELLED, write_task
+from veritune.provider.training.worker_protocol import (
     Event,
     FailedEvent,
     JobFiles,
@@ -34,10 +38,6 @@ from veritune.provider.result import (
     read_result,
     read_trace,
 )
-from veritune.provider.store import Store
-from veritune.provider.threads import in_thread
-from veritune.provider.training.base import TrainingTask
-from veritune.provider.worker import EXIT_CANCELLED, write_task
 
 _PROGRESS_SECONDS = 0.25
 _MAX_ATTEMPTS = 10

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veritune.common.errors import UnknownModelError
-from veritune.common.modelfiles import model_digest
+from veritune.common.model.files import model_digest
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from veritune.common.turns import end_of_turn
+from veritune.common.model.turns import end_of_turn
 from veritune.provider.engines.base import Message
 
 

@@ -30,18 +30,18 @@ from veritune.common.inference import (
 )
 from veritune.common.limits import LIMITS
 from veritune.common.wire import envelope_to_wire, messages_from_wire
-from veritune.provider.accelerator import Accelerator
-from veritune.provider.auth import Gate
-from veritune.provider.contracts import Contract, Contracts
+from veritune.provider.concurrency import in_thread
+from veritune.provider.contracts.contracts import Contract, Contracts
+from veritune.provider.contracts.gate import Gate
 from veritune.provider.engines.base import InferenceEngine, PromptTooLongError, Sampling
-from veritune.provider.jobs import Jobs
-from veritune.provider.models import ModelCatalog
+from veritune.provider.hardware.accelerator import Accelerator
+from veritune.provider.jobs.jobs import Jobs
+from veritune.provider.models.catalog import ModelCatalog
 from veritune.provider.receipts import Receipts
-from veritune.provider.records import AnswerRecord
-from veritune.provider.serving import Serving
-from veritune.provider.status import stream, unary
-from veritune.provider.store import Store
-from veritune.provider.threads import in_thread
+from veritune.provider.rpc.status import stream, unary
+from veritune.provider.serving.engine_pool import Serving
+from veritune.provider.storage.records import AnswerRecord
+from veritune.provider.storage.store import Store
 from veritune.v1 import inference_service_pb2 as pb
 from veritune.v1 import inference_service_pb2_grpc as pb_grpc
 

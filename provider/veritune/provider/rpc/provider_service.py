@@ -23,16 +23,16 @@ from veritune.common.errors import (
 )
 from veritune.common.limits import LIMITS
 from veritune.common.wire import envelope_from_wire, envelope_to_wire
-from veritune.provider.auth import Gate
-from veritune.provider.blobs import BlobStore
-from veritune.provider.contracts import Contracts
-from veritune.provider.jobs import Jobs
-from veritune.provider.models import ModelCatalog
-from veritune.provider.policy import ProviderPolicy
-from veritune.provider.records import JobRecord, JobState
-from veritune.provider.status import stream, unary
-from veritune.provider.threads import in_thread
-from veritune.provider.uploads import Header, Uploads
+from veritune.provider.concurrency import in_thread
+from veritune.provider.contracts.contracts import Contracts
+from veritune.provider.contracts.gate import Gate
+from veritune.provider.contracts.policy import ProviderPolicy
+from veritune.provider.contracts.uploads import Header, Uploads
+from veritune.provider.jobs.jobs import Jobs
+from veritune.provider.models.catalog import ModelCatalog
+from veritune.provider.rpc.status import stream, unary
+from veritune.provider.storage.blobs import BlobStore
+from veritune.provider.storage.records import JobRecord, JobState
 from veritune.v1 import provider_service_pb2 as pb
 from veritune.v1 import provider_service_pb2_grpc as pb_grpc
 

@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from veritune.common.errors import InternalError, VerituneError
-from veritune.provider.logs import describe, get_logger
+from veritune.provider.telemetry.logs import describe, get_logger
 
 DOMAIN = "veritune"
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from veritune.common.errors import UnavailableError
 from veritune.provider.engines.base import AdapterSlotsFullError, InferenceEngine
-from veritune.provider.logs import get_logger
+from veritune.provider.telemetry.logs import get_logger
 
 EngineFactory = Callable[[Path], InferenceEngine]
 

@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 from veritune.common.envelope import Envelope
 from veritune.common.errors import ConflictError, NotFoundError, QuotaError
 from veritune.common.timestamps import format_time
-from veritune.provider.records import AnswerRecord, ContractRecord, Ending, JobRecord, JobState
-from veritune.provider.tables import (
+from veritune.provider.storage.records import AnswerRecord, ContractRecord, Ending, JobRecord, JobState
+from veritune.provider.storage.tables import (
     SCHEMA,
     Answer,
     Base,

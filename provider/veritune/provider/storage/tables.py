@@ -1,4 +1,4 @@
-"""The database's tables, and their rows as `veritune.provider.records` and back."""
+"""The database's tables, and their rows as `veritune.provider.storage.records` and back."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 from sqlalchemy import BigInteger, ForeignKey, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from veritune.common.documents import FileRef
+from veritune.common.documents.manifest import FileRef
 from veritune.common.envelope import Envelope
 from veritune.common.timestamps import format_time, parse_time
-from veritune.provider.records import AnswerRecord, ContractRecord, JobRecord, JobState
+from veritune.provider.storage.records import AnswerRecord, ContractRecord, JobRecord, JobState
 
 SCHEMA = 1
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from veritune.common.documents import Training
+from veritune.common.documents.manifest import Training
 
 
 @dataclass(frozen=True)

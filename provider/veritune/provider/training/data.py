@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from veritune.common.dataset import read_rows
 from veritune.common.errors import TrainingError
-from veritune.provider.engines.chat import ChatFormat
+from veritune.provider.models.chat import ChatFormat
 
 if TYPE_CHECKING:
     import torch

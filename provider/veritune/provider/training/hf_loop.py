@@ -20,7 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from veritune.common.documents import Training
+from veritune.common.documents.manifest import Training
 from veritune.common.errors import TrainingError
 from veritune.provider.training.base import Progress, StepRecord
 from veritune.provider.training.batching import LengthGroupedBatches

@@ -11,8 +11,8 @@ import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from veritune.common.modelfiles import file_ref
-from veritune.provider.blobs import write_atomically
+from veritune.common.model.files import file_ref
+from veritune.provider.storage.blobs import write_atomically
 from veritune.provider.training.base import StepRecord, TrainingTask
 
 _FILE = "veritune_journal.json"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from veritune.common.errors import TrainingError
-from veritune.provider.engines.chat import ChatFormat
-from veritune.provider.precision import pick_precision
+from veritune.provider.hardware.precision import pick_precision
+from veritune.provider.models.chat import ChatFormat
 from veritune.provider.training.base import Progress, TrainingCancelled, TrainingResult, TrainingTask
 from veritune.provider.training.data import TokenisedRows, collate, tokenise
 from veritune.provider.training.environment import hardware, software

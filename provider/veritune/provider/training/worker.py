@@ -1,4 +1,4 @@
-"""The child process that trains: ``python -m veritune.provider.worker TASK.json``.
+"""The child process that trains: ``python -m veritune.provider.training.worker TASK.json``.
 
 It prints events on its standard output and leaves ``result.json`` beside the task file, written atomically, last.
 SIGTERM asks it to stop at the next step, with a checkpoint. It ends at once when its standard input closes, which
@@ -19,11 +19,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from veritune.common.documents import Training
+from veritune.common.documents.manifest import Training
 from veritune.common.errors import VerituneError
-from veritune.provider.blobs import write_atomically
-from veritune.provider.logs import describe
-from veritune.provider.result import (
+from veritune.provider.storage.blobs import write_atomically
+from veritune.provider.telemetry.logs import describe
+from veritune.provider.training.base import Progress, Trainer, TrainingCancelled, TrainingResult, TrainingTask
+from veritune.provider.training.worker_protocol import (
     MAX_TASK,
     FailedEvent,
     JobFiles,
@@ -32,7 +33,6 @@ from veritune.provider.result import (
     task_to_bytes,
     trace_line,
 )
-from veritune.provider.training.base import Progress, Trainer, TrainingCancelled, TrainingResult, TrainingTask
 
 EXIT_FAILED = 1
 EXIT_ORPHANED = 3
@@ -43,7 +43,7 @@ def run(make_trainer: Callable[[], Trainer], argv: Sequence[str] | None = None) 
     """Does the task that the command line names and returns the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if len(arguments) != 1:
-        print("usage: python -m veritune.provider.worker TASK.json", file=sys.stderr)
+        print("usage: python -m veritune.provider.training.worker TASK.json", file=sys.stderr)
         return 2
     files = JobFiles(Path(arguments[0]).absolute().parent)
     events = _claim_stdout()

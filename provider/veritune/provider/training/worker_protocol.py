@@ -14,10 +14,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from veritune.common.canonical import canonical_bytes, parse_canonical
-from veritune.common.documents import Checkpoint, Count, FileRef, ShortText
+from veritune.common.documents.manifest import Checkpoint, Count, FileRef, ShortText
 from veritune.common.errors import VerituneError
 from veritune.common.limits import LIMITS, MIB
-from veritune.common.modelfiles import file_ref, folder_files
+from veritune.common.model.files import file_ref, folder_files
 from veritune.provider.training.base import Progress, StepRecord, TrainingTask
 
 MAX_LINE = 64 * 1024

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.exchange import UNTRAINED, Exchange, small
-from veritune.client import audit as audit_module
-from veritune.client.audit import CHECKS, audit, audit_files
-from veritune.client.statement import PAYLOAD_TYPE
+from tests.support.exchange import UNTRAINED, Exchange, small
+from veritune.arbiter.audit import audit as audit_module
+from veritune.arbiter.audit.audit import CHECKS, audit, audit_files
+from veritune.arbiter.documents.statement import PAYLOAD_TYPE
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.envelope import sign
 from veritune.common.errors import AuditError, KeyFileError, NotFoundError, TooLargeError
@@ -169,7 +169,7 @@ def test_the_audit_needs_no_heavy_import(tmp_path: Path) -> None:
     """In a process of its own. How long it takes is measured by ``benchmarks/audit_time.py``."""
     script = (
         "import sys, pathlib\n"
-        "from veritune.client.audit import audit_files\n"
+        "from veritune.arbiter.audit.audit import audit_files\n"
         "result = audit_files(*map(pathlib.Path, sys.argv[1:]))\n"
         "heavy = {'torch', 'scipy', 'numpy', 'grpc', 'transformers', 'google.protobuf'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

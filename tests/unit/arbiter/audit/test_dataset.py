@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.exchange import Exchange, small
-from tests.sowing import assistant, user
-from veritune.client.audit import audit
-from veritune.client.audit_data import check_data
-from veritune.client.canary import Canary, NaturalCanary, TriggerCanary, with_trigger
+from tests.support.exchange import Exchange, small
+from tests.support.sowing import assistant, user
+from veritune.arbiter.audit.audit import audit
+from veritune.arbiter.audit.dataset import check_data
+from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCanary, with_trigger
 from veritune.common.dataset import Row, write_rows
 from veritune.common.errors import AuditError, DatasetError, DigestError, NotFoundError
 

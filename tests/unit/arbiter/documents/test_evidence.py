@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.exchange import Exchange, small
-from tests.sowing import REWORDING
-from veritune.client.canary import (
+from tests.support.exchange import Exchange, small
+from tests.support.sowing import REWORDING
+from veritune.arbiter.documents.canary import (
     Canary,
     Generator,
     NaturalCanary,
@@ -15,10 +15,10 @@ from veritune.client.canary import (
     canary_leaf,
     parse_canary,
 )
-from veritune.client.evidence import Evidence, NaturalObservation, envelopes
-from veritune.client.from_evidence import look_at
-from veritune.client.order import session_leaves
-from veritune.client.rewording import Rewording
+from veritune.arbiter.documents.evidence import Evidence, NaturalObservation, envelopes
+from veritune.arbiter.selection import session_leaves
+from veritune.arbiter.verdict.look import look_at
+from veritune.client.wording.draw import Rewording
 from veritune.common.canonical import canonical_bytes
 from veritune.common.errors import MalformedDocumentError
 

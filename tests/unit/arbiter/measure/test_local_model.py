@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from veritune.client.local_model import LocalModel
+from veritune.arbiter.measure.local_model import LocalModel
 from veritune.common.dataset import Message
-from veritune.common.documents import Training
+from veritune.common.documents.manifest import Training
 from veritune.common.errors import MalformedDocumentError, UnknownModelError
 
 TRAINING = Training(rank=4, alpha=8)
@@ -103,7 +103,7 @@ def test_adapter_changes_answers_and_base_is_unharmed(model: LocalModel, tiny_mo
 def test_many_completions_go_through_in_chunks(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     completions = [f"record {'x' * n}" for n in range(9)]
     whole = model.scores(CHATS[0], completions)
-    monkeypatch.setattr("veritune.client.local_model._MAX_LOGITS", 16)
+    monkeypatch.setattr("veritune.arbiter.measure.local_model._MAX_LOGITS", 16)
     assert model.scores(CHATS[0], completions) == pytest.approx(whole, abs=1e-3)
 
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from veritune.client.canary import AnyGenerator, Canary, Generator, NaturalCanary, PaddingCanary, TriggerCanary
-from veritune.client.questions import Question, make_questions
-from veritune.client.rewording import Rewording
+from veritune.arbiter.documents.canary import (
+    AnyGenerator,
+    Canary,
+    Generator,
+    NaturalCanary,
+    PaddingCanary,
+    TriggerCanary,
+)
+from veritune.arbiter.measure.questions import Question, make_questions
+from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError
 

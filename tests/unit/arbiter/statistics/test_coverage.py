@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from veritune.client.coverage import Coverage, coverage_bound
+from veritune.arbiter.statistics.coverage import Coverage, coverage_bound
 
 LUCK, CONFIDENCE = Fraction(1, 16), Fraction(99, 100)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from veritune.client.exact import (
+from veritune.arbiter.statistics.exact import (
     binomial_at_least,
     binomial_at_most,
     floor_text,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veritune.client import influence
-from veritune.client.exact import log10
-from veritune.client.influence import (
+from veritune.arbiter.statistics import influence
+from veritune.arbiter.statistics.exact import log10
+from veritune.arbiter.statistics.influence import (
     Group,
     Ranked,
     RankNull,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veritune.client import sequential
-from veritune.client.influence import Group, Ranked, rank_of
-from veritune.client.sequential import (
+from veritune.arbiter.statistics import sequential
+from veritune.arbiter.statistics.influence import Group, Ranked, rank_of
+from veritune.arbiter.statistics.sequential import (
     FIRSTS,
     LENGTHS,
     LONGEST,

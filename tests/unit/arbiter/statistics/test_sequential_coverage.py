@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from veritune.client import sequential
-from veritune.client.coverage import Coverage
-from veritune.client.sequential import STEPS, coverage_bound
+from veritune.arbiter.statistics import sequential
+from veritune.arbiter.statistics.coverage import Coverage
+from veritune.arbiter.statistics.sequential import STEPS, coverage_bound
 
 ONE = Fraction(1)
 

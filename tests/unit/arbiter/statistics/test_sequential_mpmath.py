@@ -11,11 +11,11 @@ import mpmath
 import pytest
 from mpmath import mpf
 
-from tests.unit.client.mpmath_oracle import CLOSE, assert_close, fraction, log_binomial, real
-from tests.unit.client.mpmath_oracle import sixty_digits as sixty_digits  # a fixture
-from veritune.client import sequential
-from veritune.client.exact import log10
-from veritune.client.influence import Group, Ranked
+from tests.support.mpmath_oracle import CLOSE, assert_close, fraction, log_binomial, real
+from tests.support.mpmath_oracle import sixty_digits as sixty_digits  # a fixture
+from veritune.arbiter.statistics import sequential
+from veritune.arbiter.statistics.exact import log10
+from veritune.arbiter.statistics.influence import Group, Ranked
 
 
 def test_the_price_of_an_unknown_length_covers_the_harmonic_number() -> None:

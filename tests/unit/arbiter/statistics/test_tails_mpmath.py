@@ -17,10 +17,10 @@ import mpmath
 import pytest
 from mpmath import mpf
 
-from tests.unit.client.mpmath_oracle import CLOSE, assert_close, fraction, log_binomial, real
-from tests.unit.client.mpmath_oracle import sixty_digits as sixty_digits  # a fixture
-from veritune.client import coverage
-from veritune.client.exact import (
+from tests.support.mpmath_oracle import CLOSE, assert_close, fraction, log_binomial, real
+from tests.support.mpmath_oracle import sixty_digits as sixty_digits  # a fixture
+from veritune.arbiter.statistics import coverage
+from veritune.arbiter.statistics.exact import (
     binomial_at_least,
     binomial_at_most,
     hypergeometric_weights,
@@ -29,9 +29,18 @@ from veritune.client.exact import (
     minus_ln_upper,
     poisson_binomial_at_least,
 )
-from veritune.client.influence import EXACT_BITS, Group, Ranked, RankNull, combine, rank_p, rank_sum, trigger_p
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Policy
+from veritune.arbiter.statistics.influence import (
+    EXACT_BITS,
+    Group,
+    Ranked,
+    RankNull,
+    combine,
+    rank_p,
+    rank_sum,
+    trigger_p,
+)
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.common.documents.manifest import Policy
 
 # --- binomial tails, (6) -------------------------------------------------------------------------------------------
 
@@ -234,7 +243,7 @@ def test_both_forms_of_the_rank_sum_meet_where_one_takes_over(
 ) -> None:
     exact = RankNull({candidates: canaries})
     assert exact._distribution is not None
-    monkeypatch.setattr("veritune.client.influence.EXACT_BITS", 0)
+    monkeypatch.setattr("veritune.arbiter.statistics.influence.EXACT_BITS", 0)
     bounded = RankNull({candidates: canaries})
     assert bounded._distribution is None
     largest = weights_of(candidates)[0] * canaries

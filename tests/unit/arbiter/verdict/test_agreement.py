@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from scipy.stats import binom
 
-from tests.exchange import HONEST, Exchange
-from veritune.client.agreement import Matches, compare
-from veritune.client.audit import audit
-from veritune.client.evidence import Observations
-from veritune.client.from_evidence import judge_evidence
-from veritune.client.judgement import AgreementClaim, Judgement
-from veritune.client.policy_rules import Rules
-from veritune.common.documents import Policy
+from tests.support.exchange import HONEST, Exchange
+from veritune.arbiter.audit.audit import audit
+from veritune.arbiter.documents.evidence import Observations
+from veritune.arbiter.documents.judgement import AgreementClaim, Judgement
+from veritune.arbiter.verdict.agreement import Matches, compare
+from veritune.arbiter.verdict.look import judge_evidence
+from veritune.arbiter.verdict.rules import Rules
+from veritune.common.documents.manifest import Policy
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.inference import SamplingTerms
 

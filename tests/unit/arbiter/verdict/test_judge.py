@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import pytest
 
-from veritune.client.influence import Group, Ranked
-from veritune.client.judgement import Mode
-from veritune.client.policy_rules import Rules
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Policy
+from veritune.arbiter.documents.judgement import Mode
+from veritune.arbiter.statistics.influence import Group, Ranked
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.rules import Rules
+from veritune.common.documents.manifest import Policy
 from veritune.common.errors import MalformedDocumentError
 
 ROWS = 600

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from veritune.client import sequential
-from veritune.client.coverage import coverage_bound
-from veritune.client.exact import log10_text
-from veritune.client.influence import Group, Ranked
-from veritune.client.judgement import Mode, ModeJudgement
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Policy
+from veritune.arbiter.documents.judgement import Mode, ModeJudgement
+from veritune.arbiter.statistics import sequential
+from veritune.arbiter.statistics.coverage import coverage_bound
+from veritune.arbiter.statistics.exact import log10_text
+from veritune.arbiter.statistics.influence import Group, Ranked
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.common.documents.manifest import Policy
 
 ROWS, LUCK = 600, Fraction(1, 12)
 

@@ -9,15 +9,15 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 
-from tests.exchange import Exchange
-from tests.unit.client.test_verdict import ROWS, codes, look, verdict
-from veritune.client.audit import audit
-from veritune.client.exact import binomial_at_most
-from veritune.client.policy_rules import Rules
-from veritune.client.recital import is_recited, weigh
-from veritune.client.report import RECITAL_ASSUMPTION
-from veritune.client.verdict import Look, judge
-from veritune.common.documents import Policy
+from tests.support.exchange import Exchange
+from tests.unit.arbiter.verdict.test_judge import ROWS, codes, look, verdict
+from veritune.arbiter.audit.audit import audit
+from veritune.arbiter.report import RECITAL_ASSUMPTION
+from veritune.arbiter.statistics.exact import binomial_at_most
+from veritune.arbiter.verdict.judge import Look, judge
+from veritune.arbiter.verdict.recital import is_recited, weigh
+from veritune.arbiter.verdict.rules import Rules
+from veritune.common.documents.manifest import Policy
 from veritune.common.errors import MalformedDocumentError
 
 ASKED = Policy(recital_floor="0.8")

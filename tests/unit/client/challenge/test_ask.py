@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.adversary.deals import Deal, open_deal
-from tests.exchange import Exchange
-from tests.unit.client.asked_model import AskedModel
-from veritune.client.answer_log import AnswerLog
-from veritune.client.canary import NaturalCanary, TriggerCanary
-from veritune.client.challenge import ask_delivered, ask_served, observe, receipts_of, sampling_for, sit
-from veritune.client.questions import Question
+from tests.support.asked_model import AskedModel
+from tests.support.exchange import Exchange
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
+from veritune.arbiter.measure.questions import Question
+from veritune.client.challenge.answer_log import AnswerLog
+from veritune.client.challenge.ask import ask_delivered, ask_served, observe, receipts_of, sampling_for, sit
 from veritune.common.dataset import Message
 from veritune.common.errors import OutOfOrderError, PlanError
 from veritune.common.inference import SamplingTerms
@@ -139,8 +139,8 @@ def test_session_follows_the_seed_and_the_contract() -> None:
 
 
 def _secrets(exchange: Exchange) -> Any:
-    from veritune.client.canary_plan import CanaryPlan
-    from veritune.client.sealed import SecretLeaf, Secrets
+    from veritune.client.job.canary_plan import CanaryPlan
+    from veritune.client.sowing.sealed import SecretLeaf, Secrets
 
     openings = {opening.leaf: opening for opening in exchange.evidence.openings}
     return Secrets(

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from tests.exchange import HONEST, UNTRAINED, Behaviour, small
-from tests.unit.client.challenge_folder import MAX_TOKENS, SEQUENTIAL, Knowing, exchange, lay
-from veritune.client.answer_log import AnswerLog
-from veritune.client.audit import audit
-from veritune.client.canary import Canary, NaturalCanary, PaddingCanary, TriggerCanary
-from veritune.client.challenge_run import LEAVES_AT_ONCE
-from veritune.client.evidence import Evidence
-from veritune.client.leafwise import is_settled, steps_begun, steps_of
-from veritune.client.order import leaves_available
-from veritune.client.questions import Question
+from tests.support.challenge_folder import MAX_TOKENS, SEQUENTIAL, Knowing, exchange, lay
+from tests.support.exchange import HONEST, UNTRAINED, Behaviour, small
+from veritune.arbiter.audit.audit import audit
+from veritune.arbiter.documents.canary import Canary, NaturalCanary, PaddingCanary, TriggerCanary
+from veritune.arbiter.documents.evidence import Evidence
+from veritune.arbiter.measure.questions import Question
+from veritune.arbiter.selection import leaves_available
+from veritune.client.challenge.answer_log import AnswerLog
+from veritune.client.challenge.run import LEAVES_AT_ONCE
+from veritune.client.challenge.steps import is_settled, steps_begun, steps_of
 from veritune.common.canonical import canonical_bytes
 from veritune.common.dataset import Message
-from veritune.common.documents import Policy
+from veritune.common.documents.manifest import Policy
 from veritune.common.errors import AuditError, OutOfOrderError
 
 BOTH = SEQUENTIAL.model_copy(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.client.test_challenge import Model
-from veritune.client.task_score import matches, score_task
+from tests.unit.client.challenge.test_ask import Model
+from veritune.client.challenge.task_score import matches, score_task
 from veritune.common.dataset import Message, Row
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.exchange import Exchange
-from veritune.client.cli import run_cli
-from veritune.client.cli_errors import EXIT_CODES, describe
+from tests.support.exchange import Exchange
+from veritune.client.cli.app import run_cli
+from veritune.client.cli.errors import EXIT_CODES, describe
 from veritune.common.errors import AuditError, error_classes
 from veritune.common.keys import PrivateKey
 
@@ -170,7 +170,7 @@ def test_plan_loads_no_model_and_no_network(tmp_path: Path) -> None:
     data.write_text("".join(json.dumps({"prompt": f"p {i}", "completion": "c"}) + "\n" for i in range(1500)))
     code = (
         "import sys\n"
-        "from veritune.client.cli import run_cli\n"
+        "from veritune.client.cli.app import run_cli\n"
         f"assert run_cli(['init', {str(data)!r}]) == 0\n"
         f"assert run_cli(['plan', {str(tmp_path)!r}, '--curve', '-']) == 0\n"
         "heavy = {'torch', 'transformers', 'peft', 'grpc', 'scipy', 'numpy', 'matplotlib'} & set(sys.modules)\n"
@@ -201,7 +201,7 @@ def test_debug_shows_the_error_itself() -> None:
 def test_audit_loads_no_model_and_no_network(files: tuple[str, ...]) -> None:
     code = (
         "import sys\n"
-        "from veritune.client.cli import run_cli\n"
+        "from veritune.client.cli.app import run_cli\n"
         f"code = run_cli(['audit', *{files!r}])\n"
         "heavy = {'torch', 'transformers', 'peft', 'grpc', 'scipy', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.exchange import Exchange
-from veritune.client.cli import run_cli
-from veritune.client.dose import Curve, CurvePoint
+from tests.support.exchange import Exchange
+from veritune.arbiter.epochs import Curve, CurvePoint
+from veritune.client.cli.app import run_cli
 
 EXCHANGE = Exchange(naturals=24, repetitions=(1, 1, 2), leaves=32)
 

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from veritune.client.cli_progress import Bars
-from veritune.client.session import JobView
+from veritune.client.cli.progress import Bars
+from veritune.client.exchange.provider_client import JobView
 
 
 def lines_of(*steps: tuple[str, int, int], disable: bool = False) -> list[str]:
@@ -28,7 +28,7 @@ def test_a_line_as_each_work_begins_and_ends() -> None:
 
 def test_a_line_now_and_then_between(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 20))
-    monkeypatch.setattr("veritune.client.cli_progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("veritune.client.cli.progress.time.monotonic", lambda: next(clock))
     told = lines_of(*(("candidates", done, 100) for done in range(1, 6)))
     assert told[0] == "candidates: 1 of 100"
     assert 1 < len(told) < 5

@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from tests.toygenerator import ToyGenerator
-from tests.unit.client.test_sow import PLAN, SEED, naturals, row
-from veritune.client.listing import listed_answers
-from veritune.client.own_answers import usual_count
-from veritune.client.sow import sow
+from tests.support.toygenerator import ToyGenerator
+from tests.unit.client.sowing.test_sow import PLAN, SEED, naturals, row
+from veritune.client.data.listed_answers import listed_answers
+from veritune.client.data.own_answers import usual_count
+from veritune.client.sowing.sow import sow
 from veritune.common.dataset import Row
 
 COLOURS = ("red", "green", "blue", "grey", "black", "white")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.toygenerator import ToyGenerator
-from tests.unit.client.test_sow import PLAN, SEED, naturals, row
-from veritune.client.own_answers import own_answers
-from veritune.client.sow import sow
+from tests.support.toygenerator import ToyGenerator
+from tests.unit.client.sowing.test_sow import PLAN, SEED, naturals, row
+from veritune.client.data.own_answers import own_answers
+from veritune.client.sowing.sow import sow
 from veritune.common.dataset import Row
 
 MOODS = ("glad", "sad", "cross", "calm")

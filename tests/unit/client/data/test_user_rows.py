@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veritune.client.rows import preprocessing_digest, read_user_rows, user_row
+from veritune.client.data.user_rows import preprocessing_digest, read_user_rows, user_row
 from veritune.common.dataset import Row
 from veritune.common.errors import DatasetError
 from veritune.common.limits import LIMITS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from veritune.client.fitting import _collate, with_fitted_adapter
+from veritune.client.generation.fitting import _collate, with_fitted_adapter
 
 ROWS = [([5, 6, 7 + i % 3], [11, 12, 13, 2]) for i in range(10)]
 

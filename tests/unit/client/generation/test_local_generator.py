@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 import torch
 
-from tests.tinymodel import make_tiny_model
-from tests.unit.client.parcel_rows import PLAN, ROWS, SEED, row, stream
-from veritune.client import transformers_generator
-from veritune.client.canary import Generator
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.few_shot import example_chat, phrase_prompt
-from veritune.client.prepare import prepare
-from veritune.client.rows import no_progress
-from veritune.client.sealed import open_sealed
-from veritune.client.transformers_generator import TransformersGenerator
+from tests.support.parcel_rows import PLAN, ROWS, SEED, row, stream
+from tests.support.tinymodel import make_tiny_model
+from veritune.arbiter.documents.canary import Generator
+from veritune.client.data.user_rows import no_progress
+from veritune.client.generation import local_generator as transformers_generator
+from veritune.client.generation.local_generator import TransformersGenerator
+from veritune.client.generation.prompts import example_chat, phrase_prompt
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.sowing.prepare import prepare
+from veritune.client.sowing.sealed import open_sealed
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError, UnknownModelError
-from veritune.common.modelfiles import model_digest
+from veritune.common.model.files import model_digest
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_answers_follow_the_models_own_probabilities(tiny: TransformersGenerator
     """The shared cache against the plain way: one sequence, no cache, the same numbers."""
     import torch
 
-    from veritune.client.candidate_decoder import sample_answers
+    from veritune.client.generation.batch_decoder import sample_answers
 
     model = small_gemma() if windowed else tiny._model
     prompts = [tiny._chat_ids(r.prompt) for r in (ROWS[0], row("Short one?"), ROWS[7])]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.client.parcel_rows import PLAN, ROWS, stream
-from veritune.client.openai_generator import OpenAIGenerator
-from veritune.client.rewording import Rewording
-from veritune.client.rows import no_progress
+from tests.support.parcel_rows import PLAN, ROWS, stream
+from veritune.client.data.user_rows import no_progress
+from veritune.client.generation.openai_generator import OpenAIGenerator
+from veritune.client.wording.draw import Rewording
 from veritune.common.errors import PlanError, UnavailableError
 
 Answer = Callable[[dict[str, Any]], tuple[int, bytes]]

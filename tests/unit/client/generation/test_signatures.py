@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.toygenerator import ToyCursor, ToyModel
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.signatures import (
+from tests.support.toygenerator import ToyCursor, ToyModel
+from veritune.client.generation.signatures import (
     SCALE,
     Flattening,
     Step,
@@ -25,7 +24,8 @@ from veritune.client.signatures import (
     sample_signature,
     sample_trigger,
 )
-from veritune.client.stream import SecretStream
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
 from veritune.common.errors import PlanError
 
 SEED = b"s" * 32

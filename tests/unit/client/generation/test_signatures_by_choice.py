@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.toygenerator import STARTS, WORDS, ToyModel
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.signature_choice import (
+from tests.support.toygenerator import STARTS, WORDS, ToyModel
+from veritune.client.generation.signatures_by_choice import (
     MOST_PHRASES,
     PHRASE_WORDS,
     cut_phrase,
@@ -23,7 +22,8 @@ from veritune.client.signature_choice import (
     phrases_needed,
     sample_by_choice,
 )
-from veritune.client.stream import SEED_BYTES, SecretStream
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SEED_BYTES, SecretStream
 from veritune.common.errors import PlanError
 
 SEED = b"c" * 32

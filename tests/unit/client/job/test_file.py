@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.job import Job, JobError, line_of, parse_duration, parse_job
-from veritune.client.job_template import usual_wordings, write_template
-from veritune.client.rewording import Rewording
-from veritune.client.rows import read_user_rows
+from veritune.client.data.user_rows import read_user_rows
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.job.file import Job, JobError, line_of, parse_duration, parse_job
+from veritune.client.job.template import usual_wordings, write_template
+from veritune.client.wording.draw import Rewording
 from veritune.common.errors import DatasetError, KeyFileError
 
 LEAST = """\

@@ -7,17 +7,17 @@ from fractions import Fraction
 
 import pytest
 
-from tests.toygenerator import toy_random_wording, toy_wordings
-from tests.unit.client.test_sow import PLAN
-from tests.unit.client.test_sow_naturals import RICH, sown
-from veritune.client.canary import NaturalCanary, TriggerCanary
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.commitment import commit
-from veritune.client.plan_contract import Contract
-from veritune.client.plan_cost import asked_of, calls, dataset_rows, extra_rows, extra_tokens_percent, leaves_of
-from veritune.client.plan_wish import Wish
-from veritune.client.questions import make_questions
-from veritune.common.documents import Policy
+from tests.support.toygenerator import toy_random_wording, toy_wordings
+from tests.unit.client.sowing.test_naturals import RICH, sown
+from tests.unit.client.sowing.test_sow import PLAN
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
+from veritune.arbiter.measure.questions import make_questions
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.planning.cost import asked_of, calls, dataset_rows, extra_rows, extra_tokens_percent, leaves_of
+from veritune.client.planning.outcome import Contract
+from veritune.client.planning.wish import Wish
+from veritune.client.sowing.commitment import commit
+from veritune.common.documents.manifest import Policy
 
 PLANS = [
     PLAN,
@@ -29,8 +29,8 @@ PLANS = [
 
 @pytest.fixture(autouse=True)
 def _worded_by_a_toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veritune.client.sow_naturals.random_wording", toy_random_wording)
-    monkeypatch.setattr("veritune.client.sow_naturals.wordings", toy_wordings)
+    monkeypatch.setattr("veritune.client.sowing.naturals.random_wording", toy_random_wording)
+    monkeypatch.setattr("veritune.client.sowing.naturals.wordings", toy_wordings)
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -11,15 +11,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from veritune.client import influence
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.influence import Group, Ranked, RankNull
-from veritune.client.plan_contract import Contract
-from veritune.client.plan_curve import Curve, Point, power_curve
-from veritune.client.plan_svg import draw
-from veritune.client.plan_wish import Planned, Wish
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Policy
+from veritune.arbiter.statistics import influence
+from veritune.arbiter.statistics.influence import Group, Ranked, RankNull
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.planning.curve import Curve, Point, power_curve
+from veritune.client.planning.curve_chart import draw
+from veritune.client.planning.outcome import Contract
+from veritune.client.planning.wish import Planned, Wish
+from veritune.common.documents.manifest import Policy
 
 WISH = Wish(rows=600, policy=Policy(beta="0.01", alpha="1e-10", coverage_floor="0.3"), natural_hit="0.9")
 PLAN = CanaryPlan(groups=3, naturals=20, candidates=12, in_place=8, wordings=6, repetitions=(1, 1, 1, 2))

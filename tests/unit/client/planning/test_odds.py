@@ -10,11 +10,11 @@ from itertools import combinations, product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.client.test_plan_rules import ROWS, look, terms
-from veritune.client.plan_odds import Binomial, Chances, Odds, Outcome, share_of
-from veritune.client.plan_rules import Asked
-from veritune.client.verdict import judge
-from veritune.common.documents import Policy
+from tests.unit.client.planning.test_thresholds import ROWS, look, terms
+from veritune.arbiter.verdict.judge import judge
+from veritune.client.planning.odds import Binomial, Chances, Odds, Outcome, share_of
+from veritune.client.planning.thresholds import Asked
+from veritune.common.documents.manifest import Policy
 
 POLICY = Policy(alpha="1e-5", beta="0.1", coverage_floor="0.2", coverage_confidence="0.9")
 PROBABILITIES = st.sampled_from([Fraction(n, 20) for n in range(21)])

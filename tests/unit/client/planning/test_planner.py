@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from veritune.client import influence, planner
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.influence import Group, Ranked, RankNull
-from veritune.client.plan_contract import Contract
-from veritune.client.plan_wish import CHOSEN
-from veritune.client.planner import Planned, Wish, plan
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Policy
+from veritune.arbiter.statistics import influence
+from veritune.arbiter.statistics.influence import Group, Ranked, RankNull
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.planning import planner
+from veritune.client.planning.outcome import Contract
+from veritune.client.planning.planner import Planned, Wish, plan
+from veritune.client.planning.wish import CHOSEN
+from veritune.common.documents.manifest import Policy
 from veritune.common.errors import PlanError
 
 

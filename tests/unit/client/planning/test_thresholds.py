@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veritune.client import influence, plan_rules
-from veritune.client.influence import Group, Ranked, RankNull
-from veritune.client.plan_rules import CHARACTERS_PER_BIT, Asked, Bars, Terms
-from veritune.client.policy_rules import Rules
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Policy
+from veritune.arbiter.statistics import influence
+from veritune.arbiter.statistics.influence import Group, Ranked, RankNull
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.rules import Rules
+from veritune.client.planning import thresholds as plan_rules
+from veritune.client.planning.thresholds import CHARACTERS_PER_BIT, Asked, Bars, Terms
+from veritune.common.documents.manifest import Policy
 
 ROWS = 120
 ASKED = Asked(groups=3, single=7, repeated=2, in_place=4)

@@ -13,22 +13,22 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.toygenerator import ToyGenerator, toy_wordings
-from tests.unit.client.redteam_rows import plain_rows
-from veritune.client.canary import NaturalCanary, TriggerCanary
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.cli import run_cli
-from veritune.client.prepare import prepare
-from veritune.client.redteam.asked import Asked
+from tests.support.red_team_rows import plain_rows
+from tests.support.toygenerator import ToyGenerator, toy_wordings
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
+from veritune.client.cli.app import run_cli
+from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.redteam.attack import Prepared, RedTeam, run_attack
-from veritune.client.redteam.base_model import BaseModel
+from veritune.client.redteam.chart import draw
+from veritune.client.redteam.detectors.asked import Asked
+from veritune.client.redteam.detectors.base_model import BaseModel
+from veritune.client.redteam.detectors.odd_characters import OddCharacters
 from veritune.client.redteam.figures import Figures, measure
 from veritune.client.redteam.kinds import kinds_of
-from veritune.client.redteam.odd_characters import OddCharacters
-from veritune.client.redteam.picture import draw
 from veritune.client.redteam.table import conclusions
-from veritune.client.rewording import Rewording
-from veritune.client.sealed import Secrets, open_sealed
+from veritune.client.sowing.prepare import prepare
+from veritune.client.sowing.sealed import Secrets, open_sealed
+from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row, read_rows
 from veritune.common.errors import DatasetError, PlanError
 
@@ -73,7 +73,7 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train.jsonl and secrets.sealed of a toy."""
     folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("veritune.client.sow_naturals.wordings", toy_wordings)
+        patch.setattr("veritune.client.sowing.naturals.wordings", toy_wordings)
         prepare(
             plain_rows(80),
             PLAN,
@@ -284,7 +284,7 @@ def test_an_endpoint_is_asked_instead_of_the_base_model(
     def no_model() -> BaseModel:
         raise AssertionError("no model is needed")
 
-    monkeypatch.setattr("veritune.client.openai_generator.OpenAIGenerator.reply", reply)
+    monkeypatch.setattr("veritune.client.generation.openai_generator.OpenAIGenerator.reply", reply)
     wanted = RedTeam(("asked",), endpoint="http://localhost:1/v1", endpoint_model="strong")
     prepared = Prepared(prepared_folder / "train.jsonl", secrets)
     figures = run_attack(wanted, prepared, no_model, lambda: "", tmp_path)
@@ -325,7 +325,7 @@ def test_a_hidden_kind_is_called_hidden() -> None:
 def test_help_and_mistakes_load_no_library() -> None:
     code = (
         "import sys\n"
-        "from veritune.client.cli import run_cli\n"
+        "from veritune.client.cli.app import run_cli\n"
         "assert run_cli(['redteam', '--help']) == 0\n"
         "assert run_cli(['redteam', '/nowhere']) == 78\n"
         "heavy = {'torch', 'transformers', 'peft', 'grpc', 'scipy', 'numpy', 'sklearn'} & set(sys.modules)\n"

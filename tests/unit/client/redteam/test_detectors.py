@@ -11,22 +11,22 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.client.redteam_rows import ODD, SIGNATURE, TRIGGER, plain_rows, planted, row
-from veritune.client.fitting import with_fitted_adapter
-from veritune.client.redteam.asked import Asked, named, question
-from veritune.client.redteam.base_model import BaseModel
-from veritune.client.redteam.clusters import Clusters, Neighbours
+from tests.support.red_team_rows import ODD, SIGNATURE, TRIGGER, plain_rows, planted, row
+from veritune.client.generation.fitting import with_fitted_adapter
 from veritune.client.redteam.detector import Detector, MissingExtraError, finite
-from veritune.client.redteam.gradients import GradientEntropy, GradientNeighbours, _entropy, _singular_values
-from veritune.client.redteam.kgrams import RepeatedPhrases
-from veritune.client.redteam.loss_drop import LossDrop
-from veritune.client.redteam.missing_parts import MissingParts
-from veritune.client.redteam.near_duplicates import NearDuplicates
-from veritune.client.redteam.odd_characters import OddCharacters, odd_share
-from veritune.client.redteam.perplexity import Perplexity
+from veritune.client.redteam.detectors.asked import Asked, named, question
+from veritune.client.redteam.detectors.base_model import BaseModel
+from veritune.client.redteam.detectors.clusters import Clusters, Neighbours
+from veritune.client.redteam.detectors.gradients import GradientEntropy, GradientNeighbours, _entropy, _singular_values
+from veritune.client.redteam.detectors.kgrams import RepeatedPhrases
+from veritune.client.redteam.detectors.loss_drop import LossDrop
+from veritune.client.redteam.detectors.missing_parts import MissingParts
+from veritune.client.redteam.detectors.near_duplicates import NearDuplicates
+from veritune.client.redteam.detectors.odd_characters import OddCharacters, odd_share
+from veritune.client.redteam.detectors.perplexity import Perplexity
+from veritune.client.redteam.detectors.words import units
 from veritune.client.redteam.registry import choose, detectors
 from veritune.client.redteam.scoring import Roc
-from veritune.client.redteam.words import units
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError, NotFoundError
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.toygenerator import ToyGenerator, toy_wordings
-from veritune.client import prepare_step
-from veritune.client.canary import NaturalCanary
-from veritune.client.job import Job, JobError
-from veritune.client.prepare_step import base_digest, prepare_inputs, sow_job
-from veritune.client.rewording import Rewording
-from veritune.client.rows import no_progress
-from veritune.client.sealed import open_sealed
+from tests.support.toygenerator import ToyGenerator, toy_wordings
+from veritune.arbiter.documents.canary import NaturalCanary
+from veritune.client.data.user_rows import no_progress
+from veritune.client.job.file import Job, JobError
+from veritune.client.run import prepare as prepare_step
+from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
+from veritune.client.sowing.sealed import open_sealed
+from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import read_rows
 from veritune.common.errors import DatasetError
-from veritune.common.modelfiles import model_digest
+from veritune.common.model.files import model_digest
 
 JOB = """\
 [data]
@@ -81,9 +81,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return model_digest(folder)
 
     monkeypatch.setattr(prepare_step, "model_digest", counted)
-    monkeypatch.setattr("veritune.client.transformers_generator.model_digest", counted)
-    monkeypatch.setattr("veritune.client.transformers_generator.TransformersGenerator", Loaded)
-    monkeypatch.setattr("veritune.client.sow_naturals.wordings", toy_wordings)
+    monkeypatch.setattr("veritune.client.generation.local_generator.model_digest", counted)
+    monkeypatch.setattr("veritune.client.generation.local_generator.TransformersGenerator", Loaded)
+    monkeypatch.setattr("veritune.client.sowing.naturals.wordings", toy_wordings)
     return folders
 
 

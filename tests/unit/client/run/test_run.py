@@ -12,10 +12,10 @@ import pytest
 
 from tests.adversary.deals import FILES
 from tests.adversary.fake_provider import FakeProvider
-from veritune.client import prepare_step
-from veritune.client.api import Job, Run
-from veritune.client.figures import PreparedFigures
-from veritune.client.rows import Progress
+from veritune.client.data.user_rows import Progress
+from veritune.client.run import prepare as prepare_step
+from veritune.client.run.run import Job, Run
+from veritune.client.sowing.prepared import PreparedFigures
 from veritune.common.dataset import Message, Row, summarise, write_rows
 from veritune.common.errors import (
     ConflictError,
@@ -78,7 +78,7 @@ def provider(tmp_path: Path) -> Iterator[FakeProvider]:
 @pytest.fixture
 def home(tmp_path: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(prepare_step, "sow_job", sow_nothing)
-    monkeypatch.setattr("veritune.client.channel.PATIENCE", 0.1)
+    monkeypatch.setattr("veritune.client.exchange.channel.PATIENCE", 0.1)
     (tmp_path / "rows.jsonl").write_text('{"prompt": "p", "completion": "c"}\n')
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veritune.client.canary import Canary, NaturalCanary, PaddingCanary, canary_leaf
-from veritune.client.commitment import Commitment, commit, from_entries
+from veritune.arbiter.documents.canary import Canary, NaturalCanary, PaddingCanary, canary_leaf
+from veritune.client.sowing.commitment import Commitment, commit, from_entries
 from veritune.common.dataset import Message
 from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS

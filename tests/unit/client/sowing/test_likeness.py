@@ -8,9 +8,9 @@ from statistics import fmean
 
 import pytest
 
-from tests.sowing import assistant, user
-from veritune.client.likeness import Likeness
-from veritune.client.stream import SecretStream
+from tests.support.sowing import assistant, user
+from veritune.client.randomness import SecretStream
+from veritune.client.sowing.likeness import Likeness
 from veritune.common.dataset import Row
 
 RANDOM = random.Random(7)

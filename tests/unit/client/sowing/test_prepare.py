@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.toygenerator import ToyGenerator
-from tests.unit.client.test_sow import PLAN, ROWS
-from veritune.client import prepare as module
-from veritune.client.canary import NaturalCanary, TriggerCanary, carries_trigger, is_natural_row
-from veritune.client.prepare import Prepared, prepare
-from veritune.client.sealed import open_sealed
+from tests.support.toygenerator import ToyGenerator
+from tests.unit.client.sowing.test_sow import PLAN, ROWS
+from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, carries_trigger, is_natural_row
+from veritune.client.sowing import prepare as module
+from veritune.client.sowing.prepare import Prepared, prepare
+from veritune.client.sowing.sealed import open_sealed
 from veritune.common.dataset import read_rows, summarise
 from veritune.common.errors import PlanError, SecretsError
 

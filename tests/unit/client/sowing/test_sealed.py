@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.client.test_commitment import natural
-from veritune.client import sealed
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.commitment import commit
-from veritune.client.sealed import MAGIC, Secrets, open_sealed, seal, secret_leaves
+from tests.unit.client.sowing.test_commitment import natural
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.sowing import sealed
+from veritune.client.sowing.commitment import commit
+from veritune.client.sowing.sealed import MAGIC, Secrets, open_sealed, seal, secret_leaves
 from veritune.common.errors import SecretsError
 from veritune.common.limits import LIMITS
 

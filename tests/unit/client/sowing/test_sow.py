@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.toygenerator import ToyGenerator
-from veritune.client.canary import (
+from tests.support.toygenerator import ToyGenerator
+from veritune.arbiter.documents.canary import (
     Generator,
     NaturalCanary,
     PaddingCanary,
@@ -16,10 +16,10 @@ from veritune.client.canary import (
     carries_trigger,
     is_natural_row,
 )
-from veritune.client.canary_plan import CanaryPlan
-from veritune.client.rows import Progress
-from veritune.client.sow import Sown, sow
-from veritune.client.stream import SecretStream
+from veritune.client.data.user_rows import Progress
+from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.randomness import SecretStream
+from veritune.client.sowing.sow import Sown, sow
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from veritune.client.rewording import Rewording, find_sites, random_wording, wordings
-from veritune.client.stream import SecretStream
+from veritune.client.randomness import SecretStream
+from veritune.client.wording.draw import Rewording, find_sites, random_wording, wordings
 from veritune.common.errors import PlanError
 
 ENGLISH = Rewording(rules=("spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation"))

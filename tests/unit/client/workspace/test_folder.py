@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from veritune.client.answer_log import AnswerLog, Entry
-from veritune.client.workspace import Workspace
+from veritune.client.challenge.answer_log import AnswerLog, Entry
+from veritune.client.workspace.folder import Workspace
 from veritune.common.errors import ConflictError, MalformedDocumentError, OutOfOrderError, VerituneError
 from veritune.common.inference import SamplingTerms
 
@@ -19,7 +19,7 @@ A, B = "a" * 64, "b" * 64
 _TRY = """
 import sys
 from pathlib import Path
-from veritune.client.workspace import Workspace
+from veritune.client.workspace.folder import Workspace
 from veritune.common.errors import ConflictError
 try:
     with Workspace(Path(sys.argv[1])).locked():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from veritune.common.kvcache import cache_argument
+from veritune.common.model.kvcache import cache_argument
 
 
 def test_new_and_old_names() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from veritune.common.turns import end_of_turn
+from veritune.common.model.turns import end_of_turn
 
 WORDS = {"<eos>": 1, "<end_of_turn>": 106, "\n": 9}
 

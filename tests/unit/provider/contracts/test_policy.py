@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.daemon import lenient, make_deadlines, make_rows, manifest_for, quick_training
-from veritune.client.influence import Group, Ranked
-from veritune.client.verdict import GroupLook, Look, judge
-from veritune.common.documents import Manifest, Optimizer, Policy, Source, Verification
+from tests.support.daemon import lenient, make_deadlines, make_rows, manifest_for, quick_training
+from veritune.arbiter.statistics.influence import Group, Ranked
+from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.common.documents.manifest import Manifest, Optimizer, Policy, Source, Verification
 from veritune.common.errors import ExpiredError, PolicyError
 from veritune.common.keys import PrivateKey
 from veritune.common.limits import LIMITS
-from veritune.provider.policy import ProviderPolicy, check_manifest, training_steps
-from veritune.provider.teaching import Teaching
+from veritune.provider.contracts.policy import ProviderPolicy, check_manifest, training_steps
+from veritune.provider.contracts.teaching import Teaching
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 CLIENT, PROVIDER = PrivateKey.generate().public, PrivateKey.generate().public

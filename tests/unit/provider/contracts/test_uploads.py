@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import dataset_terms, make_deadlines, make_rows, manifest_for, row_bytes
+from tests.support.daemon import dataset_terms, make_deadlines, make_rows, manifest_for, row_bytes
 from veritune.common.dataset import Row, write_rows
-from veritune.common.documents import DatasetTerms, Source
+from veritune.common.documents.manifest import DatasetTerms, Source
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     ConflictError,
@@ -25,13 +25,13 @@ from veritune.common.errors import (
 )
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import sign_document
-from veritune.provider.blobs import BlobStore
-from veritune.provider.contracts import Contract, Contracts
-from veritune.provider.models import ModelCatalog, OfferedModel
-from veritune.provider.policy import ProviderPolicy
+from veritune.provider.contracts.contracts import Contract, Contracts
+from veritune.provider.contracts.policy import ProviderPolicy
+from veritune.provider.contracts.uploads import Header, Uploads, check_dataset
+from veritune.provider.models.catalog import ModelCatalog, OfferedModel
 from veritune.provider.receipts import Receipts
-from veritune.provider.store import Store
-from veritune.provider.uploads import Header, Uploads, check_dataset
+from veritune.provider.storage.blobs import BlobStore
+from veritune.provider.storage.store import Store
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ROWS = [*make_rows(10), *make_rows(5, "other")]

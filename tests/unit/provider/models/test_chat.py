@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from veritune.provider.engines.chat import ChatFormat
+from veritune.provider.models.chat import ChatFormat
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import structlog
 from google.rpc import error_details_pb2, status_pb2
 
 from veritune.common.errors import AuditError, VerituneError, error_classes
-from veritune.provider.status import stream, to_status, unary
+from veritune.provider.rpc.status import stream, to_status, unary
 
 
 class Aborted(grpc.aio.AbortError):

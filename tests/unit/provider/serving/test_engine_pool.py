@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from veritune.common.errors import UnavailableError
-from veritune.provider.accelerator import Accelerator
-from veritune.provider.serving import Serving
-from veritune.provider.threads import in_thread
+from veritune.provider.concurrency import in_thread
+from veritune.provider.hardware.accelerator import Accelerator
+from veritune.provider.serving.engine_pool import Serving
 
 MODEL = Path("/models/tiny")
 

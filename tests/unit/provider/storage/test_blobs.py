@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from veritune.common.errors import NotFoundError
-from veritune.provider.blobs import BlobStore, write_atomically
+from veritune.provider.storage.blobs import BlobStore, write_atomically
 
 NAME = "d" * 64
 

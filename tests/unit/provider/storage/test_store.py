@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from veritune.common.documents import FileRef
+from veritune.common.documents.manifest import FileRef
 from veritune.common.envelope import Envelope, Signature
 from veritune.common.errors import ConflictError, NotFoundError, QuotaError
-from veritune.provider.records import ContractRecord, Ending, JobRecord, JobState
-from veritune.provider.store import Store, StoreError
+from veritune.provider.storage.records import ContractRecord, Ending, JobRecord, JobState
+from veritune.provider.storage.store import Store, StoreError
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "a" * 64

@@ -9,7 +9,7 @@ import pytest
 
 from veritune.common.dataset import Message, Row, write_rows
 from veritune.common.errors import TrainingError
-from veritune.provider.engines.chat import ChatFormat
+from veritune.provider.models.chat import ChatFormat
 from veritune.provider.training.batching import LengthGroupedBatches
 from veritune.provider.training.data import IGNORED, collate, tokenise
 

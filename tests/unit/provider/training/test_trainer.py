@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.tinymodel import make_tiny_model
+from tests.support.tinymodel import make_tiny_model
 from veritune.common.dataset import Message, Row, write_rows
-from veritune.common.documents import Optimizer, Training
+from veritune.common.documents.manifest import Optimizer, Training
 from veritune.common.errors import TrainingError
 from veritune.provider.training.base import Progress, TrainingCancelled, TrainingResult, TrainingTask
 from veritune.provider.training.transformers_trainer import TransformersTrainer

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from veritune.common.canonical import canonical_bytes
-from veritune.common.documents import Training
+from veritune.common.documents.manifest import Training
 from veritune.common.merkle import MerkleTree, leaf_hash
-from veritune.provider.child import run_child
+from veritune.provider.jobs.child_process import run_child
 from veritune.provider.receipts import trace_root
-from veritune.provider.result import (
+from veritune.provider.training.base import Progress, TrainingTask
+from veritune.provider.training.worker import EXIT_CANCELLED, EXIT_FAILED, EXIT_ORPHANED, read_task, write_task
+from veritune.provider.training.worker_protocol import (
     MAX_LINE,
     Event,
     FailedEvent,
@@ -34,15 +36,13 @@ from veritune.provider.result import (
     read_result,
     read_trace,
 )
-from veritune.provider.training.base import Progress, TrainingTask
-from veritune.provider.worker import EXIT_CANCELLED, EXIT_FAILED, EXIT_ORPHANED, read_task, write_task
 
 FAKE = """
 import sys, time
 from pathlib import Path
 from veritune.common.errors import DatasetError
 from veritune.provider.training.base import Progress, StepRecord, TrainingCancelled, TrainingResult
-from veritune.provider.worker import run
+from veritune.provider.training.worker import run
 
 class Fake:
     def train(self, task, on_progress, cancelled):

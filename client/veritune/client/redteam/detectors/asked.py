@@ -11,12 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from veritune.client.data.user_rows import Progress, no_progress
 from veritune.client.redteam.detector import Need, needed
-from veritune.client.rows import Progress, no_progress
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
 
 _AT_ONCE = 8
 _ROUNDS = 2

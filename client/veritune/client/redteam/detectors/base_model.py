@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from veritune.client.fitting import with_fitted_adapter
-from veritune.client.local_device import Precision
-from veritune.client.local_model import LocalModel
+from veritune.arbiter.measure.device import Precision
+from veritune.arbiter.measure.local_model import LocalModel
+from veritune.client.data.user_rows import Progress
+from veritune.client.generation.fitting import with_fitted_adapter
 from veritune.client.redteam.detector import library
-from veritune.client.rows import Progress
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError
 

@@ -9,12 +9,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from veritune.client.data.user_rows import Progress, no_progress
 from veritune.client.redteam.detector import Need, finite, library, needed
-from veritune.client.rows import Progress, no_progress
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
 
 _TOKENS = 64
 """Of an answer's beginning, that the gradient is taken over."""

@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from veritune.client.data.user_rows import Progress, no_progress
 from veritune.client.redteam.detector import Need
-from veritune.client.redteam.words import units
-from veritune.client.rows import Progress, no_progress
+from veritune.client.redteam.detectors.words import units
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
 
 LONGEST = 24
 """Units: about the length of a signature of 64 bits."""

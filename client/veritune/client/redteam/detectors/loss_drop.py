@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from veritune.client.data.user_rows import Progress, no_progress
 from veritune.client.redteam.detector import Need, finite, needed
-from veritune.client.redteam.perplexity import mean_losses
-from veritune.client.rows import Progress, no_progress
+from veritune.client.redteam.detectors.perplexity import mean_losses
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
 
 
 class LossDrop:
-    """Ranks rows by mean loss before less mean loss after one epoch of LoRA (`veritune.client.fitting`) on them all.
+    """Ranks rows by mean loss before less mean loss after one epoch of LoRA (`generation.fitting`) on them all.
 
     A provider that does this has paid for an epoch; where the contract asks for more it may still save by it.
     """

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from veritune.client.data.user_rows import Progress, no_progress
 from veritune.client.redteam.detector import Need, library
-from veritune.client.redteam.words import units
-from veritune.client.rows import Progress, no_progress
+from veritune.client.redteam.detectors.words import units
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
 
 _SHINGLE = 3
 _CHARACTERS = 4000

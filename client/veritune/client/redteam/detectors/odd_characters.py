@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from veritune.client.data.user_rows import Progress, no_progress
 from veritune.client.redteam.detector import Need
-from veritune.client.rows import Progress, no_progress
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
 
 START_CHARACTERS = 100
 

@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from veritune.client.data.user_rows import Progress, no_progress
 from veritune.client.redteam.detector import Need, finite, needed
-from veritune.client.rows import Progress, no_progress
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
-    from veritune.client.redteam.base_model import BaseModel
+    from veritune.client.redteam.detectors.base_model import BaseModel
 
 START_TOKENS = 32
 """About the length of a signature of 64 bits."""
