@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("common", "client", "provider")
+PARTS = ("common", "arbiter", "client", "provider")
 HEAVY = {"torch", "grpc", "grpc_status", "scipy", "transformers", "peft", "vllm", "numpy", "sqlalchemy"}
 
 
