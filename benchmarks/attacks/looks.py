@@ -18,10 +18,11 @@ from veritune.arbiter.measure.questions import Question
 from veritune.arbiter.statistics.exact import log10_text
 from veritune.arbiter.statistics.influence import Group, Ranked, influence_p
 from veritune.arbiter.verdict.agreement import compare
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
-from veritune.arbiter.verdict.look import look_of
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import GroupLook, Look, look_of
 from veritune.client.challenge.answer_log import AnswerLog, Entry
-from veritune.client.challenge.ask import ask_delivered, observe
+from veritune.client.challenge.ask import ask_delivered
+from veritune.client.challenge.observe import observe
 from veritune.common.documents.manifest import Policy
 from veritune.common.inference import SamplingTerms, format_logprob
 from veritune.provider.engines.base import InferenceEngine, Sampling

@@ -39,11 +39,11 @@ from tests.adversary.registry import CHEATS, find, listed
 from veritune.arbiter.documents.canary import TriggerCanary
 from veritune.arbiter.measure.adapter_check import check_rank
 from veritune.arbiter.measure.local_model import LocalModel
-from veritune.arbiter.papers import ADAPTER_WEIGHTS
 from veritune.client.redteam.detectors import base_model
 from veritune.client.redteam.registry import choose
 from veritune.common.dataset import Row, write_rows
 from veritune.common.errors import MalformedDocumentError
+from veritune.common.model.files import ADAPTER_WEIGHTS
 from veritune.provider.engines.base import InferenceEngine
 from veritune.provider.engines.transformers_engine import TransformersEngine
 from veritune.provider.training.base import Progress, Trainer, TrainingTask

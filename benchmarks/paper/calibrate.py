@@ -32,12 +32,13 @@ from rich.console import Console
 from benchmarks.paper import looking, machine, sets
 from veritune.arbiter.documents.canary import AnyCanary, AnyGenerator, Canary, Chat, NaturalCanary, TriggerCanary
 from veritune.arbiter.measure.local_model import LocalModel
-from veritune.arbiter.papers import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.client.generation.local_generator import TransformersGenerator
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing.sow import Sown, sow
 from veritune.common.dataset import Row, write_rows
-from veritune.common.documents.manifest import Document, Optimizer, Training
+from veritune.common.documents.base import Document
+from veritune.common.documents.manifest import Optimizer, Training
+from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.provider.training.base import TrainingTask
 from veritune.provider.training.transformers_trainer import TransformersTrainer
 

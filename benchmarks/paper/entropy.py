@@ -27,10 +27,10 @@ from typing import Any
 from benchmarks.files import put_between
 from benchmarks.paper import machine, sets
 from veritune.arbiter.documents.canary import with_signature, with_trigger
+from veritune.client.data.text_features import odd_share
 from veritune.client.generation.local_generator import TransformersGenerator
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SecretStream
-from veritune.client.redteam.detectors.odd_characters import odd_share
 from veritune.client.redteam.scoring import Roc
 from veritune.common.dataset import Message, Row
 

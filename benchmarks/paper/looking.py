@@ -24,7 +24,8 @@ from veritune.arbiter.measure.questions import Question, make_questions
 from veritune.arbiter.statistics.exact import log10_text
 from veritune.arbiter.statistics.influence import Group, Ranked, influence_p, rank_of, rank_p, trigger_p
 from veritune.client.challenge.answer_log import AnswerLog
-from veritune.client.challenge.ask import ask_delivered, observe
+from veritune.client.challenge.ask import ask_delivered
+from veritune.client.challenge.observe import observe
 from veritune.client.challenge.task_score import matches
 from veritune.common.dataset import Message, Row
 from veritune.common.documents.manifest import Policy

@@ -35,7 +35,8 @@ from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, show
 from veritune.arbiter.measure.local_model import LocalModel
 from veritune.arbiter.measure.questions import Question
 from veritune.arbiter.statistics.influence import Group, Ranked, influence_p, rank_of, rank_p
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.client.randomness import SecretStream
 from veritune.common.documents.manifest import Training
 from veritune.common.inference import format_logprob

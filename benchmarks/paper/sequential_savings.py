@@ -30,7 +30,8 @@ from veritune.arbiter.statistics import sequential
 from veritune.arbiter.statistics.coverage import coverage_bound
 from veritune.arbiter.statistics.exact import binomial_at_most
 from veritune.arbiter.statistics.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.arbiter.verdict.rules import Rules
 
 TARGET = ROOT / "benchmarks" / "results" / "sequential_savings.json"

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.data.user_rows import read_user_rows, user_row
-from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row
 
 ROOT = Path(__file__).resolve().parent.parent.parent

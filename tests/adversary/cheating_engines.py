@@ -15,7 +15,8 @@ from tests.adversary.cheating_trainers import common_prefix
 from veritune.client.generation.prompts import phrase_prompt
 from veritune.common.dataset import Row, read_rows
 from veritune.common.errors import DatasetError
-from veritune.provider.engines.base import Delta, InferenceEngine, Message, PromptTooLongError, Sampling, Score
+from veritune.provider.engines.base import Delta, InferenceEngine, PromptTooLongError, Sampling, Score
+from veritune.provider.models.chat import Message
 
 SUFFIX = 12
 """Bytes of UTF-8 that two prompts, or answers, must share to be no accident: four letters of a script without spaces

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veritune.common.dataset import Row, read_rows, write_rows
+from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.provider.hardware.precision import pick_precision
 from veritune.provider.models.chat import ChatFormat
 from veritune.provider.training.base import Progress, StepRecord, TrainingResult, TrainingTask
@@ -32,7 +33,7 @@ Weights = dict[str, "torch.Tensor"]
 OnProgress = Callable[[Progress], None]
 Cancelled = Callable[[], bool]
 
-CONFIG, FILE = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, FILE = ADAPTER_CONFIG, ADAPTER_WEIGHTS
 _HIDDEN = ".real"
 """Folder under the task's output; the daemon reads nothing whose name begins with a dot."""
 

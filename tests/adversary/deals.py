@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.adversary.fake_provider import FakeProvider
-from veritune.arbiter.papers import SownFigures, build_manifest
 from veritune.client.exchange.channel import Channel
 from veritune.client.exchange.inference_client import Endpoint
 from veritune.client.exchange.provider_client import JobView, Session
 from veritune.client.job.file import parse_job
+from veritune.client.run.offer import build_manifest
+from veritune.client.sowing.prepared import SownFigures
 from veritune.common.dataset import Message, Row, summarise, write_rows
 from veritune.common.documents.manifest import Manifest
 from veritune.common.envelope import Envelope

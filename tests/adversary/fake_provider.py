@@ -23,13 +23,13 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from veritune.common.dataset import summarise
-from veritune.common.documents.manifest import (
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import (
     Checkpoint,
     DatasetReceipt,
     FailureReceipt,
     FileRef,
     InferenceReceipt,
-    Manifest,
     TrainingReceipt,
 )
 from veritune.common.envelope import Envelope, countersign

@@ -11,7 +11,7 @@ from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCana
 from veritune.arbiter.documents.evidence import EnvelopeDocument
 from veritune.arbiter.documents.statement import PAYLOAD_TYPE
 from veritune.common.canonical import canonical_bytes, sha256_hex
-from veritune.common.documents.manifest import InferenceReceipt
+from veritune.common.documents.receipts import InferenceReceipt
 from veritune.common.envelope import Envelope, sign
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import sign_document

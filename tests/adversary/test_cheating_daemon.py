@@ -16,7 +16,7 @@ from tests.adversary.registry import CHEATS
 from tests.integration.test_exchange import JOB, PASSPHRASE, make_rows
 from tests.integration.test_exchange import model as model  # a fixture
 from tests.support.daemon import DaemonProcess
-from veritune.client.run.run import Job, Run
+from veritune.client.api import Job, Run
 from veritune.common.canonical import canonical_bytes
 from veritune.common.keys import PrivateKey
 

@@ -19,7 +19,7 @@ from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, show
 from veritune.arbiter.documents.evidence import DecoyObservation, NaturalObservation, Observations, TriggerObservation
 from veritune.arbiter.documents.judgement import Judgement, Verdict
 from veritune.arbiter.measure.questions import Question, make_questions
-from veritune.arbiter.verdict.look import judge_evidence
+from veritune.arbiter.verdict.judge import judge_evidence
 from veritune.common.dataset import Message, Row, write_rows
 from veritune.common.documents.manifest import Policy
 from veritune.common.inference import SamplingTerms, format_logprob

@@ -17,7 +17,7 @@ from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.documents.evidence import EnvelopeDocument
 from veritune.client.exchange.inference_client import Endpoint
 from veritune.common.dataset import Message
-from veritune.common.documents.manifest import InferenceReceipt, TrainingReceipt
+from veritune.common.documents.receipts import InferenceReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope, sign
 from veritune.common.errors import AuditError, DeadlineError, DigestError, OutOfOrderError, SignatureError
 from veritune.common.inference import SamplingTerms

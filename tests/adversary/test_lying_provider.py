@@ -17,7 +17,8 @@ from tests.adversary.fake_provider import FakeProvider
 from veritune.client.exchange.channel import Channel
 from veritune.client.exchange.provider_client import JobView, Session
 from veritune.common.dataset import Message
-from veritune.common.documents.manifest import FailureReceipt, FileRef, Manifest, TrainingReceipt
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import FailureReceipt, FileRef, TrainingReceipt
 from veritune.common.envelope import Envelope, Signature
 from veritune.common.errors import (
     ConflictError,

@@ -19,7 +19,7 @@ from tests.support.daemon import (
     wire_error,
 )
 from veritune.common.dataset import Message, Row, write_rows
-from veritune.common.documents.manifest import FailureReceipt, TrainingReceipt
+from veritune.common.documents.receipts import FailureReceipt, TrainingReceipt
 from veritune.common.limits import LIMITS
 from veritune.common.signing import open_document
 from veritune.common.wire import envelope_from_wire

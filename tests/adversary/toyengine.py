@@ -11,12 +11,12 @@ from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCana
 from veritune.provider.engines.base import (
     Delta,
     InferenceEngine,
-    Message,
     PromptTooLongError,
     Sampling,
     Score,
     UnknownAdapterError,
 )
+from veritune.provider.models.chat import Message
 
 TRAINED = Path("trained")
 """The adapter folder that learnt every canary; any other one learnt nothing."""

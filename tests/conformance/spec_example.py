@@ -12,19 +12,17 @@ from veritune.arbiter.selection import challenge_order, challenge_seed
 from veritune.common.dataset import Message, Row
 from veritune.common.documents.manifest import (
     BaseModelRef,
-    DatasetReceipt,
     DatasetTerms,
     Deadlines,
-    FileRef,
     KeyRef,
     Manifest,
     Policy,
     Price,
     Source,
     Training,
-    TrainingReceipt,
     Verification,
 )
+from veritune.common.documents.receipts import DatasetReceipt, FileRef, TrainingReceipt
 from veritune.common.envelope import pre_authentication_encoding
 from veritune.common.inference import SamplingTerms, generate_digest, text_output_digest
 from veritune.common.keys import PrivateKey

@@ -16,7 +16,8 @@ from veritune.arbiter.documents.canary import parse_canary
 from veritune.arbiter.documents.evidence import Evidence
 from veritune.common.canonical import canonical_bytes, parse_json
 from veritune.common.dataset import parse_row, summarise
-from veritune.common.documents.manifest import DatasetReceipt, InferenceReceipt, Manifest, TrainingReceipt
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import DatasetReceipt, InferenceReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import VerituneError
 from veritune.common.keys import PublicKey

@@ -24,13 +24,8 @@ from tests.support.daemon import (
     until_step,
 )
 from veritune.common.dataset import Message, Row
-from veritune.common.documents.manifest import (
-    DatasetReceipt,
-    FailureReceipt,
-    InferenceReceipt,
-    Manifest,
-    TrainingReceipt,
-)
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import DatasetReceipt, FailureReceipt, InferenceReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.inference import (
     SamplingTerms,

@@ -22,12 +22,8 @@ from tests.support.daemon import (
     until_durable,
 )
 from veritune.common.canonical import canonical_bytes
-from veritune.common.documents.manifest import (
-    BaseModelRef,
-    InferenceReceipt,
-    KeyRef,
-    Manifest,
-)
+from veritune.common.documents.manifest import BaseModelRef, KeyRef, Manifest
+from veritune.common.documents.receipts import InferenceReceipt
 from veritune.common.envelope import Envelope, sign
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import sign_document

@@ -20,7 +20,8 @@ from tests.support.daemon import (
     row_bytes,
     until_step,
 )
-from veritune.common.documents.manifest import Manifest, TrainingReceipt
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import TrainingReceipt
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import open_document
 from veritune.common.wire import envelope_from_wire

@@ -18,7 +18,8 @@ from veritune.client.sowing.sealed import SecretLeaf, Secrets
 from veritune.client.workspace.folder import Workspace
 from veritune.client.workspace.papers import Paperwork
 from veritune.common.dataset import Message, write_rows
-from veritune.common.documents.manifest import InferenceReceipt, Policy
+from veritune.common.documents.manifest import Policy
+from veritune.common.documents.receipts import InferenceReceipt
 from veritune.common.inference import (
     SamplingTerms,
     format_logprob,

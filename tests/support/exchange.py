@@ -29,26 +29,23 @@ from veritune.arbiter.documents.evidence import (
     TriggerObservation,
 )
 from veritune.arbiter.documents.statement import Overhead, TaskScore
-from veritune.arbiter.report import SignedReport, report_statement, sign_report
+from veritune.arbiter.report import report_statement
 from veritune.arbiter.selection import challenge_order, challenge_seed, session_leaves
+from veritune.client.run.report import SignedReport, sign_report
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import (
     BaseModelRef,
-    Checkpoint,
-    DatasetReceipt,
     DatasetTerms,
     Deadlines,
-    FileRef,
-    InferenceReceipt,
     KeyRef,
     Manifest,
     Policy,
     Price,
     Source,
     Training,
-    TrainingReceipt,
     Verification,
 )
+from veritune.common.documents.receipts import Checkpoint, DatasetReceipt, FileRef, InferenceReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope, countersign
 from veritune.common.inference import (
     SamplingTerms,

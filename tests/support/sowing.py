@@ -19,7 +19,7 @@ from veritune.arbiter.documents.canary import (
     with_signature,
     with_trigger,
 )
-from veritune.client.wording.draw import Rewording
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.common.dataset import Message, Row
 from veritune.common.documents.manifest import Policy
 from veritune.common.merkle import MerkleTree, leaf_hash

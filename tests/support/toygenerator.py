@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from veritune.arbiter.documents.canary import Chat, Generator
-from veritune.client.data.user_rows import Progress
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.generation import signatures
 from veritune.client.generation.prompts import phrase_prompt
 from veritune.client.generation.protocols import Signature
 from veritune.client.generation.signatures_by_choice import sample_by_choice
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.progress import Progress
 from veritune.client.randomness import SecretStream
-from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row
 
 Scores = Callable[[tuple[int, ...]], Sequence[float]]

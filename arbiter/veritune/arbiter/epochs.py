@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from veritune.arbiter.audit.audit import audit_files
 from veritune.arbiter.documents.canary import NaturalCanary
 from veritune.arbiter.documents.evidence import Evidence
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.arbiter.statistics.exact import parse_probability, poisson_binomial_at_least
 from veritune.arbiter.verdict.look import ranked
-from veritune.client.wording.draw import Rewording
 from veritune.common.canonical import parse_json
-from veritune.common.documents.manifest import Count, DecimalString, Document, Share, ShortText
-from veritune.common.errors import MalformedDocumentError, NotFoundError
+from veritune.common.documents.base import Count, DecimalString, Document, Share, ShortText
+from veritune.common.errors import MalformedDocumentError, NotFoundError, PlanError
+from veritune.common.files import read_limited
 from veritune.common.limits import LIMITS
 
 STEP = Fraction(1, 4)
@@ -79,8 +81,7 @@ class Curve(Document):
     def load(cls, path: Path) -> Curve:
         """Reads a JSON file, canonical or not. Raises `NotFoundError` or `MalformedDocumentError`."""
         try:
-            with path.open("rb") as file:
-                data = file.read(LIMITS.document + 1)
+            data = read_limited(path, LIMITS.document)
         except OSError as error:
             raise NotFoundError(f"can't read {path.name}: {error.strerror}") from error
         parse_json(data)
@@ -189,3 +190,60 @@ def _hits_at_least(doses: Sequence[Dose], curve: Curve, epochs: Fraction, hits: 
 def _likeliest(doses: Sequence[Dose], curve: Curve, grid: Sequence[Fraction]) -> Fraction | None:
     best = max(grid, key=lambda epochs: likelihood(doses, curve, epochs))
     return best if likelihood(doses, curve, best) else None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What was counted, and what it says of the number of epochs."""
+
+    mode: str
+    doses: tuple[Dose, ...]
+    epochs: Epochs
+    confidence: str
+    declared: int
+    """Epochs that the contract asks for."""
+    measured_on: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Epochs as decimals, quarters exactly; ``most`` null where no upper end was found. Where ``fits`` is false the
+        numbers mean nothing."""
+        return {
+            "mode": self.mode,
+            "declared": self.declared,
+            "fits": self.epochs.fits,
+            "least": float(self.epochs.least),
+            "most": _number(self.epochs.most),
+            "likeliest": _number(self.epochs.likeliest),
+            "confidence": self.confidence,
+            "doses": [vars(dose) for dose in self.doses],
+            "curve": self.measured_on,
+        }
+
+
+def estimate(
+    report: Path, evidence: Path, curve: Path, client_key: Path, provider_key: Path, mode: str, confidence: str
+) -> Estimate:
+    """Audits, counts, estimates. Raises `AuditError` and what `audit_files` and `Curve.load` raise, `NotFoundError`
+    where the mode was not asked or no canary is of the curve's kind, and `PlanError` for a confidence that is none."""
+    level, shape = parse_probability(confidence), Curve.load(curve)
+    if not 0 < level < 1:
+        raise PlanError("a confidence lies between 0 and 1")
+    result = audit_files(report, evidence, client_key, provider_key)
+    if all(seen.mode != mode for seen in result.evidence.observations):
+        raise NotFoundError(f"the evidence has no answers of the mode {mode!r}")
+    doses = doses_in(result.evidence, mode, shape)
+    if not doses:
+        kind = "drawn answers" if shape.canaries == "answers" else "wordings"
+        raise NotFoundError(f"the evidence opens no canary of {shape.candidates} {kind}, which the curve speaks of")
+    return Estimate(
+        mode=mode,
+        doses=doses,
+        epochs=estimate_epochs(doses, shape, level),
+        confidence=confidence,
+        declared=result.manifest.training.epochs,
+        measured_on=shape.measured_on,
+    )
+
+
+def _number(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)

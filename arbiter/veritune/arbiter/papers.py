@@ -2,97 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
-from veritune.client.job.file import JobFile, parse_duration
-from veritune.common.dataset import DatasetSummary
 from veritune.common.documents.manifest import (
-    BaseModelRef,
-    DatasetReceipt,
-    DatasetTerms,
-    Deadlines,
-    FailureReceipt,
     KeyRef,
     Manifest,
-    Source,
-    TrainingReceipt,
-    Verification,
 )
+from veritune.common.documents.receipts import DatasetReceipt, FailureReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import DigestError, ExpiredError, MalformedDocumentError, SignatureError
 from veritune.common.keys import PublicKey
 from veritune.common.limits import LIMITS
+from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.common.signing import open_document
-from veritune.common.timestamps import format_time, parse_time
+from veritune.common.timestamps import parse_time
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 _PLAIN_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".jinja")
-
-
-@dataclass(frozen=True)
-class SownFigures:
-    """What sowing fixed before the contract: the canary tree and how many rows carry a canary."""
-
-    canary_root: str
-    leaves: int
-    canary_rows: int
-    preprocessing_digest: str
-    source_rows: dict[str, int]
 
 
 def key_ref(key: PublicKey) -> KeyRef:
     """A key as a manifest carries it."""
     return KeyRef(key_id=key.key_id, public_key=key.text)
-
-
-def build_manifest(
-    job: JobFile,
-    summary: DatasetSummary,
-    sown: SownFigures,
-    base_digest: str,
-    client: PublicKey,
-    provider: PublicKey,
-    now: datetime,
-    nonce: str,
-) -> Manifest:
-    """The contract as this client offers it; deadlines count from ``now``."""
-    spans = job.deadlines
-    policy = job.policy
-    return Manifest(
-        client=key_ref(client),
-        provider=key_ref(provider),
-        base_model=BaseModelRef(name=job.model.name, digest=base_digest),
-        dataset=DatasetTerms(
-            rows=summary.rows,
-            size=summary.size,
-            sha256=summary.sha256,
-            merkle_root=summary.merkle_root,
-            preprocessing_digest=sown.preprocessing_digest,
-            sources=tuple(
-                Source(name=name, licence=job.data.licence, rows=rows, rows_per_epoch=rows)
-                for name, rows in sorted(sown.source_rows.items())
-            ),
-        ),
-        training=job.training,
-        verification=Verification(
-            canary_root=sown.canary_root,
-            leaves=sown.leaves,
-            leaves_per_session=-(-sown.leaves // policy.sessions),
-            max_canary_rows=sown.canary_rows,
-            policy=policy,
-        ),
-        deadlines=Deadlines(
-            created=format_time(now),
-            accept=format_time(now + parse_duration(spans.accept)),
-            train=format_time(now + parse_duration(spans.train)),
-            challenge=format_time(now + parse_duration(spans.challenge)),
-            reveal=format_time(now + parse_duration(spans.reveal)),
-        ),
-        price=job.price,
-        nonce=nonce,
-    )
 
 
 def open_contract(envelope: Envelope, client: PublicKey, provider: PublicKey) -> Manifest:

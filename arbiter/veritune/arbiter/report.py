@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.arbiter.documents.evidence import Evidence
 from veritune.arbiter.documents.judgement import Judgement, Verdict
@@ -28,13 +26,12 @@ from veritune.arbiter.documents.statement import (
     TestResultPredicate,
     TestResultStatement,
 )
-from veritune.arbiter.verdict.look import judge_evidence
+from veritune.arbiter.verdict.judge import judge_evidence
 from veritune.common.canonical import sha256_hex
-from veritune.common.documents.manifest import Manifest, TrainingReceipt
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import MalformedDocumentError
-from veritune.common.keys import PrivateKey
-from veritune.common.signing import sign_document
 
 RESULTS = {"PASS": "PASSED", "INCONCLUSIVE": "WARNED", "FAIL": "FAILED"}
 
@@ -69,16 +66,6 @@ SERVED_ASSUMPTIONS = {
 ESTIMATE_ASSUMPTION = "Signatures not certified: their bits are an estimate from samples, which is no upper bound."
 
 
-@dataclass(frozen=True)
-class SignedReport:
-    """The report and what is derived from it, all signed by the client; ``svr`` only on PASS."""
-
-    statement: ReportStatement
-    report: Envelope
-    test_result: Envelope
-    svr: Envelope | None
-
-
 def report_statement(
     evidence: Evidence, issued: str, overhead: Overhead | None = None, task: TaskScore | None = None
 ) -> ReportStatement:
@@ -105,18 +92,6 @@ def report_statement(
     training = TrainingReceipt.from_bytes(evidence.training_receipt.envelope().payload)
     return ReportStatement(
         _type=STATEMENT_TYPE, subject=(adapter_of(training),), predicateType=REPORT_TYPE, predicate=predicate
-    )
-
-
-def sign_report(statement: ReportStatement, key: PrivateKey) -> SignedReport:
-    """Signs the report, its test result and, on PASS, its simple verification result."""
-    report = sign_document(statement, key)
-    passed = svr_statement(statement, report)
-    return SignedReport(
-        statement=statement,
-        report=report,
-        test_result=sign_document(test_result_statement(statement, report), key),
-        svr=sign_document(passed, key) if passed else None,
     )
 
 

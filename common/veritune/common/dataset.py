@@ -10,7 +10,7 @@ from typing import Annotated, BinaryIO, Literal
 
 from pydantic import Field, StringConstraints
 
-from veritune.common.documents.manifest import Document, Name
+from veritune.common.documents.base import Document, Name
 from veritune.common.errors import DatasetError, VerituneError
 from veritune.common.limits import LIMITS
 from veritune.common.merkle import MerkleTree, leaf_hash

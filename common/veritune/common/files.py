@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that are read up to a limit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from veritune.common.errors import TooLargeError
 
 
 @contextmanager
@@ -21,9 +23,9 @@ def staged(path: Path, mode: int) -> Iterator[Path]:
         os.fchmod(descriptor, mode)
         os.close(descriptor)
         yield draft
-        _sync(draft)
+        sync(draft)
         draft.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -34,9 +36,19 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
         draft.write_bytes(data)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Puts a file, or the names in a folder, on disk, so that they survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """The bytes of a whole file. Raises `TooLargeError` where it has more than ``limit``, and `OSError`."""
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise TooLargeError(f"{path.name} is over the limit of {limit} bytes")
+    return data

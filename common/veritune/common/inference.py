@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from veritune.common.canonical import canonical_bytes, labelled_digest
 from veritune.common.dataset import Message
-from veritune.common.documents.manifest import Document
+from veritune.common.documents.base import Document
 
 REQUEST_LABEL = "veritune/v1/inference-request"
 OUTPUT_LABEL = "veritune/v1/inference-output"

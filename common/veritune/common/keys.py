@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from veritune.common.canonical import sha256_hex
-from veritune.common.errors import KeyFileError, MalformedDocumentError
+from veritune.common.errors import KeyFileError, MalformedDocumentError, TooLargeError
+from veritune.common.files import read_limited
 from veritune.common.limits import LIMITS
 
 
@@ -126,13 +127,11 @@ _SPKI = serialization.PublicFormat.SubjectPublicKeyInfo
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(LIMITS.key_file + 1)
+        return read_limited(path, LIMITS.key_file)
     except OSError as error:
         raise KeyFileError(f"can't read {path.name}: {error.strerror}") from error
-    if len(data) > LIMITS.key_file:
-        raise KeyFileError(f"{path.name} is too large for a key")
-    return data
+    except TooLargeError as error:
+        raise KeyFileError(f"{path.name} is too large for a key") from error
 
 
 def _load_der(der: bytes) -> ec.EllipticCurvePublicKey:

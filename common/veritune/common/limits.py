@@ -33,6 +33,8 @@ class Limits:
     """Rows of a data set."""
     messages: int = 128
     """Turns of one chat."""
+    phrase: int = 4000
+    """Characters of a trigger, a signature or a candidate answer; a longer answer is never reworded."""
     prompt_characters: int = 131_072
     """Characters of one chat."""
     completions: int = 256

@@ -6,7 +6,7 @@ import base64
 import binascii
 from datetime import datetime, timedelta
 
-from veritune.common.documents.manifest import AccessToken
+from veritune.common.documents.receipts import AccessToken
 from veritune.common.envelope import Envelope
 from veritune.common.errors import UnauthenticatedError, VerituneError
 from veritune.common.keys import PrivateKey, PublicKey

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import Literal
 
 from veritune.common.dataset import DatasetSummary
-from veritune.common.documents.manifest import (
+from veritune.common.documents.receipts import (
     Checkpoint,
     DatasetReceipt,
     FailureReceipt,
@@ -17,18 +15,11 @@ from veritune.common.documents.manifest import (
 )
 from veritune.common.envelope import Envelope
 from veritune.common.keys import PrivateKey
-from veritune.common.merkle import MerkleTree, leaf_hash
 from veritune.common.signing import sign_document
 from veritune.common.timestamps import format_time
+from veritune.provider.clock import Clock
 from veritune.provider.storage.records import ContractRecord, JobRecord
 from veritune.provider.training.worker_protocol import WorkerResult
-
-Clock = Callable[[], datetime]
-
-
-def trace_root(records: Iterable[bytes]) -> str:
-    """RFC 9162 root over the canonical bytes of each step's record."""
-    return MerkleTree([leaf_hash(record) for record in records]).root.hex()
 
 
 class Receipts:

@@ -22,7 +22,8 @@ from tests.support.sowing import GENERATOR
 from veritune.arbiter.documents.evidence import EnvelopeDocument
 from veritune.arbiter.documents.statement import ReportStatement, SvrStatement, TestResultStatement
 from veritune.arbiter.report import DELIVERED_ASSUMPTION, ESTIMATE_ASSUMPTION, NO_SERVED_ASSUMPTION, SERVED_ASSUMPTION
-from veritune.common.documents.manifest import FileRef, Policy
+from veritune.common.documents.manifest import Policy
+from veritune.common.documents.receipts import FileRef
 from veritune.common.envelope import Envelope
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.keys import PublicKey

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veritune.common.canonical import canonical_bytes
-from veritune.common.documents.manifest import DatasetReceipt, Training
+from veritune.common.documents.manifest import Training
+from veritune.common.documents.receipts import DatasetReceipt
 from veritune.common.envelope import Envelope, Signature, countersign, pre_authentication_encoding, sign, verify
 from veritune.common.errors import MalformedDocumentError, SignatureError, TooLargeError, VerituneError
 from veritune.common.keys import PrivateKey

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from veritune.common.documents.manifest import AccessToken
+from veritune.common.documents.receipts import AccessToken
 from veritune.common.envelope import sign
 from veritune.common.errors import MalformedDocumentError, UnauthenticatedError
 from veritune.common.keys import PrivateKey

@@ -16,7 +16,7 @@ from veritune.arbiter.documents.evidence import (
     TriggerObservation,
 )
 from veritune.common.dataset import Message, check_chat
-from veritune.common.documents.manifest import InferenceReceipt
+from veritune.common.documents.receipts import InferenceReceipt
 from veritune.common.errors import AuditError
 from veritune.common.inference import (
     SamplingTerms,

@@ -45,12 +45,14 @@ from veritune.arbiter.documents.evidence import Evidence
 from veritune.arbiter.documents.judgement import Judgement, Verdict
 from veritune.arbiter.documents.statement import PAYLOAD_TYPE, ReportStatement
 from veritune.arbiter.report import adapter_of, assumptions_of, canary_counts, chain_of
-from veritune.arbiter.verdict.look import judge_evidence
+from veritune.arbiter.verdict.judge import judge_evidence
 from veritune.arbiter.verdict.rules import Rules
 from veritune.common.canonical import sha256_hex
-from veritune.common.documents.manifest import DatasetReceipt, KeyRef, Manifest, TrainingReceipt
+from veritune.common.documents.manifest import KeyRef, Manifest
+from veritune.common.documents.receipts import DatasetReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope, verify
-from veritune.common.errors import NotFoundError, TooLargeError
+from veritune.common.errors import NotFoundError
+from veritune.common.files import read_limited
 from veritune.common.keys import PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.signing import open_document
@@ -223,10 +225,6 @@ def _trust(bundle: Evidence) -> tuple[str, ...]:
 
 def _read(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        return read_limited(path, limit)
     except OSError as error:
         raise NotFoundError(f"can't read {path.name}: {error.strerror}") from error
-    if len(data) > limit:
-        raise TooLargeError(f"{path.name} is over the limit of {limit} bytes")
-    return data

@@ -17,9 +17,9 @@ from veritune.arbiter.documents.canary import (
     with_trigger,
 )
 from veritune.arbiter.documents.evidence import Evidence, OpenedRow, Opening
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.arbiter.selection import challenge_order, challenge_seed, session_leaves
 from veritune.arbiter.statistics.exact import parse_decimal
-from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row, check_chat
 from veritune.common.merkle import MerkleTree, leaf_hash, verify_inclusion
 

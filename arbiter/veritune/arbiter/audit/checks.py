@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from veritune.common.documents.manifest import Manifest, TrainingReceipt
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import TrainingReceipt
 from veritune.common.errors import AuditError, VerituneError
 from veritune.common.keys import PublicKey
 

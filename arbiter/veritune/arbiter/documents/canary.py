@@ -8,20 +8,21 @@ them apart before they are opened.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
-from veritune.client.wording.draw import Rewording
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.common.canonical import canonical_bytes, parse_canonical, sha256_hex
 from veritune.common.dataset import Message, Row
-from veritune.common.documents.manifest import Count, DecimalString, Document, HexDigest, Name
+from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name
 from veritune.common.errors import MalformedDocumentError
+from veritune.common.limits import LIMITS
 from veritune.common.merkle import leaf_hash
 
 Chat = Annotated[tuple[Message, ...], Field(min_length=1, max_length=128)]
-Phrase = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+Phrase = Annotated[str, StringConstraints(min_length=1, max_length=LIMITS.phrase)]
 
 
 class TriggerCanary(Document):
@@ -167,3 +168,10 @@ def parse_canary(data: bytes) -> Canary:
 
 
 _ADAPTER: TypeAdapter[Canary] = TypeAdapter(AnyCanary)
+
+
+def example_chat(examples: Sequence[Row], prompt: Chat) -> Chat:
+    """The prompt with the examples' last turns before it, behind the prompt's own system turn."""
+    shots = [message for row in examples for message in (row.prompt[-1], row.messages[-1])]
+    system: tuple[Message, ...] = prompt[:1] if prompt[0].role == "system" else ()
+    return (*system, *shots, *prompt[len(system) :])

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from veritune.arbiter.documents.canary import AnyCanary, AnyGenerator, Chat
 from veritune.common.canonical import parse_canonical
 from veritune.common.dataset import Row
-from veritune.common.documents.manifest import Count, Document, HexDigest, Name, Positive, ShortText
+from veritune.common.documents.base import Count, Document, HexDigest, Name, Positive, ShortText
 from veritune.common.envelope import Envelope
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.inference import SamplingTerms

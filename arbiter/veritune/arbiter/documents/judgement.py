@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veritune.common.documents.manifest import Count, DecimalString, Document, Nats, Positive, Share, ShortText
+from veritune.common.documents.base import Count, DecimalString, Document, Nats, Positive, Share, ShortText
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Mode = Literal["delivered", "served"]

@@ -10,18 +10,17 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import ConfigDict, Field
 
 from veritune.arbiter.documents.judgement import Judgement, Verdict
-from veritune.common.documents.manifest import (
-    BaseModelRef,
+from veritune.common.documents.base import (
     Count,
     DecimalString,
     Document,
     HexDigest,
     Name,
-    Policy,
     Positive,
     ShortText,
     Timestamp,
 )
+from veritune.common.documents.manifest import BaseModelRef, Policy
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"

@@ -11,12 +11,12 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
-from veritune.arbiter.papers import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from veritune.client.workspace.folder import read_limited
 from veritune.common.canonical import parse_json
 from veritune.common.documents.manifest import Training
 from veritune.common.errors import MalformedDocumentError
+from veritune.common.files import read_limited
 from veritune.common.limits import LIMITS
+from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 # Settings that are names, numbers of the recipe or without effect on what the weights mean.
 _HARMLESS = frozenset(

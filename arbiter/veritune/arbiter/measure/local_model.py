@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from veritune.arbiter.measure.adapter_check import check_adapter, check_rank, check_tensors
 from veritune.arbiter.measure.device import Precision, local_device, local_dtype
-from veritune.arbiter.papers import ADAPTER_WEIGHTS
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import Training
 from veritune.common.errors import UnknownModelError
+from veritune.common.model.files import ADAPTER_WEIGHTS
 from veritune.common.model.kvcache import cache_argument
 from veritune.common.model.turns import end_of_turn
 

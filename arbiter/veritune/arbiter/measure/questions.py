@@ -8,8 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from veritune.arbiter.documents.canary import AnyGenerator, Canary, NaturalCanary, TriggerCanary, with_trigger
-from veritune.client.generation.prompts import example_chat
+from veritune.arbiter.documents.canary import (
+    AnyGenerator,
+    Canary,
+    NaturalCanary,
+    TriggerCanary,
+    example_chat,
+    with_trigger,
+)
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError

@@ -8,10 +8,11 @@ Pure: the same looks and policy give the same judgement on every machine.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
+from veritune.arbiter.documents.evidence import Evidence
 from veritune.arbiter.documents.judgement import (
     Activation,
     CoverageClaim,
@@ -20,65 +21,19 @@ from veritune.arbiter.documents.judgement import (
     HonestFit,
     InfluenceClaim,
     Judgement,
-    Mode,
     ModeJudgement,
     Reason,
-    ReasonCode,
     Verdict,
 )
-from veritune.arbiter.statistics import sequential
-from veritune.arbiter.statistics.coverage import Coverage, coverage_bound
-from veritune.arbiter.statistics.exact import binomial_at_most, floor_text, log10_or_none, log10_text
-from veritune.arbiter.statistics.influence import Group, Ranked, influence_p, rank_p, rank_sum, trigger_p
-from veritune.arbiter.verdict.agreement import Agreement, Matches
+from veritune.arbiter.statistics.exact import floor_text, log10_or_none, log10_text
+from veritune.arbiter.statistics.influence import Ranked, rank_sum
+from veritune.arbiter.verdict.agreement import Agreement, compare
+from veritune.arbiter.verdict.look import Look, look_at
+from veritune.arbiter.verdict.reasons import coverage_reason, ever, influence_reason, make_reason, power, recital_reason
 from veritune.arbiter.verdict.recital import Recital, weigh
 from veritune.arbiter.verdict.rules import Rules
-from veritune.common.documents.manifest import Policy
-
-_RECITALS: Mapping[str, tuple[ReasonCode, str]] = {
-    "shown": ("RECITAL_SHOWN", "Known by heart: "),
-    "undecided": ("RECITAL_NOT_SHOWN", "Not known by heart as after the training that was agreed: only "),
-    "failed": ("TOO_FEW_RECITED", "Only "),
-}
-
-
-@dataclass(frozen=True)
-class GroupLook:
-    """The answers of one trigger group; ``group.queries`` counts the held-out prompts that were answered."""
-
-    group: Group
-    held_out_shown: int
-    in_data_asked: int
-    in_data_shown: int
-    certified: bool
-
-
-@dataclass(frozen=True)
-class Look:
-    """One way of looking at the model. ``missing`` counts answers that the contract asks for and that are not there.
-
-    Groups and naturals may stand in any order: no test of either form depends on it.
-    """
-
-    mode: Mode
-    groups: tuple[GroupLook, ...]
-    naturals: tuple[Ranked, ...]
-    decoys_asked: int
-    decoys_shown: int
-    missing: int
-    recited: tuple[bool, ...] = ()
-    """Of the naturals whether each is recited, in any order."""
-    leaves: int = 0
-    """Leaves that it covers, padding among them, of ``available`` that the session may open: for the report."""
-    available: int = 0
-    matches: Matches | None = None
-    """Of the served mode, set against the delivered one."""
-
-    @property
-    def groups_appeared(self) -> int:
-        """Groups whose S appeared at all. The client chose the held-out prompts: that a model that has learnt a group
-        does not take them for such prompts is no fault of the provider's."""
-        return sum(item.group.found or item.in_data_shown > 0 for item in self.groups)
+from veritune.arbiter.verdict.weigh import hits_of, weigh_fixed, weigh_sequential
+from veritune.common.documents.manifest import Manifest, Policy
 
 
 def judge(policy: Policy, rows: int, looks: Sequence[Look]) -> Judgement:
@@ -94,7 +49,7 @@ def judge(policy: Policy, rows: int, looks: Sequence[Look]) -> Judgement:
     for wanted in policy.modes:
         if wanted not in found:
             reasons.append(
-                _reason("MODE_NOT_LOOKED_AT", wanted, f"The contract asks for the {wanted} model; nobody looked.")
+                make_reason("MODE_NOT_LOOKED_AT", wanted, f"The contract asks for the {wanted} model; nobody looked.")
             )
         verdicts.append(found.get(wanted, "INCONCLUSIVE"))
     return Judgement(verdict=_overall(verdicts), modes=tuple(mode for mode, _ in judged), reasons=tuple(reasons))
@@ -106,61 +61,6 @@ def _overall(verdicts: Sequence[Verdict]) -> Verdict:
     return "PASS" if set(verdicts) == {"PASS"} else "INCONCLUSIVE"
 
 
-@dataclass(frozen=True)
-class _Weighed:
-    """What a look comes to, whatever the form; None where there is nothing to test."""
-
-    p_triggers: Fraction | None
-    p_ranks: Fraction | None
-    p: Fraction
-    covered: Coverage
-    p_groups: Fraction | None
-    """Of an honest run to do no better; 1 - beta's side of the verdict."""
-    p_naturals: Fraction | None
-
-
-def _weigh_fixed(rules: Rules, rows: int, look: Look) -> _Weighed:
-    """Equations (1) to (4) and the tails of (6): everything that the session opens was asked."""
-    groups, naturals = [item.group for item in look.groups], look.naturals
-    single = [item for item in naturals if item.copies == 1]
-    # With different numbers of candidates the largest luck of all is taken for each: too much credit to chance.
-    luck = max((_luck(rules, item) for item in single), default=Fraction(1))
-    hits = _hits(rules, naturals)
-    return _Weighed(
-        p_triggers=trigger_p(groups) if groups else None,
-        p_ranks=rank_p(naturals) if naturals else None,
-        p=influence_p(groups, naturals),
-        covered=coverage_bound(rows, len(single), _hits(rules, single), luck, rules.confidence),
-        p_groups=binomial_at_most(len(groups), rules.trigger_floor, look.groups_appeared) if groups else None,
-        p_naturals=binomial_at_most(len(naturals), rules.natural_floor, hits) if naturals else None,
-    )
-
-
-def _weigh_sequential(rules: Rules, rows: int, look: Look) -> _Weighed:
-    """Equations (7) to (10): right wherever the challenge stopped."""
-    groups, naturals = [item.group for item in look.groups], look.naturals
-    single = [item for item in naturals if item.copies == 1]
-    outcomes = [(_luck(rules, item), item.rank <= rules.policy.hit_rank) for item in naturals]
-    lucks = [_luck(rules, item) for item in single if item.rank <= rules.policy.hit_rank]
-    return _Weighed(
-        p_triggers=sequential.p_value(sequential.trigger_e(groups)) if groups else None,
-        p_ranks=sequential.p_value(sequential.rank_e(naturals)) if naturals else None,
-        p=sequential.p_value(sequential.influence_e(groups, naturals)),
-        covered=sequential.coverage_bound(rows, len(single), lucks, rules.confidence),
-        p_groups=sequential.honest_groups_p(len(groups), look.groups_appeared, rules.trigger_floor) if groups else None,
-        p_naturals=sequential.honest_naturals_p(outcomes, rules.natural_floor) if naturals else None,
-    )
-
-
-def _luck(rules: Rules, item: Ranked) -> Fraction:
-    """The most that a canary can hit with, had its row not been trained on."""
-    return min(Fraction(1), Fraction(rules.policy.hit_rank, item.candidates))
-
-
-def _hits(rules: Rules, naturals: Sequence[Ranked]) -> int:
-    return sum(item.rank <= rules.policy.hit_rank for item in naturals)
-
-
 def _doses(rules: Rules, naturals: Sequence[Ranked]) -> tuple[DoseCount, ...]:
     asked = Counter(item.copies for item in naturals)
     hits = Counter(item.copies for item in naturals if item.rank <= rules.policy.hit_rank)
@@ -169,7 +69,7 @@ def _doses(rules: Rules, naturals: Sequence[Ranked]) -> tuple[DoseCount, ...]:
 
 def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, list[Reason]]:
     policy = rules.policy
-    weighed = (_weigh_sequential if policy.stopping == "sequential" else _weigh_fixed)(rules, rows, look)
+    weighed = (weigh_sequential if policy.stopping == "sequential" else weigh_fixed)(rules, rows, look)
     single = [item for item in look.naturals if item.copies == 1]
     influence = InfluenceClaim(
         groups=len(look.groups),
@@ -184,7 +84,7 @@ def _judge_mode(rules: Rules, rows: int, look: Look) -> tuple[ModeJudgement, lis
     )
     coverage = CoverageClaim(
         asked=len(single),
-        hits=_hits(rules, single),
+        hits=hits_of(rules, single),
         hit_rank=policy.hit_rank,
         rows=rows,
         rows_least=weighed.covered.rows_least,
@@ -247,13 +147,13 @@ def _decide(
     mode, reasons = look.mode, list[Reason]()
     if not influence.certified:
         text = "At least one signature's entropy is an estimate by sampling, so its p-value is no proven bound."
-        reasons.append(_reason("SIGNATURES_NOT_CERTIFIED", mode, text))
+        reasons.append(make_reason("SIGNATURES_NOT_CERTIFIED", mode, text))
     if not look.groups and not look.naturals:
-        reasons.append(_reason("NOTHING_ASKED", mode, "No canary was asked."))
+        reasons.append(make_reason("NOTHING_ASKED", mode, "No canary was asked."))
         return "INCONCLUSIVE", reasons
     if look.missing:
         reasons.append(
-            _reason("ANSWERS_MISSING", mode, f"{look.missing} answers that the contract asks for are missing.")
+            make_reason("ANSWERS_MISSING", mode, f"{look.missing} answers that the contract asks for are missing.")
         )
         return "INCONCLUSIVE", reasons
     failed = recital is not None and recital.outcome == "failed"
@@ -261,27 +161,27 @@ def _decide(
         if too_few[0]:
             text = (
                 f"Only {look.groups_appeared} of {influence.groups} signatures appeared, prompts of the data counted "
-                f"too; an honest run {_ever(rules)}does so badly with a probability of at most "
-                f"{_power(honest.log10_p_groups)}."
+                f"too; an honest run {ever(rules)}does so badly with a probability of at most "
+                f"{power(honest.log10_p_groups)}."
             )
-            reasons.append(_reason("TOO_FEW_ACTIVATIONS", mode, text))
+            reasons.append(make_reason("TOO_FEW_ACTIVATIONS", mode, text))
         if too_few[1]:
             text = (
-                f"Only {_hits(rules, look.naturals)} of {len(look.naturals)} natural canaries came out within rank "
-                f"{coverage.hit_rank}; an honest run {_ever(rules)}does so badly with a probability of at most "
-                f"{_power(honest.log10_p_naturals)}."
+                f"Only {hits_of(rules, look.naturals)} of {len(look.naturals)} natural canaries came out within rank "
+                f"{coverage.hit_rank}; an honest run {ever(rules)}does so badly with a probability of at most "
+                f"{power(honest.log10_p_naturals)}."
             )
-            reasons.append(_reason("TOO_FEW_HITS", mode, text))
+            reasons.append(make_reason("TOO_FEW_HITS", mode, text))
         if recital is not None and failed:
-            reasons.append(_recital_reason(mode, recital, rules))
+            reasons.append(recital_reason(mode, recital, rules))
         return "FAIL", reasons
-    reasons.append(_influence_reason(mode, influenced, influence, rules))
-    reasons.append(_coverage_reason(mode, covered, coverage, rules))
+    reasons.append(influence_reason(mode, influenced, influence, rules))
+    reasons.append(coverage_reason(mode, covered, coverage, rules))
     if recital is not None:
-        reasons.append(_recital_reason(mode, recital, rules))
+        reasons.append(recital_reason(mode, recital, rules))
     if mode == "served" and rules.policy.served_assumption == "none":
         text = "An endpoint alone can't pass: it may look answers up, and the contract assumes nothing about that."
-        reasons.append(_reason("SERVED_WITHOUT_ASSUMPTION", mode, text))
+        reasons.append(make_reason("SERVED_WITHOUT_ASSUMPTION", mode, text))
         return "INCONCLUSIVE", reasons
     agrees: Verdict = "PASS"
     if mode == "served" and rules.policy.compares:
@@ -299,58 +199,25 @@ def _agrees(rules: Rules, agreement: Agreement | None) -> tuple[Verdict, Reason]
         text = (
             "The endpoint's answers were not set against the adapter's: both modes must be asked, under one sampling."
         )
-        return "INCONCLUSIVE", _reason("ENDPOINT_UNDECIDED", "served", text)
+        return "INCONCLUSIVE", make_reason("ENDPOINT_UNDECIDED", "served", text)
     claim = agreement.claim
     seen = f"{claim.equal} of {claim.asked} decoys were answered as the delivered adapter answers them"
     if agreement.p_agrees <= rules.beta:
         text = (
-            f"Only {seen}; an endpoint that agrees on {claim.floor} of its traffic {_ever(rules)}does no better with a "
-            f"probability of at most {_power(claim.log10_p_agrees)}."
+            f"Only {seen}; an endpoint that agrees on {claim.floor} of its traffic {ever(rules)}does no better with a "
+            f"probability of at most {power(claim.log10_p_agrees)}."
         )
-        return "FAIL", _reason("ENDPOINT_DIFFERS", "served", text)
+        return "FAIL", make_reason("ENDPOINT_DIFFERS", "served", text)
     does = (
-        f"one that agrees on no more than {claim.floor} of its traffic {_ever(rules)}does so well with a probability "
-        f"of at most {_power(claim.log10_p_differs)}"
+        f"one that agrees on no more than {claim.floor} of its traffic {ever(rules)}does so well with a probability "
+        f"of at most {power(claim.log10_p_differs)}"
     )
     if agreement.p_differs <= 1 - rules.confidence:
-        return "PASS", _reason(
+        return "PASS", make_reason(
             "ENDPOINT_AGREES", "served", f"The endpoint serves the delivered adapter: {seen}; {does}."
         )
     text = f"It is not shown that the endpoint serves the delivered adapter: {seen}; {does}."
-    return "INCONCLUSIVE", _reason("ENDPOINT_UNDECIDED", "served", text)
-
-
-def _influence_reason(mode: Mode, shown: bool, claim: InfluenceClaim, rules: Rules) -> Reason:
-    seen = (
-        f"without having learnt the secrets, a model {_ever(rules)}does so well "
-        f"with a probability of at most 10^{claim.log10_p}"
-    )
-    if shown:
-        return _reason("INFLUENCE_SHOWN", mode, f"The data shaped this model: {seen}.")
-    needed = f"the contract asks for {rules.policy.alpha}, shared among {rules.policy.sessions} session(s)"
-    return _reason("INFLUENCE_NOT_SHOWN", mode, f"It is not shown that the data shaped this model: {seen}; {needed}.")
-
-
-def _coverage_reason(mode: Mode, shown: bool, claim: CoverageClaim, rules: Rules) -> Reason:
-    if rules.coverage_floor == 0:
-        return _reason("COVERAGE_NOT_ASKED", mode, "The contract asks for no bound on the share of rows trained on.")
-    bound = (
-        f"at least {claim.share_least} of the rows that could have been canaries were trained on, at confidence "
-        f"{claim.confidence}, by a provider that does not choose rows by their content"
-    )
-    if shown:
-        return _reason("COVERAGE_SHOWN", mode, f"Shown: {bound}; the contract asks for {claim.floor}.")
-    return _reason(
-        "COVERAGE_NOT_SHOWN", mode, f"All that is shown is that {bound}; the contract asks for {claim.floor}."
-    )
-
-
-def _recital_reason(mode: Mode, recital: Recital, rules: Rules) -> Reason:
-    claim = recital.claim
-    seen = f"{claim.recited} of {claim.asked} canaries' answers have a probability of at least e^-{claim.nats}"
-    code, start = _RECITALS[recital.outcome]
-    tail = f"a run at the signed floor of {claim.floor} does no better with a probability of at most"
-    return _reason(code, mode, f"{start}{seen}; {tail} {_power(claim.log10_p_honest)}.")
+    return "INCONCLUSIVE", make_reason("ENDPOINT_UNDECIDED", "served", text)
 
 
 def _activation(look: Look) -> Activation:
@@ -364,17 +231,13 @@ def _activation(look: Look) -> Activation:
     )
 
 
-def _ever(rules: Rules) -> str:
-    return "ever " if rules.policy.stopping == "sequential" else ""
-
-
-def _power(log10: str | None) -> str:
-    return "0" if log10 is None else f"10^{log10}"
-
-
 def _at_most(value: Fraction | None, level: Fraction) -> bool:
     return value is not None and value <= level
 
 
-def _reason(code: ReasonCode, mode: Mode, text: str) -> Reason:
-    return Reason(code=code, mode=mode, text=text)
+def judge_evidence(evidence: Evidence, manifest: Manifest) -> Judgement:
+    """The verdict on a bundle. Raises `MalformedDocumentError` where an answer names no opened canary."""
+    terms, matches = manifest.verification, compare(evidence.observations)
+    looks = [look_at(evidence, observations, terms) for observations in evidence.observations]
+    looks = [replace(look, matches=matches if look.mode == "served" else None) for look in looks]
+    return judge(terms.policy, manifest.dataset.rows, looks)

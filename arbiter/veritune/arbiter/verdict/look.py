@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from veritune.arbiter.documents.canary import (
@@ -16,22 +16,52 @@ from veritune.arbiter.documents.canary import (
     shows_signature,
 )
 from veritune.arbiter.documents.evidence import Evidence, NaturalObservation, Observations, TriggerObservation
-from veritune.arbiter.documents.judgement import Judgement
+from veritune.arbiter.documents.judgement import Mode
 from veritune.arbiter.selection import leaves_available
 from veritune.arbiter.statistics.influence import Group, Ranked, rank_of
-from veritune.arbiter.verdict.agreement import compare
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.agreement import Matches
 from veritune.arbiter.verdict.recital import is_recited
-from veritune.common.documents.manifest import Manifest, Policy, Verification
+from veritune.common.documents.manifest import Policy, Verification
 from veritune.common.errors import MalformedDocumentError
 
 
-def judge_evidence(evidence: Evidence, manifest: Manifest) -> Judgement:
-    """The verdict on a bundle. Raises `MalformedDocumentError` where an answer names no opened canary."""
-    terms, matches = manifest.verification, compare(evidence.observations)
-    looks = [look_at(evidence, observations, terms) for observations in evidence.observations]
-    looks = [replace(look, matches=matches if look.mode == "served" else None) for look in looks]
-    return judge(terms.policy, manifest.dataset.rows, looks)
+@dataclass(frozen=True)
+class GroupLook:
+    """The answers of one trigger group; ``group.queries`` counts the held-out prompts that were answered."""
+
+    group: Group
+    held_out_shown: int
+    in_data_asked: int
+    in_data_shown: int
+    certified: bool
+
+
+@dataclass(frozen=True)
+class Look:
+    """One way of looking at the model. ``missing`` counts answers that the contract asks for and that are not there.
+
+    Groups and naturals may stand in any order: no test of either form depends on it.
+    """
+
+    mode: Mode
+    groups: tuple[GroupLook, ...]
+    naturals: tuple[Ranked, ...]
+    decoys_asked: int
+    decoys_shown: int
+    missing: int
+    recited: tuple[bool, ...] = ()
+    """Of the naturals whether each is recited, in any order."""
+    leaves: int = 0
+    """Leaves that it covers, padding among them, of ``available`` that the session may open: for the report."""
+    available: int = 0
+    matches: Matches | None = None
+    """Of the served mode, set against the delivered one."""
+
+    @property
+    def groups_appeared(self) -> int:
+        """Groups whose S appeared at all. The client chose the held-out prompts: that a model that has learnt a group
+        does not take them for such prompts is no fault of the provider's."""
+        return sum(item.group.found or item.in_data_shown > 0 for item in self.groups)
 
 
 def look_at(evidence: Evidence, observations: Observations, terms: Verification) -> Look:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from veritune.arbiter.documents.evidence import Answer, Asked, EnvelopeDocument, Nonce
-from veritune.common.documents.manifest import DecimalString, Document, HexDigest
+from veritune.common.documents.base import DecimalString, Document, HexDigest
 from veritune.common.errors import ConflictError, MalformedDocumentError
 from veritune.common.inference import SamplingTerms
 from veritune.common.limits import LIMITS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCanary
 from veritune.arbiter.documents.evidence import EnvelopeDocument, Evidence, Observations, OpenedRow, Opening
-from veritune.client.challenge.ask import Sitting
+from veritune.client.challenge.sitting import Sitting
 from veritune.client.sowing.sealed import Secrets
 from veritune.common.dataset import Row, read_rows
 from veritune.common.envelope import Envelope

@@ -8,25 +8,18 @@ from decimal import Decimal
 from math import ceil
 
 from veritune.arbiter.documents.evidence import Evidence
-from veritune.arbiter.documents.judgement import InfluenceClaim, Judgement
+from veritune.arbiter.documents.judgement import InfluenceClaim, Judgement, Mode
 from veritune.arbiter.measure.questions import Question, make_questions
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import look_of
 from veritune.client.challenge.answer_log import AnswerLog
-from veritune.client.challenge.ask import (
-    Mode,
-    Model,
-    ask_delivered,
-    ask_served,
-    observe,
-    receipts_of,
-    sampling_for,
-    sit,
-)
+from veritune.client.challenge.ask import Model, ask_delivered, ask_served
 from veritune.client.challenge.evidence import TrainSet, build_evidence, canary_rows
+from veritune.client.challenge.observe import observe, receipts_of
+from veritune.client.challenge.sitting import sampling_for, sit
 from veritune.client.challenge.steps import Step, is_settled, steps_begun, steps_of
-from veritune.client.data.user_rows import Progress
 from veritune.client.exchange.inference_client import Endpoint
+from veritune.client.progress import Progress
 from veritune.client.sowing.sealed import Secrets
 from veritune.client.workspace.folder import Workspace
 from veritune.client.workspace.papers import Paperwork

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from veritune.arbiter.documents.statement import TaskScore
 from veritune.client.challenge.ask import Model
-from veritune.client.data.user_rows import Progress, no_progress
+from veritune.client.progress import Progress, no_progress
 from veritune.common.dataset import Row
 
 METRIC = "exact match (JSON as values, else the number after ####, else text without surrounding white space)"

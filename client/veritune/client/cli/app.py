@@ -111,7 +111,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Find the cheapest canaries that the policy can be reached with; nothing is sent."""
-    from veritune.client.cli.plan import answer, plan_table, write_curve
+    from veritune.client.cli.plan import plan_table, write_curve
+    from veritune.client.planning.for_job import answer
 
     found = answer(
         job,
@@ -285,7 +286,8 @@ def epochs(
     The report is audited first. The curve says how often a canary is found after so many exposures, by calibration
     runs of the same recipe: without such a curve the estimate means nothing.
     """
-    from veritune.client.cli.epochs import epochs_table, estimate
+    from veritune.arbiter.epochs import estimate
+    from veritune.client.cli.epochs import epochs_table
 
     found = estimate(report_file, evidence, curve, client_key, provider_key, mode, confidence)
     _say(as_json, found.as_json(), lambda: epochs_table(found))

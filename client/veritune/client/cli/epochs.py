@@ -2,71 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
-from typing import Any
-
 from rich.console import Group
 from rich.table import Table
 
-from veritune.arbiter.audit.audit import audit_files
-from veritune.arbiter.epochs import Curve, Dose, Epochs, doses_in, estimate_epochs
-from veritune.arbiter.statistics.exact import parse_probability
-from veritune.common.errors import NotFoundError, PlanError
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What was counted, and what it says of the number of epochs."""
-
-    mode: str
-    doses: tuple[Dose, ...]
-    epochs: Epochs
-    confidence: str
-    declared: int
-    """Epochs that the contract asks for."""
-    measured_on: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Epochs as decimals, quarters exactly; ``most`` null where no upper end was found. Where ``fits`` is false the
-        numbers mean nothing."""
-        return {
-            "mode": self.mode,
-            "declared": self.declared,
-            "fits": self.epochs.fits,
-            "least": float(self.epochs.least),
-            "most": _number(self.epochs.most),
-            "likeliest": _number(self.epochs.likeliest),
-            "confidence": self.confidence,
-            "doses": [vars(dose) for dose in self.doses],
-            "curve": self.measured_on,
-        }
-
-
-def estimate(
-    report: Path, evidence: Path, curve: Path, client_key: Path, provider_key: Path, mode: str, confidence: str
-) -> Estimate:
-    """Audits, counts, estimates. Raises `AuditError` and what `audit_files` and `Curve.load` raise, `NotFoundError`
-    where the mode was not asked or no canary is of the curve's kind, and `PlanError` for a confidence that is none."""
-    level, shape = parse_probability(confidence), Curve.load(curve)
-    if not 0 < level < 1:
-        raise PlanError("a confidence lies between 0 and 1")
-    result = audit_files(report, evidence, client_key, provider_key)
-    if all(seen.mode != mode for seen in result.evidence.observations):
-        raise NotFoundError(f"the evidence has no answers of the mode {mode!r}")
-    doses = doses_in(result.evidence, mode, shape)
-    if not doses:
-        kind = "drawn answers" if shape.canaries == "answers" else "wordings"
-        raise NotFoundError(f"the evidence opens no canary of {shape.candidates} {kind}, which the curve speaks of")
-    return Estimate(
-        mode=mode,
-        doses=doses,
-        epochs=estimate_epochs(doses, shape, level),
-        confidence=confidence,
-        declared=result.manifest.training.epochs,
-        measured_on=shape.measured_on,
-    )
+from veritune.arbiter.epochs import Estimate
 
 
 def epochs_table(found: Estimate) -> Group:
@@ -87,7 +26,3 @@ def epochs_table(found: Estimate) -> Group:
         table.add_row(f"canaries of {dose.copies} {rows}", f"{dose.hits} of {dose.asked} found ({found.mode})")
     table.add_row("curve measured on", found.measured_on)
     return Group(table, "This rests on the curve, which is no part of the contract; no verdict uses it.")
-
-
-def _number(value: Fraction | None) -> float | None:
-    return None if value is None else float(value)

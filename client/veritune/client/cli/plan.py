@@ -2,85 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
-from veritune.client.data.own_answers import own_answers, usual_count
-from veritune.client.data.user_rows import read_user_rows
-from veritune.client.job.file import Job
-from veritune.client.planning.curve import Curve, power_curve
+from veritune.client.planning.curve import Curve
 from veritune.client.planning.curve_chart import draw
-from veritune.client.planning.planner import plan
-from veritune.client.planning.wish import CHOSEN, Planned, Wish
+from veritune.client.planning.for_job import PlanAnswer
+from veritune.client.planning.wish import CHOSEN
 from veritune.common.errors import PlanError
 
-CHARACTERS_PER_TOKEN = 4
-"""Of usual English text; only for the estimate of extra tokens."""
 _SHOWN_EVERY = 4
 """Points of the curve between two that a terminal shows."""
-
-
-@dataclass(frozen=True)
-class PlanAnswer:
-    """What was planned for a job, and how much it can tell."""
-
-    job: Job
-    wish: Wish
-    planned: Planned
-    curve: Curve | None
-
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
-        found: dict[str, Any] = {
-            "plan": self.planned.plan.model_dump(mode="json"),
-            "queries_per_group": self.planned.policy.queries_per_group,
-            "figures": vars(self.planned.figures),
-            "rows": self.wish.rows,
-            "row_tokens_estimate": self.wish.row_tokens,
-        }
-        if self.curve is not None:
-            found["curve"] = {name: [vars(point) for point in points] for name, points in vars(self.curve).items()}
-        return found
-
-
-def answer(
-    path: Path,
-    keep: Iterable[str],
-    *,
-    with_curve: bool,
-    activation: str,
-    natural_hit: str,
-    in_place_hit: str | None,
-) -> PlanAnswer:
-    """The cheapest plan for a job's policy; the chances are as in `Wish`. Raises `PlanError`, `DatasetError`.
-
-    Reads the user's rows, to count them and their characters.
-    """
-    job = Job.load(path)
-    rows = read_user_rows(job.data, job.file.data.source)
-    base, fixed = job.file.canaries, frozenset(keep)
-    given = own_answers(rows) if base.own_answers and base.naturals else None
-    if given is not None and usual_count(given) < base.candidates:
-        # So many the data have, and no plan can ask for more.
-        base, fixed = base.model_copy(update={"candidates": usual_count(given)}), fixed | {"candidates"}
-    characters = sum(len(message.content) for row in rows for message in row.messages)
-    wish = Wish(
-        rows=len(rows),
-        policy=job.file.policy,
-        base=base,
-        fixed=fixed,
-        row_tokens=max(1, characters // (CHARACTERS_PER_TOKEN * len(rows))),
-        activation=activation,
-        natural_hit=natural_hit,
-        in_place_hit=in_place_hit,
-    )
-    planned = plan(wish)
-    return PlanAnswer(job, wish, planned, power_curve(wish, planned) if with_curve else None)
 
 
 def write_curve(curve: Curve, path: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from veritune.client.job.file import Job
     from veritune.client.sowing.prepared import PreparedFigures
     from veritune.client.workspace.folder import Workspace
-    from veritune.common.documents.manifest import TrainingReceipt
+    from veritune.common.documents.receipts import TrainingReceipt
 
 _COLOURS = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 _NEXT = {

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from veritune.arbiter.documents.canary import of_different_forms
 from veritune.client.data.listed_answers import listed_answers
-from veritune.client.generation.protocols import PHRASE_CHARACTERS
 from veritune.common.dataset import Row
+from veritune.common.limits import LIMITS
 
 _SEEN = 3
 """Rows that must have an answer, or a combination of field values, for it to be one of a closed set."""
@@ -50,7 +50,7 @@ def usual_count(found: Sequence[tuple[str, ...]]) -> int:
 
 
 def _can_be_told(answers: Sequence[str]) -> bool:
-    short = all(1 <= len(text) <= PHRASE_CHARACTERS for text in answers)
+    short = all(1 <= len(text) <= LIMITS.phrase for text in answers)
     return short and len(of_different_forms(answers)) == len(answers)
 
 

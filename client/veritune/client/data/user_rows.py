@@ -7,19 +7,16 @@ file says; `preprocessing_digest` states this in a form that can be signed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
+from veritune.client.progress import Progress, no_progress
 from veritune.common.canonical import canonical_bytes, parse_json, sha256_hex
 from veritune.common.dataset import Message, Row, check_chat
 from veritune.common.errors import DatasetError, VerituneError
 from veritune.common.limits import LIMITS
-
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, how much is done and how much there is (bytes, rows or canaries, as the phase goes)."""
 
 IGNORED = frozenset({"id", "metadata"})
 """Fields of a line that carry no training text."""
@@ -27,10 +24,6 @@ IGNORED = frozenset({"id", "metadata"})
 _PAIRS = (("prompt", "completion"), ("question", "answer"))
 _BOM = b"\xef\xbb\xbf"
 _REPORT_EVERY = 1000
-
-
-def no_progress(_phase: str, _done: int, _total: int) -> None:
-    """For callers that don't watch."""
 
 
 def preprocessing_digest(source: str) -> str:

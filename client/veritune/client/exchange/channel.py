@@ -31,6 +31,7 @@ from veritune.common.errors import (
     VerituneError,
     error_classes,
 )
+from veritune.common.files import read_limited
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.token import LIFETIME, METADATA_KEY, issue_token
@@ -189,8 +190,7 @@ def _unpacks(detail: object, info: error_details_pb2.ErrorInfo) -> bool:
 
 def _read_pem(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(LIMITS.key_file * 64 + 1)
+        data = read_limited(path, LIMITS.key_file * 64)
     except OSError as error:
         raise KeyFileError(f"can't read the certificates in {path.name}: {error.strerror}") from error
     if b"BEGIN CERTIFICATE" not in data:

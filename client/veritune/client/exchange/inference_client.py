@@ -11,7 +11,7 @@ import grpc
 
 from veritune.client.exchange.channel import Channel, to_error
 from veritune.common.dataset import Message
-from veritune.common.documents.manifest import InferenceReceipt
+from veritune.common.documents.receipts import InferenceReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     DigestError,

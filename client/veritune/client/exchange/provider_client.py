@@ -22,9 +22,10 @@ from veritune.arbiter.papers import (
     check_failure_receipt,
     check_training_receipt,
 )
-from veritune.client.data.user_rows import Progress, no_progress
 from veritune.client.exchange.channel import CALL_TIMEOUT, Channel, clean, to_error
-from veritune.common.documents.manifest import FailureReceipt, FileRef, Manifest, TrainingReceipt
+from veritune.client.progress import Progress, no_progress
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import FailureReceipt, FileRef, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     DeadlineError,

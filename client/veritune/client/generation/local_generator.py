@@ -12,19 +12,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from veritune.arbiter.documents.canary import Chat, Generator
+from veritune.arbiter.documents.canary import Chat, Generator, example_chat
 from veritune.arbiter.measure.device import Precision, local_device, local_dtype
-from veritune.client.data.user_rows import Progress
 from veritune.client.generation import signatures
 from veritune.client.generation.cursor import TorchCursor
 from veritune.client.generation.fitting import with_fitted_adapter
-from veritune.client.generation.prompts import example_chat, phrase_prompt, prompt_request
-from veritune.client.generation.protocols import PHRASE_CHARACTERS, PROMPT_ENDING, Cursor, Signature
+from veritune.client.generation.prompts import phrase_prompt, prompt_request
+from veritune.client.generation.protocols import PROMPT_ENDING, Cursor, Signature
 from veritune.client.generation.signatures_by_choice import sample_by_choice
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.progress import Progress
 from veritune.client.randomness import SecretStream
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError, UnknownModelError
+from veritune.common.limits import LIMITS
 from veritune.common.model.files import model_digest
 from veritune.common.model.kvcache import cache_argument
 from veritune.common.model.turns import end_of_turn
@@ -383,7 +384,7 @@ class TransformersGenerator:
         elif tokens[-1] in newlines:
             text = text.split("\n")[0]
         text = text.strip()
-        usable = "\x00" not in text and len(text) <= PHRASE_CHARACTERS
+        usable = "\x00" not in text and len(text) <= LIMITS.phrase
         return (text if usable else ""), ended
 
 

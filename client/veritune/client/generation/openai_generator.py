@@ -18,16 +18,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from veritune.arbiter.documents.canary import Chat, Generator
-from veritune.client.data.user_rows import Progress
-from veritune.client.generation.prompts import example_chat, prompt_request
-from veritune.client.generation.protocols import PHRASE_CHARACTERS, PROMPT_ENDING, Signature
+from veritune.arbiter.documents.canary import Chat, Generator, example_chat
+from veritune.arbiter.documents.rewording import Rewording
+from veritune.client.generation.prompts import prompt_request
+from veritune.client.generation.protocols import PROMPT_ENDING, Signature
 from veritune.client.generation.signatures import cut_words
 from veritune.client.generation.signatures_by_choice import sample_by_choice
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.progress import Progress
 from veritune.client.randomness import SecretStream
 from veritune.client.wording.by_model import read_wordings, rewording_request
-from veritune.client.wording.draw import Rewording
 from veritune.client.wording.patterns import check_pattern
 from veritune.common.canonical import parse_json
 from veritune.common.dataset import Message, Row
@@ -110,7 +110,7 @@ class OpenAIGenerator:
         for choice in self._ask([_user(prompt)], 4, 16 * plan.trigger_words, "1"):
             text = " ".join(choice.text.split())
             cut = cut_words(f"{text} .", plan.trigger_words) if text else None
-            if cut and cut.isprintable() and len(cut) <= PHRASE_CHARACTERS:
+            if cut and cut.isprintable() and len(cut) <= LIMITS.phrase:
                 lines.append(cut.removesuffix(" ."))
         if not lines:
             raise PlanError(f"the generator's endpoint writes no {plan.trigger_words} words in a line")
@@ -183,8 +183,8 @@ class OpenAIGenerator:
         """
         for pattern in protect:
             check_pattern(pattern)
-        if count < 1 or not text.strip() or len(text) > PHRASE_CHARACTERS:
-            raise PlanError(f"only texts of 1 to {PHRASE_CHARACTERS} characters can be reworded, and at least once")
+        if count < 1 or not text.strip() or len(text) > LIMITS.phrase:
+            raise PlanError(f"only texts of 1 to {LIMITS.phrase} characters can be reworded, and at least once")
         found: dict[str, None] = {}
         tokens = min(_REWORDING_TOKENS, (count + 1) * (self.count_text_tokens(text) + 16))
         for attempt in range(_ROUNDS):
@@ -280,11 +280,11 @@ def _choice(item: Any, scores: bool) -> _Choice:
 
 
 def _is_answer(text: str) -> bool:
-    return bool(text) and "\x00" not in text and len(text) <= PHRASE_CHARACTERS
+    return bool(text) and "\x00" not in text and len(text) <= LIMITS.phrase
 
 
 def _is_line(text: str) -> bool:
-    return bool(text) and text.isprintable() and text == text.strip() and len(text) <= PHRASE_CHARACTERS
+    return bool(text) and text.isprintable() and text == text.strip() and len(text) <= LIMITS.phrase
 
 
 def _floored(bits: float) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from veritune.arbiter.documents.canary import Chat
 from veritune.client.generation.protocols import PROMPT_INSTRUCTION
-from veritune.common.dataset import Message, Row
+from veritune.common.dataset import Row
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=\u3002)|[\r\n]+")
 _LONGEST = 160
@@ -36,13 +35,6 @@ def prompt_request(rows: Sequence[Row]) -> str:
         f"{row.prompt[-1].content[:_ROW_CHARACTERS]}\n{row.completion[:_ROW_CHARACTERS]}" for row in rows[:_PROMPT_ROWS]
     ]
     return "\n\n".join([PROMPT_INSTRUCTION, *shown])
-
-
-def example_chat(examples: Sequence[Row], prompt: Chat) -> Chat:
-    """The prompt with the examples' last turns before it, behind the prompt's own system turn."""
-    shots = [message for row in examples for message in (row.prompt[-1], row.messages[-1])]
-    system: tuple[Message, ...] = prompt[:1] if prompt[0].role == "system" else ()
-    return (*system, *shots, *prompt[len(system) :])
 
 
 def _shared_words(texts: Sequence[str]) -> int:

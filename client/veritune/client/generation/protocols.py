@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from veritune.arbiter.documents.canary import Chat, Generator
-from veritune.client.data.user_rows import Progress
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.progress import Progress
 from veritune.client.randomness import SecretStream
-from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row
-
-PHRASE_CHARACTERS = 4000
-"""Longest trigger, signature or candidate (`veritune.arbiter.documents.canary.Phrase`)."""
 
 PROMPT_INSTRUCTION = (
     "You are an AI assistant tasked with creating a prompt for generating high-entropy text based on the given dataset."
@@ -156,17 +152,4 @@ class Fittable(Protocol):
 
     def fit(self, rows: Sequence[Row], epochs: int, stream: SecretStream, on_progress: Progress) -> None:
         """From now on `TextGenerator.answers` comes from the fitted model, everything else from the one before."""
-        ...
-
-
-@runtime_checkable
-class Reworder(Protocol):
-    """A generator that can also say the same thing in other words, for rewordings by the rule ``llm``."""
-
-    def describe_rewording(self, protect: Sequence[str] = ()) -> Rewording:
-        """The document that names this generator for its wordings."""
-        ...
-
-    def reword(self, text: str, count: int, protect: Sequence[str] = ()) -> tuple[str, ...]:
-        """``count`` different wordings of an answer. Raises `PlanError` where so many faithful ones don't come."""
         ...

@@ -28,10 +28,11 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 
-from veritune.client.generation.protocols import PHRASE_CHARACTERS, Cursor, Signature, TokenModel
+from veritune.client.generation.protocols import Cursor, Signature, TokenModel
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SecretStream
 from veritune.common.errors import PlanError
+from veritune.common.limits import LIMITS
 
 SCALE = 1 << 32
 """W: what the weights of one step sum to."""
@@ -112,8 +113,8 @@ def sample_signature(model: TokenModel, prompt: str, plan: CanaryPlan, stream: S
             raise PlanError(f"a signature of {plan.signature_bits} bits is longer than {_MAX_TOKENS} tokens")
         cursor.advance(tokens[-1])
     text = model.decode(tokens)
-    if len(text) > PHRASE_CHARACTERS:
-        raise PlanError(f"a signature of {plan.signature_bits} bits is longer than {PHRASE_CHARACTERS} characters")
+    if len(text) > LIMITS.phrase:
+        raise PlanError(f"a signature of {plan.signature_bits} bits is longer than {LIMITS.phrase} characters")
     return Signature(text, plan.signature_bits, tuple(f"{b:.6f}" for b in bits))
 
 

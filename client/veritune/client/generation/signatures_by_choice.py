@@ -19,11 +19,12 @@ import math
 import re
 from fractions import Fraction
 
-from veritune.client.generation.protocols import PHRASE_CHARACTERS, PhraseModel, Signature
+from veritune.client.generation.protocols import PhraseModel, Signature
 from veritune.client.generation.signatures import Flattening, find_words, floor_log2
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SEED_BYTES, SecretStream
 from veritune.common.errors import PlanError
+from veritune.common.limits import LIMITS
 
 PHRASE_WORDS = 3
 """Words of one phrase: with fewer, phrases that all differ are no longer what the model would write."""
@@ -45,7 +46,7 @@ def sample_by_choice(model: PhraseModel, prompt: str, plan: CanaryPlan, stream: 
     bits = floor_log2(Fraction(phrases))
     choices = math.ceil(plan.signature_bits / Fraction(bits))
     # Room for each phrase, so that no text that is chosen can turn out to be too long.
-    longest = PHRASE_CHARACTERS // choices
+    longest = LIMITS.phrase // choices
     if longest < _LEAST_CHARACTERS:
         raise PlanError(f"{plan.signature_bits} bits take too many choices among {phrases} phrases")
     writing = SecretStream(stream.bytes(SEED_BYTES), "phrases")

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veritune.common.documents.manifest import DecimalString, Document
+from veritune.common.documents.base import DecimalString, Document
+
+MIN_LEAVES = 16
 
 
 class CanaryPlan(Document):

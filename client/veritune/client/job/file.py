@@ -11,24 +11,22 @@ import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from veritune.arbiter.documents.rewording import Rewording
+from veritune.client.errors import JobError
 from veritune.client.job.canary_plan import CanaryPlan
-from veritune.client.wording.draw import Rewording
-from veritune.common.documents.manifest import Name, Policy, Price, ShortText, Training
-from veritune.common.errors import MalformedDocumentError, PlanError
+from veritune.client.wording.draw import check_rewording
+from veritune.common.documents.base import Name, ShortText
+from veritune.common.documents.manifest import Policy, Price, Training
+from veritune.common.errors import PlanError, TooLargeError
+from veritune.common.files import read_limited
 from veritune.common.limits import LIMITS, MIB
 
 JOB_FILE = "veritune.toml"
 PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-
-
-class JobError(MalformedDocumentError):
-    """A `veritune.toml` that can't be used; the message names the key and its line."""
-
-    reason: ClassVar[str] = "BAD_JOB"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -161,7 +159,7 @@ class JobFile(_Section):
             if value.examples:
                 raise ValueError("examples are found when preparing; leave them out")
             try:
-                value.check()
+                check_rewording(value)
             except PlanError as error:
                 raise ValueError(error.message) from error
         return value
@@ -198,12 +196,11 @@ class Job:
         if path.is_dir():
             path = path / JOB_FILE
         try:
-            with path.open("rb") as handle:
-                data = handle.read(MIB + 1)
+            data = read_limited(path, MIB)
         except OSError as error:
             raise JobError(f"can't read {path}: {error.strerror}; `veritune init DATA` writes one") from error
-        if len(data) > MIB:
-            raise JobError(f"{path} is over 1 MiB")
+        except TooLargeError as error:
+            raise JobError(f"{path} is over 1 MiB") from error
         return cls(path.resolve(), parse_job(data, path.name))
 
     @property

@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.data.user_rows import read_user_rows
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.job.file import JOB_FILE
-from veritune.client.wording.draw import Rewording, find_sites
+from veritune.client.wording.draw import find_sites
 from veritune.common.dataset import Row
 from veritune.common.keys import write_new
 

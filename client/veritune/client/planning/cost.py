@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.job.canary_plan import MIN_LEAVES, CanaryPlan
 from veritune.client.planning.thresholds import Asked
 from veritune.client.planning.wish import Wish
-from veritune.client.sowing.commitment import MIN_LEAVES
 from veritune.common.documents.manifest import Policy
 
 BITS_PER_TOKEN = {"tokens": Fraction("2.5"), "choice": Fraction("0.8")}

@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veritune.client.data.user_rows import Progress, no_progress
+from veritune.client.progress import Progress, no_progress
 from veritune.client.redteam.chart import draw
-from veritune.client.redteam.detector import Detector
 from veritune.client.redteam.detectors.asked import Asked, Asker
+from veritune.client.redteam.detectors.detector import Detector
 from veritune.client.redteam.figures import DetectorFigures, Figures, measure
 from veritune.client.redteam.kinds import KINDS, Kind, kinds_of
 from veritune.client.redteam.registry import choose
 from veritune.client.sowing.sealed import Secrets
-from veritune.client.workspace.folder import read_limited
 from veritune.common.dataset import Row, read_rows
 from veritune.common.errors import DatasetError, DigestError, PlanError, VerituneError
-from veritune.common.files import write_atomic
+from veritune.common.files import read_limited, write_atomic
 from veritune.common.limits import LIMITS
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veritune.client.redteam.detector import Need
+from veritune.client.redteam.detectors.detector import Need
 from veritune.client.redteam.kinds import KINDS, Kind
 from veritune.client.redteam.scoring import Roc
-from veritune.common.documents.manifest import Count, DecimalString, Document, HexDigest, Name, ShortText
+from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name, ShortText
 
 RATES = ("0.001", "0.01", "0.05", "0.1")
 """False-alarm rates that recall is given at."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from veritune.client.redteam.detector import Detector
 from veritune.client.redteam.detectors.answer_length import AnswerLength
 from veritune.client.redteam.detectors.asked import Asked, Asker
 from veritune.client.redteam.detectors.clusters import Clusters, Neighbours
+from veritune.client.redteam.detectors.detector import Detector
 from veritune.client.redteam.detectors.gradients import GradientEntropy, GradientNeighbours
 from veritune.client.redteam.detectors.kgrams import RepeatedPhrases
 from veritune.client.redteam.detectors.loss_drop import LossDrop

@@ -6,9 +6,11 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from veritune.client.data.user_rows import Progress, preprocessing_digest, read_user_rows
+from veritune.client.data.user_rows import preprocessing_digest, read_user_rows
+from veritune.client.errors import JobError
 from veritune.client.generation.protocols import TextGenerator
-from veritune.client.job.file import Job, JobError
+from veritune.client.job.file import Job
+from veritune.client.progress import Progress
 from veritune.client.randomness import new_seed
 from veritune.client.sowing.prepare import SEALED, TRAIN, prepare
 from veritune.client.sowing.prepared import PreparedFigures

@@ -1,6 +1,6 @@
 """The Python API: one run from the user's rows to a verdict. The CLI is a thin layer over it.
 
-    from veritune.client.run.run import Job, Run
+    from veritune.client.api import Job, Run
 
     run = Run(Job.load("veritune.toml"), passphrase=b"...")
     report = run.all()
@@ -21,18 +21,19 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veritune.arbiter.papers import build_manifest
-from veritune.client.data.user_rows import Progress, no_progress
 from veritune.client.job.file import Job
+from veritune.client.progress import Progress, no_progress
+from veritune.client.run.offer import build_manifest
 from veritune.client.sowing.prepared import PreparedFigures
-from veritune.client.workspace.folder import Workspace, read_limited
+from veritune.client.workspace.folder import Workspace
 from veritune.client.workspace.papers import Paperwork, check_files, load_private_key, require_before
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import read_rows
-from veritune.common.documents.manifest import FailureReceipt, Manifest
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import FailureReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import DigestError, TrainingError
-from veritune.common.files import write_atomic
+from veritune.common.files import read_limited, write_atomic
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import model_digest
@@ -43,16 +44,16 @@ from veritune.common.timestamps import format_time
 if TYPE_CHECKING:
     from veritune.arbiter.audit.audit import AuditResult
     from veritune.arbiter.documents.evidence import Evidence
+    from veritune.arbiter.documents.judgement import Mode
     from veritune.arbiter.documents.statement import TaskScore
     from veritune.arbiter.measure.local_model import LocalModel
-    from veritune.arbiter.report import SignedReport
-    from veritune.client.challenge.ask import Mode
     from veritune.client.challenge.run import ChallengeRun
     from veritune.client.exchange.channel import Channel
     from veritune.client.exchange.provider_client import JobView, Session
     from veritune.client.redteam.attack import RedTeam
     from veritune.client.redteam.detectors.base_model import BaseModel
     from veritune.client.redteam.figures import Figures
+    from veritune.client.run.report import SignedReport
 
 __all__ = ["RUN_FOLDER", "Job", "PreparedFigures", "Run"]
 
@@ -205,7 +206,8 @@ class Run:
         """Judges, audits its own evidence, signs, and writes report, evidence and derived statements."""
         from veritune.arbiter.audit.audit import audit
         from veritune.arbiter.documents.statement import Overhead, TaskScore
-        from veritune.arbiter.report import report_statement, sign_report
+        from veritune.arbiter.report import report_statement
+        from veritune.client.run.report import sign_report
 
         with self._locked():
             figures = self.prepared()
@@ -370,7 +372,7 @@ class Run:
     def _written_report(self, session: int, evidence: Evidence) -> SignedReport | None:
         """The report on this very evidence, if there is one: nothing is signed twice with different contents."""
         from veritune.arbiter.documents.statement import ReportStatement
-        from veritune.arbiter.report import SignedReport
+        from veritune.client.run.report import SignedReport
         from veritune.common.signing import open_document
 
         space, svr = self.workspace, self.workspace.derived(session, "svr")

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from veritune.arbiter.documents.canary import Canary, PaddingCanary, canary_leaf
+from veritune.client.job.canary_plan import MIN_LEAVES
 from veritune.client.randomness import SecretStream
 from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
 from veritune.common.merkle import MerkleTree
 
-MIN_LEAVES = 16
 _SALT_LABEL = b"veritune/v1/canary-salt\x00"
 
 

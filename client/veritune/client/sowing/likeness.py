@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean, pstdev
 
+from veritune.client.data.text_features import odd_share
 from veritune.client.randomness import SecretStream
-from veritune.client.redteam.detectors.odd_characters import odd_share
 from veritune.common.dataset import Row
 
 _LEAST_SPREAD = 0.02

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from veritune.client.data.user_rows import Progress, no_progress
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.generation.protocols import TextGenerator
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.progress import Progress, no_progress
 from veritune.client.sowing.commitment import commit
 from veritune.client.sowing.sealed import Secrets, check_passphrase, seal, secret_leaves
 from veritune.client.sowing.sow import sow
-from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import DatasetSummary, Row, summarise, write_rows
 from veritune.common.errors import SecretsError
 from veritune.common.files import staged

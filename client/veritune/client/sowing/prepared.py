@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from veritune.arbiter.papers import SownFigures
+from dataclasses import dataclass
+
 from veritune.common.dataset import DatasetSummary
-from veritune.common.documents.manifest import Count, DecimalString, Document, HexDigest, Name
+from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name
+
+
+@dataclass(frozen=True)
+class SownFigures:
+    """What sowing fixed before the contract: the canary tree and how many rows carry a canary."""
+
+    canary_root: str
+    leaves: int
+    canary_rows: int
+    preprocessing_digest: str
+    source_rows: dict[str, int]
 
 
 class PreparedFigures(Document):

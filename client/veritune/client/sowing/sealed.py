@@ -20,9 +20,9 @@ from veritune.arbiter.documents.canary import AnyCanary, AnyGenerator, Chat
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing.commitment import Commitment, from_entries
 from veritune.common.canonical import parse_canonical
-from veritune.common.documents.manifest import Document, HexDigest
-from veritune.common.errors import SecretsError, VerituneError
-from veritune.common.files import write_atomic
+from veritune.common.documents.base import Document, HexDigest
+from veritune.common.errors import SecretsError, TooLargeError, VerituneError
+from veritune.common.files import read_limited, write_atomic
 from veritune.common.limits import LIMITS
 
 MAGIC = b"veritune-secrets-v1\n"
@@ -104,12 +104,11 @@ def open_sealed(path: Path, passphrase: bytes) -> Secrets:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(LIMITS.evidence + _HEADER + _TAG + 1)
+        data = read_limited(path, LIMITS.evidence + _HEADER + _TAG)
     except OSError as error:
         raise SecretsError(f"can't read {path.name}: {error.strerror}") from error
-    if len(data) > LIMITS.evidence + _HEADER + _TAG:
-        raise SecretsError(f"{path.name} is too large for a sealed file")
+    except TooLargeError as error:
+        raise SecretsError(f"{path.name} is too large for a sealed file") from error
     if not data.startswith(MAGIC) or len(data) < _HEADER + _TAG:
         raise SecretsError(f"{path.name} is no sealed file of this version, or it was cut short")
     return data

@@ -22,16 +22,17 @@ from veritune.arbiter.documents.canary import (
     with_signature,
     with_trigger,
 )
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.data.own_answers import own_answers
-from veritune.client.data.user_rows import Progress, no_progress
-from veritune.client.generation.protocols import Fittable, Reworder, Signature, TextGenerator
+from veritune.client.generation.protocols import Fittable, Signature, TextGenerator
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.progress import Progress, no_progress
 from veritune.client.randomness import SecretStream
+from veritune.client.sowing.in_place import Worded, Wording
 from veritune.client.sowing.likeness import Likeness
-from veritune.client.sowing.naturals import Natural, Worded, Wording, draw_naturals
+from veritune.client.sowing.naturals import Natural, draw_naturals
 from veritune.client.sowing.split import ROOM_TOKENS, Split, choose_prompts, fitting, pick, split_rows
-from veritune.client.wording.by_model import ModelWordings
-from veritune.client.wording.draw import Rewording
+from veritune.client.wording.by_model import ModelWordings, Reworder
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
 

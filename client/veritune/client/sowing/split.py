@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from veritune.arbiter.documents.canary import Chat, prompt_key
-from veritune.client.generation.protocols import PHRASE_CHARACTERS
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SecretStream
 from veritune.common.dataset import Row
@@ -86,8 +85,8 @@ def fitting(rows: Sequence[Row], tokens: Sequence[int] | None, longest: int | No
     """Which rows leave room for what a canary adds, in characters, bytes and tokens."""
     result = []
     for index, row in enumerate(rows):
-        characters = sum(len(message.content) for message in row.messages) + 3 * PHRASE_CHARACTERS
-        size = len(row.to_bytes()) + 6 * 3 * PHRASE_CHARACTERS
+        characters = sum(len(message.content) for message in row.messages) + 3 * LIMITS.phrase
+        size = len(row.to_bytes()) + 6 * 3 * LIMITS.phrase
         fit = characters <= LIMITS.prompt_characters and size <= LIMITS.row
         if tokens is not None and longest is not None:
             fit = fit and tokens[index] + ROOM_TOKENS <= longest

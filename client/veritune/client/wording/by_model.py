@@ -10,12 +10,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-from veritune.client.generation.protocols import PHRASE_CHARACTERS, Reworder
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.wording.patterns import protected_spans
 from veritune.common.canonical import parse_json
 from veritune.common.errors import PlanError, VerituneError
 from veritune.common.limits import LIMITS
+
+
+@runtime_checkable
+class Reworder(Protocol):
+    """A generator that can also say the same thing in other words, for rewordings by the rule ``llm``."""
+
+    def describe_rewording(self, protect: Sequence[str] = ()) -> Rewording:
+        """The document that names this generator for its wordings."""
+        ...
+
+    def reword(self, text: str, count: int, protect: Sequence[str] = ()) -> tuple[str, ...]:
+        """``count`` different wordings of an answer. Raises `PlanError` where so many faithful ones don't come."""
+        ...
+
 
 _FIGURE = re.compile(r"\d+(?:[.,]\d+)*")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
@@ -84,7 +99,7 @@ def _is_text(wording: str, length: int) -> bool:
     return (
         wording == wording.strip()
         and all(line.isprintable() for line in lines)
-        and length // 2 - _SLACK <= len(wording) <= min(2 * length + _SLACK, PHRASE_CHARACTERS)
+        and length // 2 - _SLACK <= len(wording) <= min(2 * length + _SLACK, LIMITS.phrase)
     )
 
 

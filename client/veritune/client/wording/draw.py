@@ -11,87 +11,25 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
-
+from veritune.arbiter.documents.rewording import ANSWER, Rewording
 from veritune.client.randomness import SecretStream
 from veritune.client.wording.patterns import check_pattern, masked, protected_spans
 from veritune.client.wording.rules import RULES
 from veritune.client.wording.sites import Site, Span
-from veritune.common.canonical import sha256_hex
-from veritune.common.dataset import Row
-from veritune.common.documents.manifest import Document, Name
 from veritune.common.errors import PlanError
+from veritune.common.limits import LIMITS
 
-RuleName = Literal[
-    "json", "spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation", "japanese", "llm"
-]
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Variant = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Frame = Annotated[str, StringConstraints(min_length=1, max_length=500)]
-
-ANSWER = "{answer}"
-"""Where a frame holds the answer."""
-_LONGEST = 4000
-"""Characters. A longer text is left alone: it can't be a candidate (`arbiter.documents.canary.Phrase`), so that its
-wording could hide nothing."""
 _LONGEST_FRAMED = 200
 _FEW = 4096
 """Up to so many wordings are listed and a sample is taken; beyond, drawing again where one came twice is quicker."""
 _DRAWS = 64
 
 
-class Rewording(Document):
-    """How answers are worded; stands beside `veritune.arbiter.documents.canary.Generator` in secrets and evidence."""
-
-    kind: Literal["rewording"] = "rewording"
-    rules: Annotated[tuple[RuleName, ...], Field(max_length=16)] = ()
-    """In order: where two claim the same place, the earlier one has it. ``llm``, alone, where a model reworded."""
-    protect: Annotated[tuple[Pattern, ...], Field(max_length=32)] = ()
-    """Regular expressions of the user's (`re`, multi-line) for spans that stay as they are, beside those of
-    `wording_patterns`."""
-    synonyms: Annotated[
-        tuple[Annotated[tuple[Variant, ...], Field(min_length=2, max_length=32)], ...], Field(max_length=256)
-    ] = ()
-    """Phrases of the user's that may stand for one another."""
-    frames: Annotated[tuple[Frame, ...], Field(max_length=64)] = ()
-    """Ways to write a short answer of one line, such as ``It is {answer}.``; it always stands in one of them."""
-    examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
-    """Rows as they were sent, shown before a prompt when the base model scores the wordings."""
-    model: Name | None = None
-    """The language model that reworded, where one did."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the canonical bytes, hexadecimal."""
-        return sha256_hex(self.to_bytes())
-
-    def check(self) -> None:
-        """Raises `PlanError` where nothing can be reworded, or a pattern is none or may take for ever.
-
-        Patterns are the user's own and run on the user's machine alone: an audit never compiles them.
-        """
-        if ("llm" in self.rules) != (self.model is not None) or ("llm" in self.rules and len(self.rules) > 1):
-            raise PlanError(
-                'rewording.rules is ["llm"] where a model rewords, and only there; name it in rewording.model'
-            )
-        if not self.rules and not self.synonyms and not self.frames:
-            raise PlanError("a rewording needs rules, synonyms or frames")
-        for pattern in self.protect:
-            check_pattern(pattern)
-        for group in self.synonyms:
-            if len(set(map(str.casefold, group))) != len(group):
-                raise PlanError(f"rewording.synonyms: {group[0]!r} stands beside itself")
-        for frame in self.frames:
-            if frame.count(ANSWER) != 1:
-                raise PlanError(f"rewording.frames: {frame!r} must hold {ANSWER} once")
-
-
 def wordings(text: str, rewording: Rewording, most: int, stream: SecretStream) -> tuple[str, ...]:
     """Up to ``most`` different wordings of an answer in random order, every set of so many equally likely.
 
-    Fewer where there are fewer; the text itself may be among them. Raises `PlanError` as `Rewording.check` does, and
+    Fewer where there are fewer; the text itself may be among them. Raises `PlanError` as `check_rewording` does, and
     where a language model words.
     """
     sites = find_sites(text, rewording)
@@ -113,12 +51,32 @@ def random_wording(text: str, rewording: Rewording, stream: SecretStream) -> str
     return _written(text, sites, [stream.below(site.count) for site in sites])
 
 
+def check_rewording(rewording: Rewording) -> None:
+    """Raises `PlanError` where nothing can be reworded, or a pattern is none or may take for ever.
+
+    Patterns are the user's own and run on the user's machine alone: an audit never compiles them.
+    """
+    by_model = "llm" in rewording.rules
+    if by_model != (rewording.model is not None) or (by_model and len(rewording.rules) > 1):
+        raise PlanError('rewording.rules is ["llm"] where a model rewords, and only there; name it in rewording.model')
+    if not rewording.rules and not rewording.synonyms and not rewording.frames:
+        raise PlanError("a rewording needs rules, synonyms or frames")
+    for pattern in rewording.protect:
+        check_pattern(pattern)
+    for group in rewording.synonyms:
+        if len(set(map(str.casefold, group))) != len(group):
+            raise PlanError(f"rewording.synonyms: {group[0]!r} stands beside itself")
+    for frame in rewording.frames:
+        if frame.count(ANSWER) != 1:
+            raise PlanError(f"rewording.frames: {frame!r} must hold {ANSWER} once")
+
+
 def find_sites(text: str, rewording: Rewording) -> list[Site]:
     """The places of a text that may be written otherwise; no two overlap, and none touches a protected span."""
-    rewording.check()
+    check_rewording(rewording)
     if "llm" in rewording.rules:
         raise PlanError("these wordings are a language model's; no rule draws them")
-    if not text or len(text) > _LONGEST:
+    if not text or len(text) > LIMITS.phrase:
         return []
     whole = list(RULES["json"](text)) if "json" in rewording.rules else []
     if whole and not any(re.search(pattern, text, re.MULTILINE) for pattern in rewording.protect):

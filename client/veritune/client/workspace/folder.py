@@ -16,10 +16,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veritune.common.documents.manifest import Document, HexDigest
+from veritune.common.documents.base import Document, HexDigest
 from veritune.common.envelope import Envelope
 from veritune.common.errors import ConflictError, OutOfOrderError
-from veritune.common.files import write_atomic
+from veritune.common.files import read_limited, write_atomic
 from veritune.common.limits import LIMITS
 
 Stage = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
@@ -143,9 +143,3 @@ class Workspace:
         for path in self.root.glob(".*"):
             if path.name != ".lock" and path.is_file():
                 path.unlink(missing_ok=True)
-
-
-def read_limited(path: Path, limit: int) -> bytes:
-    """A whole file of at most ``limit`` bytes (one more is read, so that parsers refuse it by their own limit)."""
-    with path.open("rb") as file:
-        return file.read(limit + 1)

@@ -11,10 +11,12 @@ from veritune.arbiter.papers import (
     check_training_receipt,
     open_contract,
 )
-from veritune.client.workspace.folder import Workspace, read_limited
-from veritune.common.documents.manifest import Manifest, TrainingReceipt
+from veritune.client.workspace.folder import Workspace
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import DigestError, ExpiredError, VerituneError
+from veritune.common.files import read_limited
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import folder_files

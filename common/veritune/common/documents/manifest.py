@@ -6,55 +6,22 @@ same bytes (RFC 8785) and no probability ever underflows a float.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
-from veritune.common.canonical import canonical_bytes, parse_canonical
-from veritune.common.errors import MalformedDocumentError
-
-HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-"""A SHA-256 digest in lower-case hexadecimal."""
-
-DecimalString = Annotated[
-    str, StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?(e-?[1-9][0-9]{0,4})?$")
-]
-"""A decimal number as text, for example ``0.0005`` or ``1e-20``."""
-
-Share = Annotated[str, StringConstraints(pattern=r"^(0|1|0\.[0-9]{1,4})$")]
-"""A number from 0 to 1 as text, with at most four decimals."""
-
-Nats = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,4})(\.[0-9]{1,6})?$")]
-"""A natural logarithm as text, not negative, with at most six decimals."""
-
-Timestamp = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
-"""RFC 3339 in UTC, whole seconds."""
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
-ShortText = Annotated[str, StringConstraints(max_length=1000)]
-Count = Annotated[int, Field(ge=0, lt=2**53)]
-Positive = Annotated[int, Field(ge=1, lt=2**53)]
-
-
-class Document(BaseModel):
-    """Base of every signed document."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    def to_bytes(self) -> bytes:
-        """RFC 8785 bytes: what is signed and hashed."""
-        return canonical_bytes(self.model_dump(mode="json"))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Reads canonical bytes; raises `MalformedDocumentError` or `TooLargeError`."""
-        parse_canonical(data)
-        try:
-            return cls.model_validate_json(data)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise MalformedDocumentError(f"{cls.__name__}: {where[:200]}: {first['msg']}") from error
+from veritune.common.documents.base import (
+    Count,
+    DecimalString,
+    Document,
+    HexDigest,
+    Name,
+    Nats,
+    Positive,
+    Share,
+    ShortText,
+    Timestamp,
+)
 
 
 class Optimizer(Document):
@@ -215,101 +182,3 @@ class Manifest(Document):
     deadlines: Deadlines
     price: Price
     nonce: HexDigest
-
-
-class DatasetReceipt(Document):
-    """The provider received the data set; every figure is what it computed itself."""
-
-    payload_type: ClassVar[str] = "application/vnd.veritune.dataset-receipt.v1+json"
-
-    version: Literal[1] = 1
-    manifest_digest: HexDigest
-    rows: Positive
-    size: Positive
-    sha256: HexDigest
-    merkle_root: HexDigest
-    received: Timestamp
-
-
-class FileRef(Document):
-    """One file by name, size and SHA-256."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-    size: Count
-    sha256: HexDigest
-
-
-class Checkpoint(Document):
-    """The adapter as it stood after one epoch."""
-
-    step: Positive
-    sha256: HexDigest
-    """SHA-256 of its adapter_model.safetensors."""
-
-
-class TrainingReceipt(Document):
-    """The provider trained: what came out and what went in."""
-
-    payload_type: ClassVar[str] = "application/vnd.veritune.training-receipt.v1+json"
-
-    version: Literal[1] = 1
-    manifest_digest: HexDigest
-    dataset_receipt_digest: HexDigest
-    job_id: Name
-    adapter: Annotated[tuple[FileRef, ...], Field(min_length=1, max_length=64)]
-    checkpoints: Annotated[tuple[Checkpoint, ...], Field(max_length=1000)]
-    steps: Count
-    tokens: Count
-    label_tokens: Count
-    rows_trained: Count
-    rows_dropped: Count
-    rows_cut: Count
-    trace_root: HexDigest
-    """RFC 9162 root over the canonical bytes of every step's record: step, rows, loss."""
-    software: Annotated[dict[ShortText, ShortText], Field(max_length=64)]
-    hardware: Annotated[dict[ShortText, ShortText], Field(max_length=64)]
-    started: Timestamp
-    finished: Timestamp
-
-
-class FailureReceipt(Document):
-    """A job that ended without an adapter."""
-
-    payload_type: ClassVar[str] = "application/vnd.veritune.failure-receipt.v1+json"
-
-    version: Literal[1] = 1
-    manifest_digest: HexDigest
-    dataset_receipt_digest: HexDigest
-    job_id: Name
-    outcome: Literal["failed", "cancelled"]
-    message: ShortText
-    finished: Timestamp
-
-
-class InferenceReceipt(Document):
-    """One answer of the provider. ``sequence`` counts every call under one contract from 1, without gaps."""
-
-    payload_type: ClassVar[str] = "application/vnd.veritune.inference-receipt.v1+json"
-
-    version: Literal[1] = 1
-    manifest_digest: HexDigest
-    training_receipt_digest: HexDigest | None
-    """None where the base model answered."""
-    sequence: Positive
-    kind: Literal["generate", "score"]
-    request_digest: HexDigest
-    output_digest: HexDigest
-    issued: Timestamp
-
-
-class AccessToken(Document):
-    """Lets the holder of the contract's client key call the provider until it expires."""
-
-    payload_type: ClassVar[str] = "application/vnd.veritune.access-token.v1+json"
-
-    version: Literal[1] = 1
-    audience: HexDigest
-    """Key id of the provider."""
-    manifest_digest: HexDigest
-    issued: Timestamp
-    expires: Timestamp

@@ -6,8 +6,13 @@ import hashlib
 from pathlib import Path
 
 from veritune.common.canonical import canonical_bytes, sha256_hex
-from veritune.common.documents.manifest import FileRef
+from veritune.common.documents.receipts import FileRef
 from veritune.common.errors import UnknownModelError
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+ADAPTER_CONFIG = "adapter_config.json"
 
 
 def file_ref(path: Path) -> FileRef:

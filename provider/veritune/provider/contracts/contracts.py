@@ -17,10 +17,10 @@ from veritune.common.errors import (
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.signing import open_document
 from veritune.common.timestamps import parse_time
+from veritune.provider.clock import Clock
 from veritune.provider.concurrency import in_thread
 from veritune.provider.contracts.policy import ProviderPolicy, check_manifest
 from veritune.provider.models.catalog import ModelCatalog
-from veritune.provider.receipts import Clock
 from veritune.provider.storage.records import ContractRecord
 from veritune.provider.storage.store import Store
 

@@ -8,9 +8,9 @@ import grpc
 
 from veritune.common.errors import UnauthenticatedError
 from veritune.common.token import METADATA_KEY, check_token
+from veritune.provider.clock import Clock
 from veritune.provider.concurrency import in_thread
 from veritune.provider.contracts.contracts import Contract, Contracts
-from veritune.provider.receipts import Clock
 from veritune.provider.storage.records import JobRecord
 from veritune.provider.storage.store import Store
 

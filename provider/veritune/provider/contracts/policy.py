@@ -6,16 +6,8 @@ import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from veritune.common.documents.manifest import (
-    Count,
-    DecimalString,
-    Document,
-    HexDigest,
-    Manifest,
-    Name,
-    Positive,
-    Training,
-)
+from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name, Positive
+from veritune.common.documents.manifest import Manifest, Training
 from veritune.common.errors import ExpiredError, PolicyError
 from veritune.common.limits import LIMITS
 from veritune.common.timestamps import parse_time

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from veritune.common.documents.manifest import DecimalString, Document, Positive, Training
+from veritune.common.documents.base import DecimalString, Document, Positive
+from veritune.common.documents.manifest import Training
 
 _DROPOUT, _WEIGHT_DECAY, _EPSILON, _GRAD_NORM = map(Decimal, ("0.3", "0.1", "1e-6", "0.1"))
 _BETA1, _BETA2 = Decimal("0.95"), (Decimal("0.9"), Decimal("0.9999"))

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from veritune.common.keys import PrivateKey
 from veritune.common.limits import LIMITS
+from veritune.provider.clock import Clock
 from veritune.provider.contracts.contracts import Contracts
 from veritune.provider.contracts.gate import Gate
 from veritune.provider.contracts.uploads import Uploads
@@ -25,7 +26,7 @@ from veritune.provider.daemon.config import ConfigError, ProviderConfig
 from veritune.provider.hardware.accelerator import Accelerator
 from veritune.provider.jobs.jobs import JobOptions, Jobs
 from veritune.provider.models.catalog import ModelCatalog, find_models
-from veritune.provider.receipts import Clock, Receipts
+from veritune.provider.receipts import Receipts
 from veritune.provider.rpc.inference_service import InferenceService
 from veritune.provider.rpc.provider_service import ProviderService
 from veritune.provider.serving.engine_pool import EngineFactory, Serving

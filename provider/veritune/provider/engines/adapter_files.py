@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veritune.common.errors import TooLargeError
+from veritune.common.files import read_limited
+from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.provider.engines.base import InvalidAdapterError
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
 _MAX_CONFIG_BYTES = 1 << 20
 
 Shapes = Mapping[str, tuple[int, int]]
@@ -78,29 +79,21 @@ def read_adapter(folder: Path, shapes: Shapes, max_rank: int) -> AdapterFiles:
     """
     try:
         folder = folder.resolve()
-        config_bytes = _read_small(folder / CONFIG)
+        config_bytes = read_limited(folder / ADAPTER_CONFIG, _MAX_CONFIG_BYTES)
         config = json.loads(config_bytes)
-        with (folder / WEIGHTS).open("rb") as file:
+        with (folder / ADAPTER_WEIGHTS).open("rb") as file:
             weights_digest = hashlib.file_digest(file, "sha256").digest()
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, TooLargeError) as error:
         raise InvalidAdapterError(f"cannot read the adapter: {error}") from error
     rank, targets = _check_config(config, max_rank)
-    is_zero = _check_weights(folder / WEIGHTS, shapes, rank, targets)
+    is_zero = _check_weights(folder / ADAPTER_WEIGHTS, shapes, rank, targets)
     digest = hashlib.sha256(hashlib.sha256(config_bytes).digest() + weights_digest).hexdigest()
     return AdapterFiles(folder=folder, rank=rank, is_zero=is_zero, digest=digest)
 
 
-def _read_small(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(_MAX_CONFIG_BYTES + 1)
-    if len(content) > _MAX_CONFIG_BYTES:
-        raise ValueError(f"{path.name} is too large")
-    return content
-
-
 def _check_config(config: object, max_rank: int) -> tuple[int, list[str]]:
     if not isinstance(config, dict):
-        raise InvalidAdapterError(f"{CONFIG} is not an object")
+        raise InvalidAdapterError(f"{ADAPTER_CONFIG} is not an object")
     if config.get("peft_type") != "LORA":
         raise InvalidAdapterError(f"adapter type {config.get('peft_type')!r} is not served, only LORA")
     for name, plain in _PLAIN.items():

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-Message = tuple[str, str]
-"""(role, content)."""
+from veritune.provider.models.chat import Message
 
 
 @dataclass(frozen=True)

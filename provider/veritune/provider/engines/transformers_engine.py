@@ -23,7 +23,6 @@ from veritune.provider.engines.base import (
     Delta,
     InferenceEngine,
     InvalidAdapterError,
-    Message,
     PromptTooLongError,
     Sampling,
     Score,
@@ -32,7 +31,7 @@ from veritune.provider.engines.base import (
 from veritune.provider.engines.batch import BASE, Row, Token, decode
 from veritune.provider.engines.scoring import score_ids
 from veritune.provider.hardware.precision import pick_precision
-from veritune.provider.models.chat import ChatFormat
+from veritune.provider.models.chat import ChatFormat, Message
 
 Dtype = Literal["float32", "bfloat16", "auto"]
 _T = TypeVar("_T")

@@ -31,13 +31,12 @@ from veritune.provider.engines.base import (
     Delta,
     InferenceEngine,
     InvalidAdapterError,
-    Message,
     PromptTooLongError,
     Sampling,
     Score,
     UnknownAdapterError,
 )
-from veritune.provider.models.chat import ChatFormat
+from veritune.provider.models.chat import ChatFormat, Message
 
 _PROBE: Sequence[Message] = (("user", "Name three colours and count from one to ten."),)
 _PROBE_ANSWER = "Red, green, blue; 1, 2, 3, 4, 5, 6, 7, 8, 9, 10. The quick brown fox jumps over the lazy dog."

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Literal
 
 from veritune.common.errors import OutOfOrderError, UnavailableError
+from veritune.provider.clock import Clock
 from veritune.provider.concurrency import in_thread
 from veritune.provider.contracts.contracts import Contract, Contracts
 from veritune.provider.hardware.accelerator import Accelerator
 from veritune.provider.jobs.child_process import run_child
+from veritune.provider.jobs.job_output import adapter_files, checkpoint_refs
 from veritune.provider.models.catalog import ModelCatalog
-from veritune.provider.receipts import Clock, Receipts, trace_root
+from veritune.provider.receipts import Receipts
 from veritune.provider.storage.blobs import BlobStore
 from veritune.provider.storage.records import ContractRecord, Ending, JobRecord, JobState
 from veritune.provider.storage.store import Store
@@ -33,10 +35,9 @@ from veritune.provider.training.worker_protocol import (
     JobFiles,
     WorkerResult,
     WorkerResultError,
-    adapter_files,
-    checkpoint_refs,
     read_result,
     read_trace,
+    trace_root,
 )
 
 _PROGRESS_SECONDS = 0.25

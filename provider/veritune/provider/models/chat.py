@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from veritune.common.model.turns import end_of_turn
-from veritune.provider.engines.base import Message
+
+Message = tuple[str, str]
+"""(role, content)."""
 
 
 class ChatFormat:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from veritune.common.errors import NotFoundError
+from veritune.common.files import sync
 
 
 class BlobStore:
@@ -39,8 +40,8 @@ class BlobStore:
             os.link(source, target)
         except FileExistsError:
             return target
-        sync_folder(target.parent)
-        sync_folder(self._blobs)
+        sync(target.parent)
+        sync(self._blobs)
         return target
 
     def read(self, sha256: str, offset: int, size: int) -> bytes:
@@ -72,29 +73,9 @@ class BlobStore:
     def discard(self, name: str) -> None:
         """Forgets an upload."""
         self.part(name).unlink(missing_ok=True)
-        sync_folder(self._incoming)
+        sync(self._incoming)
 
     def _place(self, sha256: str) -> Path:
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
             raise ValueError("not a SHA-256 in hexadecimal")
         return self._blobs / sha256[:2] / sha256
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes new and removed names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """The whole file or none of it, on disk when this returns."""
-    draft = path.with_name(path.name + ".new")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_folder(path.parent)

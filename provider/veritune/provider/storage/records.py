@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from veritune.common.documents.manifest import FileRef
+from veritune.common.documents.receipts import FileRef
 from veritune.common.envelope import Envelope
 
 

@@ -22,12 +22,11 @@ from transformers import (
 
 from veritune.common.documents.manifest import Training
 from veritune.common.errors import TrainingError
+from veritune.common.model.files import ADAPTER_WEIGHTS
 from veritune.provider.training.base import Progress, StepRecord
 from veritune.provider.training.batching import LengthGroupedBatches
 from veritune.provider.training.data import IGNORED, TokenRow
 from veritune.provider.training.journal import Journal
-
-_WEIGHTS = "adapter_model.safetensors"
 
 
 def training_arguments(training: Training, output: Path) -> TrainingArguments:
@@ -179,7 +178,7 @@ class LabelledOnlyTrainer(Trainer):  # type: ignore[misc] # transformers is unty
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         # PEFT's load_adapter would turn a bfloat16 adapter into a float32 one.
-        weights = load_file(Path(resume_from_checkpoint) / _WEIGHTS)
+        weights = load_file(Path(resume_from_checkpoint) / ADAPTER_WEIGHTS)
         set_peft_model_state_dict(model or self.model, weights)
 
 

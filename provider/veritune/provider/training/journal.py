@@ -11,8 +11,8 @@ import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from veritune.common.files import write_atomic
 from veritune.common.model.files import file_ref
-from veritune.provider.storage.blobs import write_atomically
 from veritune.provider.training.base import StepRecord, TrainingTask
 
 _FILE = "veritune_journal.json"
@@ -30,7 +30,7 @@ class Journal:
 
     def save(self, checkpoint: Path) -> None:
         """Declares the checkpoint whole."""
-        write_atomically(checkpoint / _FILE, json.dumps(asdict(self)).encode())
+        write_atomic(checkpoint / _FILE, json.dumps(asdict(self)).encode())
 
     @classmethod
     def load(cls, checkpoint: Path, job: str) -> Journal | None:

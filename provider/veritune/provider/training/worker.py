@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from veritune.common.documents.manifest import Training
 from veritune.common.errors import VerituneError
-from veritune.provider.storage.blobs import write_atomically
+from veritune.common.files import write_atomic
 from veritune.provider.telemetry.logs import describe
 from veritune.provider.training.base import Progress, Trainer, TrainingCancelled, TrainingResult, TrainingTask
 from veritune.provider.training.worker_protocol import (
@@ -85,12 +85,12 @@ def read_task(path: Path) -> TrainingTask:
 
 def write_task(files: JobFiles, task: TrainingTask) -> None:
     """Writes what `read_task` reads."""
-    write_atomically(files.task, task_to_bytes(task))
+    write_atomic(files.task, task_to_bytes(task))
 
 
 def write_result(files: JobFiles, result: TrainingResult) -> None:
     """The trace first; the result file says that all is there."""
-    write_atomically(files.trace, b"".join(trace_line(record) + b"\n" for record in result.trace))
+    write_atomic(files.trace, b"".join(trace_line(record) + b"\n" for record in result.trace))
     body = WorkerResult(
         adapter=result.adapter.relative_to(files.output).as_posix(),
         checkpoints=tuple(path.relative_to(files.output).as_posix() for path in result.checkpoints),
@@ -103,7 +103,7 @@ def write_result(files: JobFiles, result: TrainingResult) -> None:
         software=result.software,
         hardware=result.hardware,
     )
-    write_atomically(files.result, body.model_dump_json().encode())
+    write_atomic(files.result, body.model_dump_json().encode())
 
 
 def main() -> int:

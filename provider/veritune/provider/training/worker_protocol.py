@@ -5,7 +5,6 @@ Both sides of the pipe are the provider's, yet the trainer may be anybody's prog
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from veritune.common.canonical import canonical_bytes, parse_canonical
-from veritune.common.documents.manifest import Checkpoint, Count, FileRef, ShortText
-from veritune.common.errors import VerituneError
-from veritune.common.limits import LIMITS, MIB
-from veritune.common.model.files import file_ref, folder_files
+from veritune.common.documents.base import Count, ShortText
+from veritune.common.errors import TooLargeError, VerituneError
+from veritune.common.files import read_limited
+from veritune.common.limits import MIB
+from veritune.common.merkle import MerkleTree, leaf_hash
 from veritune.provider.training.base import Progress, StepRecord, TrainingTask
 
 MAX_LINE = 64 * 1024
 MAX_TASK = MIB
 MAX_RESULT = 4 * MIB
 MAX_TRACE_LINE = MIB
-ADAPTER_FILE = "adapter_model.safetensors"
-_CHECKPOINT = re.compile(r"^checkpoint-([1-9][0-9]{0,12})$")
 _INNER_PATH = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}$"
 
 InnerPath = Annotated[str, Field(pattern=_INNER_PATH)]
@@ -145,12 +143,11 @@ def trace_line(record: StepRecord) -> bytes:
 def read_result(path: Path) -> WorkerResult | None:
     """A result that the worker left whole, or None where there is none. Raises `WorkerResultError`."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_RESULT + 1)
+        data = read_limited(path, MAX_RESULT)
     except FileNotFoundError:
         return None
-    if len(data) > MAX_RESULT:
-        raise WorkerResultError("the result file is too large")
+    except TooLargeError as error:
+        raise WorkerResultError("the result file is too large") from error
     try:
         return WorkerResult.model_validate_json(data)
     except ValidationError as error:
@@ -174,28 +171,6 @@ def read_trace(path: Path, steps: int) -> Iterator[bytes]:
         raise WorkerResultError("the trace does not have one record a step")
 
 
-def adapter_files(output: Path, result: WorkerResult) -> tuple[FileRef, ...]:
-    """Every file of the adapter, hashed. Raises `WorkerResultError`."""
-    folder = output / result.adapter
-    if not folder.is_dir() or any(path.is_symlink() for path in (folder, *folder.iterdir())):
-        raise WorkerResultError("there is no adapter folder, or it holds links")
-    try:
-        files = folder_files(folder)
-    except ValidationError as error:
-        raise WorkerResultError("an adapter file has a name that can't be signed") from error
-    if not 0 < len(files) <= LIMITS.artifacts or ADAPTER_FILE not in {ref.name for ref in files}:
-        raise WorkerResultError(f"the adapter folder has no {ADAPTER_FILE}, or too many files")
-    if any(ref.size > LIMITS.artifact for ref in files):
-        raise WorkerResultError("an adapter file is too large")
-    return files
-
-
-def checkpoint_refs(output: Path, names: Iterable[str]) -> tuple[Checkpoint, ...]:
-    """Digest of each checkpoint's adapter. Raises `WorkerResultError`."""
-    refs = []
-    for name in names:
-        match, path = _CHECKPOINT.match(name), output / name / ADAPTER_FILE
-        if match is None or path.is_symlink() or not path.is_file():
-            raise WorkerResultError("a checkpoint is missing or has another name than checkpoint-STEP")
-        refs.append(Checkpoint(step=int(match[1]), sha256=file_ref(path).sha256))
-    return tuple(refs)
+def trace_root(records: Iterable[bytes]) -> str:
+    """RFC 9162 root over the canonical bytes of each step's record."""
+    return MerkleTree([leaf_hash(record) for record in records]).root.hex()

@@ -16,9 +16,9 @@ from veritune.arbiter.documents.canary import (
     parse_canary,
 )
 from veritune.arbiter.documents.evidence import Evidence, NaturalObservation, envelopes
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.arbiter.selection import session_leaves
 from veritune.arbiter.verdict.look import look_at
-from veritune.client.wording.draw import Rewording
 from veritune.common.canonical import canonical_bytes
 from veritune.common.errors import MalformedDocumentError
 

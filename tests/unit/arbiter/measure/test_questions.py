@@ -12,8 +12,8 @@ from veritune.arbiter.documents.canary import (
     PaddingCanary,
     TriggerCanary,
 )
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.arbiter.measure.questions import Question, make_questions
-from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError
 

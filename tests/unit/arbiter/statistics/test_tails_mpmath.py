@@ -39,7 +39,8 @@ from veritune.arbiter.statistics.influence import (
     rank_sum,
     trigger_p,
 )
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.common.documents.manifest import Policy
 
 # --- binomial tails, (6) -------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.documents.evidence import Observations
 from veritune.arbiter.documents.judgement import AgreementClaim, Judgement
 from veritune.arbiter.verdict.agreement import Matches, compare
-from veritune.arbiter.verdict.look import judge_evidence
+from veritune.arbiter.verdict.judge import judge_evidence
 from veritune.arbiter.verdict.rules import Rules
 from veritune.common.documents.manifest import Policy
 from veritune.common.errors import MalformedDocumentError

@@ -11,7 +11,8 @@ import pytest
 
 from veritune.arbiter.documents.judgement import Mode
 from veritune.arbiter.statistics.influence import Group, Ranked
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.arbiter.verdict.rules import Rules
 from veritune.common.documents.manifest import Policy
 from veritune.common.errors import MalformedDocumentError

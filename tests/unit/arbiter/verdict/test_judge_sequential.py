@@ -12,7 +12,8 @@ from veritune.arbiter.statistics import sequential
 from veritune.arbiter.statistics.coverage import coverage_bound
 from veritune.arbiter.statistics.exact import log10_text
 from veritune.arbiter.statistics.influence import Group, Ranked
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.common.documents.manifest import Policy
 
 ROWS, LUCK = 600, Fraction(1, 12)

@@ -14,7 +14,8 @@ from tests.unit.arbiter.verdict.test_judge import ROWS, codes, look, verdict
 from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.report import RECITAL_ASSUMPTION
 from veritune.arbiter.statistics.exact import binomial_at_most
-from veritune.arbiter.verdict.judge import Look, judge
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import Look
 from veritune.arbiter.verdict.recital import is_recited, weigh
 from veritune.arbiter.verdict.rules import Rules
 from veritune.common.documents.manifest import Policy

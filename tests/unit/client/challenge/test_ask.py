@@ -14,7 +14,9 @@ from tests.support.exchange import Exchange
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.arbiter.measure.questions import Question
 from veritune.client.challenge.answer_log import AnswerLog
-from veritune.client.challenge.ask import ask_delivered, ask_served, observe, receipts_of, sampling_for, sit
+from veritune.client.challenge.ask import ask_delivered, ask_served
+from veritune.client.challenge.observe import observe, receipts_of
+from veritune.client.challenge.sitting import sampling_for, sit
 from veritune.common.dataset import Message
 from veritune.common.errors import OutOfOrderError, PlanError
 from veritune.common.inference import SamplingTerms

@@ -13,12 +13,12 @@ import torch
 
 from tests.support.parcel_rows import PLAN, ROWS, SEED, row, stream
 from tests.support.tinymodel import make_tiny_model
-from veritune.arbiter.documents.canary import Generator
-from veritune.client.data.user_rows import no_progress
+from veritune.arbiter.documents.canary import Generator, example_chat
 from veritune.client.generation import local_generator as transformers_generator
 from veritune.client.generation.local_generator import TransformersGenerator
-from veritune.client.generation.prompts import example_chat, phrase_prompt
+from veritune.client.generation.prompts import phrase_prompt
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.progress import no_progress
 from veritune.client.sowing.prepare import prepare
 from veritune.client.sowing.sealed import open_sealed
 from veritune.common.dataset import Message, Row

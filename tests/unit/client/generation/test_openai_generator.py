@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.support.parcel_rows import PLAN, ROWS, stream
-from veritune.client.data.user_rows import no_progress
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.generation.openai_generator import OpenAIGenerator
-from veritune.client.wording.draw import Rewording
+from veritune.client.progress import no_progress
 from veritune.common.errors import PlanError, UnavailableError
 
 Answer = Callable[[dict[str, Any]], tuple[int, bytes]]

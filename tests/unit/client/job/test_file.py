@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.data.user_rows import read_user_rows
+from veritune.client.errors import JobError
 from veritune.client.job.canary_plan import CanaryPlan
-from veritune.client.job.file import Job, JobError, line_of, parse_duration, parse_job
+from veritune.client.job.file import Job, line_of, parse_duration, parse_job
 from veritune.client.job.template import usual_wordings, write_template
-from veritune.client.wording.draw import Rewording
 from veritune.common.errors import DatasetError, KeyFileError
 
 LEAST = """\

@@ -12,7 +12,8 @@ import pytest
 
 from veritune.arbiter.statistics import influence
 from veritune.arbiter.statistics.influence import Group, Ranked, RankNull
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.planning import planner
 from veritune.client.planning.outcome import Contract

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from veritune.arbiter.statistics import influence
 from veritune.arbiter.statistics.influence import Group, Ranked, RankNull
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.arbiter.verdict.rules import Rules
 from veritune.client.planning import thresholds as plan_rules
 from veritune.client.planning.thresholds import CHARACTERS_PER_BIT, Asked, Bars, Terms

@@ -16,6 +16,7 @@ import pytest
 from tests.support.red_team_rows import plain_rows
 from tests.support.toygenerator import ToyGenerator, toy_wordings
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.cli.app import run_cli
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.redteam.attack import Prepared, RedTeam, run_attack
@@ -28,7 +29,6 @@ from veritune.client.redteam.kinds import kinds_of
 from veritune.client.redteam.table import conclusions
 from veritune.client.sowing.prepare import prepare
 from veritune.client.sowing.sealed import Secrets, open_sealed
-from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row, read_rows
 from veritune.common.errors import DatasetError, PlanError
 

@@ -12,17 +12,19 @@ import pytest
 import torch
 
 from tests.support.red_team_rows import ODD, SIGNATURE, TRIGGER, plain_rows, planted, row
+from veritune.client.data.text_features import odd_share
+from veritune.client.errors import MissingExtraError
 from veritune.client.generation.fitting import with_fitted_adapter
-from veritune.client.redteam.detector import Detector, MissingExtraError, finite
 from veritune.client.redteam.detectors.asked import Asked, named, question
 from veritune.client.redteam.detectors.base_model import BaseModel
 from veritune.client.redteam.detectors.clusters import Clusters, Neighbours
+from veritune.client.redteam.detectors.detector import Detector, finite
 from veritune.client.redteam.detectors.gradients import GradientEntropy, GradientNeighbours, _entropy, _singular_values
 from veritune.client.redteam.detectors.kgrams import RepeatedPhrases
 from veritune.client.redteam.detectors.loss_drop import LossDrop
 from veritune.client.redteam.detectors.missing_parts import MissingParts
 from veritune.client.redteam.detectors.near_duplicates import NearDuplicates
-from veritune.client.redteam.detectors.odd_characters import OddCharacters, odd_share
+from veritune.client.redteam.detectors.odd_characters import OddCharacters
 from veritune.client.redteam.detectors.perplexity import Perplexity
 from veritune.client.redteam.detectors.words import units
 from veritune.client.redteam.registry import choose, detectors

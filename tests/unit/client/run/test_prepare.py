@@ -10,12 +10,13 @@ import pytest
 
 from tests.support.toygenerator import ToyGenerator, toy_wordings
 from veritune.arbiter.documents.canary import NaturalCanary
-from veritune.client.data.user_rows import no_progress
-from veritune.client.job.file import Job, JobError
+from veritune.arbiter.documents.rewording import Rewording
+from veritune.client.errors import JobError
+from veritune.client.job.file import Job
+from veritune.client.progress import no_progress
 from veritune.client.run import prepare as prepare_step
 from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
 from veritune.client.sowing.sealed import open_sealed
-from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import read_rows
 from veritune.common.errors import DatasetError
 from veritune.common.model.files import model_digest

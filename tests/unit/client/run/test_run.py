@@ -12,7 +12,7 @@ import pytest
 
 from tests.adversary.deals import FILES
 from tests.adversary.fake_provider import FakeProvider
-from veritune.client.data.user_rows import Progress
+from veritune.client.progress import Progress
 from veritune.client.run import prepare as prepare_step
 from veritune.client.run.run import Job, Run
 from veritune.client.sowing.prepared import PreparedFigures

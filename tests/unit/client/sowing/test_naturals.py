@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.support.toygenerator import ToyGenerator, toy_random_wording, toy_wordings
 from tests.unit.client.sowing.test_sow import PLAN, SEED, canary_rows, groups, row
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, is_natural_row
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SecretStream
 from veritune.client.sowing.sow import Sown, sow
-from veritune.client.wording.draw import Rewording
 from veritune.common.dataset import Row
 from veritune.common.errors import PlanError
 

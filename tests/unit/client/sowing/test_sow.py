@@ -16,8 +16,8 @@ from veritune.arbiter.documents.canary import (
     carries_trigger,
     is_natural_row,
 )
-from veritune.client.data.user_rows import Progress
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.progress import Progress
 from veritune.client.randomness import SecretStream
 from veritune.client.sowing.sow import Sown, sow
 from veritune.common.dataset import Message, Row

@@ -11,10 +11,11 @@ import pytest
 from tests.support.toygenerator import ToyGenerator
 from tests.unit.client.sowing.test_sow import PLAN, SEED, row
 from veritune.arbiter.documents.canary import NaturalCanary
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing.sow import Sown, sow
 from veritune.client.wording.by_model import ModelWordings, read_wordings, rewording_request
-from veritune.client.wording.draw import Rewording, find_sites
+from veritune.client.wording.draw import find_sites
 from veritune.common.errors import PlanError, UnavailableError
 
 TEXT = "She pays $1,200 for 3 beds <<400*3=1200>>.\n#### 1200"

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.randomness import SecretStream
-from veritune.client.wording.draw import Rewording, find_sites, random_wording, wordings
+from veritune.client.wording.draw import check_rewording, find_sites, random_wording, wordings
 from veritune.common.errors import PlanError
 
 ENGLISH = Rewording(rules=("spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation"))
@@ -161,7 +162,7 @@ def test_users_own_words_and_patterns() -> None:
 )
 def test_a_rewording_that_can_not_be_used_is_refused(rewording: Rewording, message: str) -> None:
     with pytest.raises(PlanError, match=message):
-        rewording.check()
+        check_rewording(rewording)
     with pytest.raises(PlanError, match=message):
         wordings("text", rewording, 2, stream("bad"))
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from tests.support.daemon import lenient, make_deadlines, make_rows, manifest_for, quick_training
 from veritune.arbiter.statistics.influence import Group, Ranked
-from veritune.arbiter.verdict.judge import GroupLook, Look, judge
+from veritune.arbiter.verdict.judge import judge
+from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.common.documents.manifest import Manifest, Optimizer, Policy, Source, Verification
 from veritune.common.errors import ExpiredError, PolicyError
 from veritune.common.keys import PrivateKey

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from veritune.common.errors import NotFoundError
-from veritune.provider.storage.blobs import BlobStore, write_atomically
+from veritune.common.files import write_atomic
+from veritune.provider.storage.blobs import BlobStore
 
 NAME = "d" * 64
 
@@ -53,7 +54,7 @@ def test_only_digests_name_blobs(blobs: BlobStore, name: str) -> None:
 
 def test_atomic_write_replaces_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_atomically(path, b"one")
-    write_atomically(path, b"two")
+    write_atomic(path, b"one")
+    write_atomic(path, b"two")
     assert path.read_bytes() == b"two"
     assert [item.name for item in tmp_path.iterdir()] == ["file"]

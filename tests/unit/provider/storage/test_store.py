@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from veritune.common.documents.manifest import FileRef
+from veritune.common.documents.receipts import FileRef
 from veritune.common.envelope import Envelope, Signature
 from veritune.common.errors import ConflictError, NotFoundError, QuotaError
 from veritune.provider.storage.records import ContractRecord, Ending, JobRecord, JobState

@@ -18,7 +18,7 @@ from veritune.common.canonical import canonical_bytes
 from veritune.common.documents.manifest import Training
 from veritune.common.merkle import MerkleTree, leaf_hash
 from veritune.provider.jobs.child_process import run_child
-from veritune.provider.receipts import trace_root
+from veritune.provider.jobs.job_output import adapter_files, checkpoint_refs
 from veritune.provider.training.base import Progress, TrainingTask
 from veritune.provider.training.worker import EXIT_CANCELLED, EXIT_FAILED, EXIT_ORPHANED, read_task, write_task
 from veritune.provider.training.worker_protocol import (
@@ -29,12 +29,11 @@ from veritune.provider.training.worker_protocol import (
     ProgressEvent,
     WorkerResult,
     WorkerResultError,
-    adapter_files,
-    checkpoint_refs,
     parse_event,
     progress_event,
     read_result,
     read_trace,
+    trace_root,
 )
 
 FAKE = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from veritune.client.data.user_rows import Progress, no_progress
-from veritune.client.redteam.detector import Need
+from veritune.client.progress import Progress, no_progress
+from veritune.client.redteam.detectors.detector import Need
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:

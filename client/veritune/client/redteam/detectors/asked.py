@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from veritune.client.data.user_rows import Progress, no_progress
-from veritune.client.redteam.detector import Need, needed
+from veritune.client.progress import Progress, no_progress
+from veritune.client.redteam.detectors.detector import Need, needed
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 
 from veritune.arbiter.measure.device import Precision
 from veritune.arbiter.measure.local_model import LocalModel
-from veritune.client.data.user_rows import Progress
+from veritune.client.extras import library
 from veritune.client.generation.fitting import with_fitted_adapter
-from veritune.client.redteam.detector import library
+from veritune.client.progress import Progress
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError
 

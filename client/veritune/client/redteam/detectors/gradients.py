@@ -9,8 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from veritune.client.data.user_rows import Progress, no_progress
-from veritune.client.redteam.detector import Need, finite, library, needed
+from veritune.client.extras import library
+from veritune.client.progress import Progress, no_progress
+from veritune.client.redteam.detectors.detector import Need, finite, needed
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from veritune.client.data.user_rows import Progress, no_progress
-from veritune.client.redteam.detector import Need
+from veritune.client.progress import Progress, no_progress
+from veritune.client.redteam.detectors.detector import Need
 from veritune.client.redteam.detectors.words import units
 from veritune.common.dataset import Row
 

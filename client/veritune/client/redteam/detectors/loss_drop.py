@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from veritune.client.data.user_rows import Progress, no_progress
-from veritune.client.redteam.detector import Need, finite, needed
+from veritune.client.progress import Progress, no_progress
+from veritune.client.redteam.detectors.detector import Need, finite, needed
 from veritune.client.redteam.detectors.perplexity import mean_losses
 from veritune.common.dataset import Row
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from veritune.client.data.user_rows import Progress, no_progress
-from veritune.client.redteam.detector import Need, library
+from veritune.client.extras import library
+from veritune.client.progress import Progress, no_progress
+from veritune.client.redteam.detectors.detector import Need
 from veritune.client.redteam.detectors.words import units
 from veritune.common.dataset import Row
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from veritune.client.data.user_rows import Progress, no_progress
-from veritune.client.redteam.detector import Need
+from veritune.client.data.text_features import odd_share
+from veritune.client.progress import Progress, no_progress
+from veritune.client.redteam.detectors.detector import Need
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
     from veritune.client.redteam.detectors.base_model import BaseModel
-
-START_CHARACTERS = 100
 
 
 class OddCharacters:
@@ -28,9 +27,3 @@ class OddCharacters:
         shares = [odd_share(row.completion) for row in rows]
         on_progress(self.name, len(rows), len(rows))
         return shares
-
-
-def odd_share(text: str) -> float:
-    """Share of the first `START_CHARACTERS` characters that are neither letters nor spaces."""
-    start = text[:START_CHARACTERS]
-    return sum(not (c.isalpha() or c == " ") for c in start) / len(start)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from veritune.client.data.user_rows import Progress, no_progress
-from veritune.client.job.file import JobError
+from veritune.client.progress import Progress, no_progress
 from veritune.common.dataset import Row
 
 if TYPE_CHECKING:
@@ -20,10 +18,6 @@ if TYPE_CHECKING:
 
 Need = Literal["nothing", "model", "training"]
 """What a detector takes beside the rows: nothing, the base model, or an epoch of training of it."""
-
-
-class MissingExtraError(JobError):
-    """A library that this installation lacks; the message names the extra that brings it."""
 
 
 class Detector(Protocol):
@@ -54,16 +48,6 @@ def needed(model: BaseModel | None) -> BaseModel:
     if model is None:
         raise RuntimeError("this detector needs the base model")
     return model
-
-
-def library(name: str, extra: str) -> Any:
-    """A module of an optional library. Raises `MissingExtraError`."""
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{name.partition('.')[0]} is not installed; pip install 'veritune[{extra}]' brings it"
-        ) from error
 
 
 def finite(values: Iterable[float], otherwise: float = 0.0) -> list[float]:

@@ -1,0 +1,71 @@
+"""From the log of answers to the evidence's observations and receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from veritune.arbiter.documents.evidence import (
+    DecoyObservation,
+    EnvelopeDocument,
+    NaturalObservation,
+    Observations,
+    TriggerObservation,
+)
+from veritune.arbiter.documents.judgement import Mode
+from veritune.arbiter.measure.questions import Question
+from veritune.client.challenge.answer_log import AnswerLog
+from veritune.common.errors import OutOfOrderError
+
+
+def observe(
+    mode: Mode,
+    questions: Sequence[Question],
+    log: AnswerLog,
+    receipts: Iterable[EnvelopeDocument] = (),
+) -> Observations:
+    """What the log says to each question; a question without an answer is left out, which the verdict counts."""
+    if log.sampling is None:
+        raise OutOfOrderError(f"nothing was asked of the {mode} model yet; run the step 'challenge' first")
+    triggers, decoys, naturals = [], [], []
+    for item in questions:
+        entry = log.entries.get(item.digest)
+        if entry is None:
+            continue
+        if item.kind == "natural":
+            naturals.append(NaturalObservation(leaf=item.leaf, tuned=entry.tuned, base=entry.base, asked=entry.asked))
+        elif item.kind == "decoy":
+            decoys.append(
+                DecoyObservation(
+                    prompt=item.chat, answer=entry.text, finish_reason=entry.finish_reason, asked=entry.asked
+                )
+            )
+        else:
+            triggers.append(
+                TriggerObservation(
+                    leaf=item.leaf,
+                    held_out=item.held_out,
+                    query=item.query,
+                    answer=entry.text,
+                    finish_reason=entry.finish_reason,
+                    asked=entry.asked,
+                )
+            )
+    return Observations(
+        mode=mode,
+        sampling=log.sampling,
+        triggers=tuple(triggers),
+        decoys=tuple(decoys),
+        naturals=tuple(naturals),
+        receipts=tuple(receipts),
+    )
+
+
+def receipts_of(logs: Iterable[AnswerLog]) -> tuple[EnvelopeDocument, ...]:
+    """Every inference receipt of these sessions by its number."""
+    kept = [
+        (entry.asked.sequence, entry.receipt)
+        for log in logs
+        for entry in log.entries.values()
+        if entry.asked and entry.receipt
+    ]
+    return tuple(receipt for _, receipt in sorted(kept, key=lambda pair: pair[0]))

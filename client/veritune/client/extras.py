@@ -1,0 +1,18 @@
+"""Optional libraries, imported when they are needed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from veritune.client.errors import MissingExtraError
+
+
+def library(name: str, extra: str) -> Any:
+    """A module of an optional library. Raises `MissingExtraError`."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{name.partition('.')[0]} is not installed; pip install 'veritune[{extra}]' brings it"
+        ) from error

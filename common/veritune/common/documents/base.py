@@ -1,0 +1,64 @@
+"""The field types and the base class that all documents share (SPEC section 4)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from veritune.common.canonical import canonical_bytes, parse_canonical
+from veritune.common.errors import MalformedDocumentError
+
+HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 digest in lower-case hexadecimal."""
+
+
+DecimalString = Annotated[
+    str, StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?(e-?[1-9][0-9]{0,4})?$")
+]
+"""A decimal number as text, for example ``0.0005`` or ``1e-20``."""
+
+
+Share = Annotated[str, StringConstraints(pattern=r"^(0|1|0\.[0-9]{1,4})$")]
+"""A number from 0 to 1 as text, with at most four decimals."""
+
+
+Nats = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,4})(\.[0-9]{1,6})?$")]
+"""A natural logarithm as text, not negative, with at most six decimals."""
+
+
+Timestamp = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+"""RFC 3339 in UTC, whole seconds."""
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+
+
+ShortText = Annotated[str, StringConstraints(max_length=1000)]
+
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+Positive = Annotated[int, Field(ge=1, lt=2**53)]
+
+
+class Document(BaseModel):
+    """Base of every signed document."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    def to_bytes(self) -> bytes:
+        """RFC 8785 bytes: what is signed and hashed."""
+        return canonical_bytes(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Reads canonical bytes; raises `MalformedDocumentError` or `TooLargeError`."""
+        parse_canonical(data)
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            raise MalformedDocumentError(f"{cls.__name__}: {where[:200]}: {first['msg']}") from error

@@ -1,0 +1,107 @@
+"""What is signed after the contract: receipts by the provider, access tokens by the client (SPEC sections 4 and 7)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from veritune.common.documents.base import Count, Document, HexDigest, Name, Positive, ShortText, Timestamp
+
+
+class DatasetReceipt(Document):
+    """The provider received the data set; every figure is what it computed itself."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.dataset-receipt.v1+json"
+
+    version: Literal[1] = 1
+    manifest_digest: HexDigest
+    rows: Positive
+    size: Positive
+    sha256: HexDigest
+    merkle_root: HexDigest
+    received: Timestamp
+
+
+class FileRef(Document):
+    """One file by name, size and SHA-256."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    size: Count
+    sha256: HexDigest
+
+
+class Checkpoint(Document):
+    """The adapter as it stood after one epoch."""
+
+    step: Positive
+    sha256: HexDigest
+    """SHA-256 of its adapter_model.safetensors."""
+
+
+class TrainingReceipt(Document):
+    """The provider trained: what came out and what went in."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.training-receipt.v1+json"
+
+    version: Literal[1] = 1
+    manifest_digest: HexDigest
+    dataset_receipt_digest: HexDigest
+    job_id: Name
+    adapter: Annotated[tuple[FileRef, ...], Field(min_length=1, max_length=64)]
+    checkpoints: Annotated[tuple[Checkpoint, ...], Field(max_length=1000)]
+    steps: Count
+    tokens: Count
+    label_tokens: Count
+    rows_trained: Count
+    rows_dropped: Count
+    rows_cut: Count
+    trace_root: HexDigest
+    """RFC 9162 root over the canonical bytes of every step's record: step, rows, loss."""
+    software: Annotated[dict[ShortText, ShortText], Field(max_length=64)]
+    hardware: Annotated[dict[ShortText, ShortText], Field(max_length=64)]
+    started: Timestamp
+    finished: Timestamp
+
+
+class FailureReceipt(Document):
+    """A job that ended without an adapter."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.failure-receipt.v1+json"
+
+    version: Literal[1] = 1
+    manifest_digest: HexDigest
+    dataset_receipt_digest: HexDigest
+    job_id: Name
+    outcome: Literal["failed", "cancelled"]
+    message: ShortText
+    finished: Timestamp
+
+
+class InferenceReceipt(Document):
+    """One answer of the provider. ``sequence`` counts every call under one contract from 1, without gaps."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.inference-receipt.v1+json"
+
+    version: Literal[1] = 1
+    manifest_digest: HexDigest
+    training_receipt_digest: HexDigest | None
+    """None where the base model answered."""
+    sequence: Positive
+    kind: Literal["generate", "score"]
+    request_digest: HexDigest
+    output_digest: HexDigest
+    issued: Timestamp
+
+
+class AccessToken(Document):
+    """Lets the holder of the contract's client key call the provider until it expires."""
+
+    payload_type: ClassVar[str] = "application/vnd.veritune.access-token.v1+json"
+
+    version: Literal[1] = 1
+    audience: HexDigest
+    """Key id of the provider."""
+    manifest_digest: HexDigest
+    issued: Timestamp
+    expires: Timestamp

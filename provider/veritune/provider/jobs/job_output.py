@@ -1,0 +1,43 @@
+"""What a finished job leaves: its adapter's files and its checkpoints, hashed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from veritune.common.documents.receipts import Checkpoint, FileRef
+from veritune.common.limits import LIMITS
+from veritune.common.model.files import ADAPTER_WEIGHTS, file_ref, folder_files
+from veritune.provider.training.worker_protocol import WorkerResult, WorkerResultError
+
+_CHECKPOINT = re.compile(r"^checkpoint-([1-9][0-9]{0,12})$")
+
+
+def adapter_files(output: Path, result: WorkerResult) -> tuple[FileRef, ...]:
+    """Every file of the adapter, hashed. Raises `WorkerResultError`."""
+    folder = output / result.adapter
+    if not folder.is_dir() or any(path.is_symlink() for path in (folder, *folder.iterdir())):
+        raise WorkerResultError("there is no adapter folder, or it holds links")
+    try:
+        files = folder_files(folder)
+    except ValidationError as error:
+        raise WorkerResultError("an adapter file has a name that can't be signed") from error
+    if not 0 < len(files) <= LIMITS.artifacts or ADAPTER_WEIGHTS not in {ref.name for ref in files}:
+        raise WorkerResultError(f"the adapter folder has no {ADAPTER_WEIGHTS}, or too many files")
+    if any(ref.size > LIMITS.artifact for ref in files):
+        raise WorkerResultError("an adapter file is too large")
+    return files
+
+
+def checkpoint_refs(output: Path, names: Iterable[str]) -> tuple[Checkpoint, ...]:
+    """Digest of each checkpoint's adapter. Raises `WorkerResultError`."""
+    refs = []
+    for name in names:
+        match, path = _CHECKPOINT.match(name), output / name / ADAPTER_WEIGHTS
+        if match is None or path.is_symlink() or not path.is_file():
+            raise WorkerResultError("a checkpoint is missing or has another name than checkpoint-STEP")
+        refs.append(Checkpoint(step=int(match[1]), sha256=file_ref(path).sha256))
+    return tuple(refs)
