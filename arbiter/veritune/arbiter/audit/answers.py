@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from veritune.arbiter.audit.checks import Contract, failing, require
+from veritune.arbiter.audit.checks import Agreed, failing, require
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, with_trigger
 from veritune.arbiter.documents.evidence import (
     Asked,
@@ -32,7 +32,7 @@ Observation = TriggerObservation | DecoyObservation | NaturalObservation
 Opened = Mapping[int, Opening]
 
 
-def check_answers(bundle: Evidence, contract: Contract) -> None:
+def check_answers(bundle: Evidence, contract: Agreed) -> None:
     """Runs the three checks on each way of looking; raises `AuditError`."""
     opened = {opening.leaf: opening for opening in bundle.openings}
     for observations in bundle.observations:
@@ -50,7 +50,7 @@ def _all(observations: Observations) -> tuple[Observation, ...]:
     return (*observations.triggers, *observations.decoys, *observations.naturals)
 
 
-def _check_receipts(observations: Observations, contract: Contract) -> list[InferenceReceipt]:
+def _check_receipts(observations: Observations, contract: Agreed) -> list[InferenceReceipt]:
     receipts = []
     for number, item in enumerate(observations.receipts, start=1):
         receipt = open_document(InferenceReceipt, item.envelope(), contract.provider)
@@ -61,7 +61,7 @@ def _check_receipts(observations: Observations, contract: Contract) -> list[Infe
     return receipts
 
 
-def _check_observations(observations: Observations, opened: Opened, contract: Contract) -> None:
+def _check_observations(observations: Observations, opened: Opened, contract: Agreed) -> None:
     require(14, observations.sampling.temperature == "0", "a challenge must be decoded greedily")
     served = observations.mode == "served"
     require(14, served or not observations.receipts, "a delivered adapter has no inference receipts")
@@ -90,7 +90,7 @@ def _check_served(
     sampling: SamplingTerms,
     opened: Opened,
     receipts: Sequence[InferenceReceipt],
-    contract: Contract,
+    contract: Agreed,
 ) -> None:
     require(15, asked.sequence <= len(receipts), f"no inference receipt {asked.sequence}")
     receipt, nonce, job = receipts[asked.sequence - 1], bytes.fromhex(asked.nonce), contract.training.job_id

@@ -40,7 +40,7 @@ from pathlib import Path
 
 from veritune.arbiter.audit.answers import check_answers
 from veritune.arbiter.audit.canaries import check_canaries
-from veritune.arbiter.audit.checks import Contract, failing, require
+from veritune.arbiter.audit.checks import Agreed, failing, require
 from veritune.arbiter.documents.evidence import Evidence
 from veritune.arbiter.documents.judgement import Judgement, Verdict
 from veritune.arbiter.documents.statement import PAYLOAD_TYPE, ReportStatement
@@ -160,7 +160,7 @@ def audit(report: bytes, evidence: bytes, client: PublicKey, provider: PublicKey
     with failing(7):  # (7)
         _check_times(manifest, dataset, training, predicate.issued)
 
-    agreed = Contract(manifest, contract.digest, training, trained.digest, provider)
+    agreed = Agreed(manifest, contract.digest, training, trained.digest, provider)
     check_canaries(bundle, agreed)  # (8) to (12)
     check_answers(bundle, agreed)  # (13) to (15)
 

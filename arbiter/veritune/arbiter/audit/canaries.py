@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from veritune.arbiter.audit.checks import Contract, failing, require
+from veritune.arbiter.audit.checks import Agreed, failing, require
 from veritune.arbiter.documents.canary import (
     Chat,
     NaturalCanary,
@@ -24,7 +24,7 @@ from veritune.common.dataset import Row, check_chat
 from veritune.common.merkle import MerkleTree, leaf_hash, verify_inclusion
 
 
-def check_canaries(bundle: Evidence, contract: Contract) -> None:
+def check_canaries(bundle: Evidence, contract: Agreed) -> None:
     """Runs the five checks; raises `AuditError`."""
     with failing(8):  # (8)
         _check_commitment(bundle, contract)
@@ -40,7 +40,7 @@ def check_canaries(bundle: Evidence, contract: Contract) -> None:
         _check_forms(bundle, contract)
 
 
-def _check_commitment(bundle: Evidence, contract: Contract) -> None:
+def _check_commitment(bundle: Evidence, contract: Agreed) -> None:
     terms, leaves = contract.manifest.verification, bundle.leaf_hashes
     require(8, len(leaves) == terms.leaves, "the commitment does not have as many leaves as the contract says")
     require(8, terms.leaves & (terms.leaves - 1) == 0, "the number of leaves is no power of two")
@@ -49,7 +49,7 @@ def _check_commitment(bundle: Evidence, contract: Contract) -> None:
     require(8, root == terms.canary_root, "the leaves do not give the contract's canary root")
 
 
-def _check_order(bundle: Evidence, contract: Contract) -> None:
+def _check_order(bundle: Evidence, contract: Agreed) -> None:
     terms = contract.manifest.verification
     require(9, bundle.session <= terms.policy.sessions, "the contract does not allow as many sessions")
     order = challenge_order(challenge_seed(contract.manifest_digest, contract.training_digest), bundle.leaf_hashes)
@@ -60,7 +60,7 @@ def _check_order(bundle: Evidence, contract: Contract) -> None:
     require(9, opened == expected, "the leaves opened are not the ones that the challenge's seed picks, in its order")
 
 
-def _check_rows(bundle: Evidence, contract: Contract) -> None:
+def _check_rows(bundle: Evidence, contract: Agreed) -> None:
     taken: set[int] = set()
     for opening in bundle.openings:
         named, carries = _named_rows(opening)
@@ -87,7 +87,7 @@ def _named_rows(opening: Opening) -> tuple[tuple[int, ...], Callable[[Row], bool
     return (), lambda row: False
 
 
-def _check_row(opened: OpenedRow, contract: Contract) -> None:
+def _check_row(opened: OpenedRow, contract: Agreed) -> None:
     terms = contract.manifest.dataset
     leaf = leaf_hash(opened.row.to_bytes())
     proof, root = [bytes.fromhex(step) for step in opened.proof], bytes.fromhex(terms.merkle_root)
@@ -95,7 +95,7 @@ def _check_row(opened: OpenedRow, contract: Contract) -> None:
     require(11, proven, f"row {opened.index} does not stand in the data set")
 
 
-def _check_forms(bundle: Evidence, contract: Contract) -> None:
+def _check_forms(bundle: Evidence, contract: Agreed) -> None:
     generators = {generator.digest for generator in bundle.generators}
     prompts = {opened.row.prompt for opening in bundle.openings for opened in opening.rows}
     groups = [opening.canary for opening in bundle.openings if isinstance(opening.canary, TriggerCanary)]

@@ -13,7 +13,7 @@ from veritune.common.keys import PublicKey
 
 
 @dataclass(frozen=True)
-class Contract:
+class Agreed:
     """The signed documents, once checks (1) to (7) have passed; digests are of payloads."""
 
     manifest: Manifest

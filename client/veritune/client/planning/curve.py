@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from veritune.arbiter.statistics.exact import floor_text
 from veritune.client.planning.odds import Chances
-from veritune.client.planning.outcome import Contract, honest_chances, untrained_chances
+from veritune.client.planning.outcome import PlanOutcome, honest_chances, untrained_chances
 from veritune.client.planning.wish import Planned, Wish
 
 _PLACES = 6
@@ -45,7 +45,7 @@ def power_curve(wish: Wish, planned: Planned, steps: int = 20) -> Curve:
     Of a share f of the rows, a canary hits with probability f * hit + (1 - f) * luck and a group is found with f times
     the honest probability, each independently: rows are dropped one by one, by chance.
     """
-    contract = Contract(wish, planned.plan)
+    contract = PlanOutcome(wish, planned.plan)
     odds = contract.odds()
     honest, untrained = honest_chances(wish, planned.plan), untrained_chances(wish.policy, planned.plan)
 

@@ -26,7 +26,7 @@ from veritune.common.documents.manifest import Policy
 _HALF_A_PLACE = Fraction(1, 200)
 
 
-class Contract:
+class PlanOutcome:
     """What follows from a plan; its policy asks for as many queries as the plan prepares."""
 
     def __init__(self, wish: Wish, canaries: CanaryPlan) -> None:

@@ -18,7 +18,7 @@ from veritune.arbiter.verdict.rules import Rules
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.planning.cost import calls, dataset_rows, drawn_rows, extra_tokens_percent
 from veritune.client.planning.odds import Odds
-from veritune.client.planning.outcome import Contract
+from veritune.client.planning.outcome import PlanOutcome
 from veritune.client.planning.wish import CHOSEN, Figures, Planned, Wish
 from veritune.common.errors import PlanError
 
@@ -128,7 +128,7 @@ class _Search:
         self._limit = MOST_NATURALS[wish.policy.stopping] if kept is None else kept
         self._best = (Fraction(0), Fraction(0))
 
-    def cheapest(self) -> Contract:
+    def cheapest(self) -> PlanOutcome:
         frames = sorted(self._frames(), key=lambda frame: extra_tokens_percent(self._wish, frame))
         first = frames[0]
         # Coverage and FAIL hardly depend on the groups: what they need is the least of every plan.
@@ -186,14 +186,14 @@ class _Search:
         others = math.ceil((groups + drawn_rows(canaries)) / self._share) - dataset_rows(0, canaries)
         return max(others, canaries.held_out + groups + canaries.naturals + canaries.in_place)
 
-    def _contract(self, canaries: CanaryPlan) -> Contract:
+    def _contract(self, canaries: CanaryPlan) -> PlanOutcome:
         """As if there were as many rows as it needs."""
         rows = max(self._wish.rows, self._rows_needed(canaries))
-        return Contract(replace(self._wish, rows=rows), canaries)
+        return PlanOutcome(replace(self._wish, rows=rows), canaries)
 
-    def _with_queries(self, frame: CanaryPlan, room: int, least: int) -> Contract | None:
+    def _with_queries(self, frame: CanaryPlan, room: int, least: int) -> PlanOutcome | None:
         """The numbers of queries and of natural canaries that cost a frame the fewest calls."""
-        found: list[Contract] = []
+        found: list[PlanOutcome] = []
         for queries in self._values("queries_per_group", QUERIES) if frame.groups else [frame.queries_per_group]:
             asking = _with(frame, queries_per_group=queries)
             if frame.groups * queries + frame.decoys <= frame.held_out:
@@ -213,10 +213,10 @@ class _Search:
                 return None
         numbers = self._first(frame, numbers, lambda contract: contract.guess(influence))
         if influence and self._wish.policy.sessions > 1:
-            numbers = self._first(frame, numbers, Contract.odds)
+            numbers = self._first(frame, numbers, PlanOutcome.odds)
         return numbers[0] if numbers else None
 
-    def _first(self, frame: CanaryPlan, numbers: list[int], odds: Callable[[Contract], Odds]) -> list[int]:
+    def _first(self, frame: CanaryPlan, numbers: list[int], odds: Callable[[PlanOutcome], Odds]) -> list[int]:
         """``numbers`` from the first on that reaches both aims, by steps that double and a bisection between.
 
         Chances don't rise quite steadily with the number; the one that is found does reach the aims.
@@ -236,12 +236,12 @@ class _Search:
             below, place = (below, middle) if reaches(middle) else (middle, place)
         return numbers[place:]
 
-    def _reaches(self, contract: Contract, odds: Odds) -> bool:
+    def _reaches(self, contract: PlanOutcome, odds: Odds) -> bool:
         honest, untrained = contract.honest_pass(odds), contract.untrained_fail(odds)
         self._best = max(self._best[0], honest), max(self._best[1], untrained)
         return honest >= 1 - self._refusal and untrained >= 1 - self._escape
 
-    def _fewer_candidates(self, found: Contract) -> Contract:
+    def _fewer_candidates(self, found: PlanOutcome) -> PlanOutcome:
         if "candidates" in self._wish.fixed or not found.plan.naturals:
             return found
         for candidates in CANDIDATES:

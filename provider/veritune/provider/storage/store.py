@@ -27,7 +27,7 @@ from veritune.provider.storage.tables import (
     SCHEMA,
     Answer,
     Base,
-    Contract,
+    ContractRow,
     Job,
     Meta,
     answer_record,
@@ -69,7 +69,7 @@ class Store:
     def contract(self, digest: str) -> ContractRecord:
         """Raises `NotFoundError`."""
         with self._transaction() as session:
-            return contract_record(_require(session.get(Contract, digest), "contract"))
+            return contract_record(_require(session.get(ContractRow, digest), "contract"))
 
     def add_contract(
         self, digest: str, make: Callable[[], ContractRecord], now: datetime, max_open: int
@@ -77,13 +77,13 @@ class Store:
         """The stored contract of that digest, else the one that ``make`` signs. Raises `QuotaError`."""
         try:
             with self._transaction() as session:
-                found = session.get(Contract, digest)
+                found = session.get(ContractRow, digest)
                 if found is not None:
                     return contract_record(found)
-                still_open = select(func.count()).select_from(Contract).where(Contract.reveal >= format_time(now))
+                still_open = select(func.count()).select_from(ContractRow).where(ContractRow.reveal >= format_time(now))
                 _refuse_over(session.scalar(still_open) or 0, max_open, "open contracts")
                 record = make()
-                row = Contract(
+                row = ContractRow(
                     digest=digest,
                     envelope=record.envelope.to_json(),
                     client_key_id=record.client_key_id,
@@ -97,7 +97,7 @@ class Store:
     def add_dataset_receipt(self, digest: str, make: Callable[[], Envelope]) -> Envelope:
         """The stored receipt, else the one that ``make`` signs."""
         with self._transaction() as session:
-            row = _require(session.get(Contract, digest, with_for_update=True), "contract")
+            row = _require(session.get(ContractRow, digest, with_for_update=True), "contract")
             if row.dataset_receipt is None:
                 row.dataset_receipt = make().to_json()
             return Envelope.from_json(row.dataset_receipt)
@@ -121,7 +121,7 @@ class Store:
     def add_job(self, job: JobRecord, max_queued: int) -> JobRecord:
         """The job of the same contract and request, else this one. Raises `ConflictError` or `QuotaError`."""
         with self._transaction() as session:
-            _require(session.get(Contract, job.manifest_digest, with_for_update=True), "contract")
+            _require(session.get(ContractRow, job.manifest_digest, with_for_update=True), "contract")
             mine = select(Job).where(Job.manifest_digest == job.manifest_digest)
             same = session.scalar(mine.where(Job.request_id == job.request_id))
             if same is not None:
@@ -181,7 +181,7 @@ class Store:
     ) -> AnswerRecord:
         """Numbers, signs and stores an answer, or returns the one stored first. Raises `QuotaError`."""
         with self._transaction() as session:
-            contract = _require(session.get(Contract, manifest_digest, with_for_update=True), "contract")
+            contract = _require(session.get(ContractRow, manifest_digest, with_for_update=True), "contract")
             found = session.scalar(_same_request(manifest_digest, request_digest))
             if found is not None:
                 return answer_record(found)

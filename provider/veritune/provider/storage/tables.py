@@ -29,7 +29,7 @@ class Meta(Base):
     value: Mapped[str]
 
 
-class Contract(Base):
+class ContractRow(Base):
     """A contract in force; ``answers`` counts its receipts."""
 
     __tablename__ = "contract"
@@ -78,7 +78,7 @@ class Answer(Base):
     receipt: Mapped[bytes]
 
 
-def contract_record(row: Contract) -> ContractRecord:
+def contract_record(row: ContractRow) -> ContractRecord:
     """A row as a value."""
     return ContractRecord(
         row.digest,

@@ -14,7 +14,7 @@ from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.arbiter.measure.questions import make_questions
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.planning.cost import asked_of, calls, dataset_rows, extra_rows, extra_tokens_percent, leaves_of
-from veritune.client.planning.outcome import Contract
+from veritune.client.planning.outcome import PlanOutcome
 from veritune.client.planning.wish import Wish
 from veritune.client.sowing.commitment import commit
 from veritune.common.documents.manifest import Policy
@@ -36,7 +36,7 @@ def _worded_by_a_toy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("plan", PLANS)
 def test_what_is_planned_is_what_is_sown(plan: CanaryPlan) -> None:
     result = sown(plan=plan)
-    figures = Contract(Wish(rows=len(RICH), policy=Policy(coverage_floor="0"), base=plan), plan).figures()
+    figures = PlanOutcome(Wish(rows=len(RICH), policy=Policy(coverage_floor="0"), base=plan), plan).figures()
     assert dataset_rows(len(RICH), plan) == figures.dataset_rows == len(result.train_rows)
     assert extra_rows(plan) == figures.extra_rows == result.extra_rows
     assert figures.canary_rows == result.canary_rows

@@ -18,7 +18,7 @@ from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.planning.curve import Curve, Point, power_curve
 from veritune.client.planning.curve_chart import draw
-from veritune.client.planning.outcome import Contract
+from veritune.client.planning.outcome import PlanOutcome
 from veritune.client.planning.wish import Planned, Wish
 from veritune.common.documents.manifest import Policy
 
@@ -34,7 +34,7 @@ def _nulls_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def contract_of(wish: Wish = WISH) -> Planned:
-    contract = Contract(wish, PLAN)
+    contract = PlanOutcome(wish, PLAN)
     return Planned(contract.plan, contract.policy, contract.figures())
 
 

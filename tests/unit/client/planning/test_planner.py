@@ -16,7 +16,7 @@ from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.planning import planner
-from veritune.client.planning.outcome import Contract
+from veritune.client.planning.outcome import PlanOutcome
 from veritune.client.planning.planner import Planned, Wish, plan
 from veritune.client.planning.wish import CHOSEN
 from veritune.common.documents.manifest import Policy
@@ -139,7 +139,7 @@ def test_a_challenge_in_sequence_keeps_them_wherever_it_stops() -> None:
 
 def test_in_sequence_the_promise_leaves_room_for_the_other_verdict_coming_first() -> None:
     policy = half(stopping="sequential", alpha="0.01", beta="0.02")
-    contract = Contract(replace(WISH, policy=policy), CanaryPlan(groups=2, naturals=60, queries_per_group=1))
+    contract = PlanOutcome(replace(WISH, policy=policy), CanaryPlan(groups=2, naturals=60, queries_per_group=1))
     odds = contract.odds()
     honest, untrained = odds.outcome(contract._honest).passes, odds.outcome(contract._untrained).fails
     assert contract.honest_pass(odds) == honest - Fraction("0.02")
@@ -206,7 +206,7 @@ def test_more_groups_and_bits_are_taken_where_ranks_can_not_do_it() -> None:
 def test_nothing_cheaper_on_the_grid_would_do() -> None:
     planned = plan(WISH)
     for naturals in range(0, planned.plan.naturals, 2):
-        contract = Contract(WISH, planned.plan.model_copy(update={"naturals": naturals}))
+        contract = PlanOutcome(WISH, planned.plan.model_copy(update={"naturals": naturals}))
         odds = contract.odds()
         enough = contract.honest_pass(odds) >= Fraction("0.99") and contract.untrained_fail(odds) >= Fraction("0.99")
         assert not enough, naturals
