@@ -28,7 +28,7 @@ from veritune.provider.storage.tables import (
     Answer,
     Base,
     ContractRow,
-    Job,
+    JobRow,
     Meta,
     answer_record,
     contract_record,
@@ -111,26 +111,26 @@ class Store:
 
     def jobs(self, manifest_digest: str) -> list[JobRecord]:
         """The jobs of one contract, oldest first."""
-        return self._list(select(Job).where(Job.manifest_digest == manifest_digest).order_by(Job.number))
+        return self._list(select(JobRow).where(JobRow.manifest_digest == manifest_digest).order_by(JobRow.number))
 
     def unfinished(self) -> list[JobRecord]:
         """Every job that has not ended, oldest first."""
         states = [state.value for state in JobState if not state.ended]
-        return self._list(select(Job).where(Job.state.in_(states)).order_by(Job.number))
+        return self._list(select(JobRow).where(JobRow.state.in_(states)).order_by(JobRow.number))
 
     def add_job(self, job: JobRecord, max_queued: int) -> JobRecord:
         """The job of the same contract and request, else this one. Raises `ConflictError` or `QuotaError`."""
         with self._transaction() as session:
             _require(session.get(ContractRow, job.manifest_digest, with_for_update=True), "contract")
-            mine = select(Job).where(Job.manifest_digest == job.manifest_digest)
-            same = session.scalar(mine.where(Job.request_id == job.request_id))
+            mine = select(JobRow).where(JobRow.manifest_digest == job.manifest_digest)
+            same = session.scalar(mine.where(JobRow.request_id == job.request_id))
             if same is not None:
                 return job_record(same)
             good = [JobState.QUEUED.value, JobState.RUNNING.value, JobState.SUCCEEDED.value]
-            other = session.scalar(mine.where(Job.state.in_(good)))
+            other = session.scalar(mine.where(JobRow.state.in_(good)))
             if other is not None:
                 raise ConflictError("the contract has a job already", job_id=other.job_id)
-            queued = select(func.count()).select_from(Job).where(Job.state == JobState.QUEUED.value)
+            queued = select(func.count()).select_from(JobRow).where(JobRow.state == JobState.QUEUED.value)
             _refuse_over(session.scalar(queued) or 0, max_queued, "queued jobs")
             session.add(job_row(job))
             return job
@@ -231,8 +231,8 @@ def _refuse_over(count: int, limit: int, what: str) -> None:
         raise QuotaError(f"the provider allows at most {limit} {what}", limit=str(limit))
 
 
-def _find(session: Session, job_id: str) -> Job:
-    return _require(session.scalar(select(Job).where(Job.job_id == job_id).with_for_update()), "job")
+def _find(session: Session, job_id: str) -> JobRow:
+    return _require(session.scalar(select(JobRow).where(JobRow.job_id == job_id).with_for_update()), "job")
 
 
 def _same_request(manifest_digest: str, request_digest: str) -> Any:

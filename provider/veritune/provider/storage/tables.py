@@ -41,7 +41,7 @@ class ContractRow(Base):
     answers: Mapped[int] = mapped_column(default=0)
 
 
-class Job(Base):
+class JobRow(Base):
     """A training job."""
 
     __tablename__ = "job"
@@ -110,7 +110,7 @@ _PLAIN = (
 )
 
 
-def job_record(row: Job) -> JobRecord:
+def job_record(row: JobRow) -> JobRecord:
     """A row as a value."""
     return JobRecord(
         **{name: getattr(row, name) for name in _PLAIN},
@@ -122,14 +122,14 @@ def job_record(row: Job) -> JobRecord:
     )
 
 
-def job_row(job: JobRecord) -> Job:
+def job_row(job: JobRecord) -> JobRow:
     """A new row."""
-    row = Job()
+    row = JobRow()
     copy_job(job, row)
     return row
 
 
-def copy_job(job: JobRecord, row: Job) -> None:
+def copy_job(job: JobRecord, row: JobRow) -> None:
     """Writes a job over its row."""
     for name in _PLAIN:
         setattr(row, name, getattr(job, name))
