@@ -12,7 +12,7 @@ from typing import Any
 from tests.adversary.fake_provider import FakeProvider
 from veritune.client.exchange.channel import Channel
 from veritune.client.exchange.inference_client import Endpoint
-from veritune.client.exchange.provider_client import JobView, Session
+from veritune.client.exchange.provider_client import JobView, ProviderClient
 from veritune.client.job.file import parse_job
 from veritune.client.run.offer import build_manifest
 from veritune.client.sowing.prepared import SownFigures
@@ -40,7 +40,7 @@ class Deal:
     """Both sides of one contract, ready for the next step."""
 
     fake: FakeProvider
-    session: Session
+    session: ProviderClient
     channel: Channel
     key: PrivateKey
     offer: Envelope
@@ -107,7 +107,7 @@ def open_deal(tmp_path: Path) -> Iterator[Deal]:
         "5" * 64,
     )
     channel = Channel(fake.address, key, fake.key.public, fake.tls_ca, sleep=lambda seconds: None, patience=2.0)
-    session = Session(channel, key.public, fake.key.public)
+    session = ProviderClient(channel, key.public, fake.key.public)
     yield Deal(fake, session, channel, key, sign_document(manifest, key), manifest, rows, tmp_path / "adapter")
     channel.close()
     fake.stop()

@@ -15,7 +15,7 @@ import pytest
 from tests.adversary.deals import FILES, Deal, open_deal
 from tests.adversary.fake_provider import FakeProvider
 from veritune.client.exchange.channel import Channel
-from veritune.client.exchange.provider_client import JobView, Session
+from veritune.client.exchange.provider_client import JobView, ProviderClient
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import FailureReceipt, FileRef, TrainingReceipt
@@ -134,7 +134,7 @@ def test_another_tls_certificate_is_not_trusted(deal: Deal, tmp_path: Path) -> N
         deal.fake.address, deal.key, deal.fake.key.public, other.tls_ca, sleep=lambda seconds: None, patience=0.5
     )
     with pytest.raises(UnavailableError):
-        Session(wrong, deal.key.public, deal.fake.key.public).provider_info()
+        ProviderClient(wrong, deal.key.public, deal.fake.key.public).provider_info()
     wrong.close()
     other.stop()
 

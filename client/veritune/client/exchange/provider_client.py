@@ -73,7 +73,7 @@ class _Meter:
         self.progress("download", self.before + offset, self.total)
 
 
-class Session:
+class ProviderClient:
     """One contract with one provider. ``contract`` is the envelope that `negotiate` returned."""
 
     def __init__(self, channel: Channel, client: PublicKey, provider: PublicKey) -> None:

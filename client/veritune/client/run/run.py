@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from veritune.arbiter.measure.local_model import LocalModel
     from veritune.client.challenge.run import ChallengeRun
     from veritune.client.exchange.channel import Channel
-    from veritune.client.exchange.provider_client import JobView, Session
+    from veritune.client.exchange.provider_client import JobView, ProviderClient
     from veritune.client.redteam.attack import RedTeam
     from veritune.client.redteam.detectors.base_model import BaseModel
     from veritune.client.redteam.figures import Figures
@@ -306,11 +306,11 @@ class Run:
             yield channel
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
-        from veritune.client.exchange.provider_client import Session
+    def _session(self) -> Iterator[ProviderClient]:
+        from veritune.client.exchange.provider_client import ProviderClient
 
         with self._channel() as channel:
-            yield Session(channel, self.client_key.public, self.provider_key)
+            yield ProviderClient(channel, self.client_key.public, self.provider_key)
 
     def _sitting(self, session: int) -> ChallengeRun:
         from veritune.client.challenge.run import ChallengeRun
@@ -349,7 +349,7 @@ class Run:
         old = self.papers.usable_offer(fresh, self._now())
         return old if old is not None else sign_document(fresh, self.client_key)
 
-    def _follow(self, session: Session, contract: Envelope, manifest: Manifest) -> None:
+    def _follow(self, session: ProviderClient, contract: Envelope, manifest: Manifest) -> None:
         """Starts the job, or finds it again, and waits for its receipt. Raises `TrainingError`."""
         from veritune.client.exchange.provider_client import describe_failure
 
