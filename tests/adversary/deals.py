@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.adversary.fake_provider import FakeProvider
 from veritune.client.exchange.channel import Channel
-from veritune.client.exchange.inference_client import Endpoint
+from veritune.client.exchange.inference_client import InferenceClient
 from veritune.client.exchange.provider_client import JobView, ProviderClient
 from veritune.client.job.file import parse_job
 from veritune.client.run.offer import build_manifest
@@ -75,10 +75,10 @@ class Deal:
         self.session.download(self.contract, self.manifest, training, self.folder)
         return self.folder
 
-    def endpoint(self, answered: int = 0) -> Endpoint:
+    def endpoint(self, answered: int = 0) -> InferenceClient:
         envelope, receipt = self.to_training()
         assert self.contract is not None
-        return Endpoint(
+        return InferenceClient(
             self.channel, self.fake.key.public, self.contract.digest, envelope.digest, receipt.job_id, answered
         )
 

@@ -15,7 +15,7 @@ from tests.adversary.forging import forge
 from tests.support.exchange import Exchange, small
 from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.documents.evidence import EnvelopeDocument
-from veritune.client.exchange.inference_client import Endpoint
+from veritune.client.exchange.inference_client import InferenceClient
 from veritune.common.dataset import Message
 from veritune.common.documents.receipts import InferenceReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope, sign
@@ -46,7 +46,7 @@ def test_two_training_receipts_for_one_job(deal: Deal) -> None:
     assert signed[0].manifest_digest == signed[1].manifest_digest
     assert first.digest != second.digest
     # What was pinned first is what counts: the fake now answers for its second receipt.
-    endpoint = Endpoint(
+    endpoint = InferenceClient(
         deal.channel, deal.fake.key.public, deal.contract.digest, first.digest, receipt.job_id, answered=0
     )
     with pytest.raises(DigestError):

@@ -12,7 +12,7 @@ from tests.support.exchange import Behaviour, Exchange
 from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.client.challenge.run import ChallengeRun
-from veritune.client.exchange.inference_client import Endpoint, ServedAnswer, ServedScores
+from veritune.client.exchange.inference_client import InferenceClient, ServedAnswer, ServedScores
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing.sealed import SecretLeaf, Secrets
 from veritune.client.workspace.folder import Workspace
@@ -68,7 +68,7 @@ class Knowing(AskedModel):
         return [-20.0 - order.index(i) for i in range(len(completions))]
 
 
-class Desk(Endpoint):
+class Desk(InferenceClient):
     """The same model behind an endpoint that signs."""
 
     def __init__(self, deal: Exchange, model: Knowing, known: int) -> None:

@@ -11,7 +11,7 @@ from veritune.arbiter.documents.evidence import (
 )
 from veritune.arbiter.measure.questions import Question
 from veritune.client.challenge.answer_log import AnswerLog, Entry
-from veritune.client.exchange.inference_client import Endpoint
+from veritune.client.exchange.inference_client import InferenceClient
 from veritune.client.progress import Progress, no_progress
 from veritune.common.dataset import Message
 from veritune.common.inference import SamplingTerms, format_logprob
@@ -77,7 +77,7 @@ def ask_delivered(
 
 def ask_served(
     questions: Sequence[Question],
-    endpoint: Endpoint,
+    endpoint: InferenceClient,
     base_scores: Callable[[Question], tuple[str, ...]],
     sampling: SamplingTerms,
     log: AnswerLog,

@@ -18,7 +18,7 @@ from veritune.client.challenge.evidence import TrainSet, build_evidence, canary_
 from veritune.client.challenge.observe import observe, receipts_of
 from veritune.client.challenge.sitting import sampling_for, sit
 from veritune.client.challenge.steps import Step, is_settled, steps_begun, steps_of
-from veritune.client.exchange.inference_client import Endpoint
+from veritune.client.exchange.inference_client import InferenceClient
 from veritune.client.progress import Progress
 from veritune.client.sowing.sealed import Secrets
 from veritune.client.workspace.folder import Workspace
@@ -83,7 +83,7 @@ class ChallengeRun:
             ),
         )
 
-    def ask_served(self, connect: Callable[[int], Endpoint], load: Callable[[], Model], max_tokens: int) -> None:
+    def ask_served(self, connect: Callable[[int], InferenceClient], load: Callable[[], Model], max_tokens: int) -> None:
         """Asks the endpoint. ``connect`` gets the number of receipts that are known.
 
         The base model's scores come from the delivered session where there is one, else from ``load``'s model.

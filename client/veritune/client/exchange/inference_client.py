@@ -58,7 +58,7 @@ class ServedScores:
     receipt: Envelope
 
 
-class Endpoint:
+class InferenceClient:
     """One job's adapter behind the provider's InferenceService. ``answered`` receipts are known already."""
 
     def __init__(

@@ -174,11 +174,11 @@ class Run:
             if "delivered" in left:
                 sitting.ask_delivered(lambda: self._tuned_model, terms.max_tokens, terms.batch_size)
             if "served" in left:
-                from veritune.client.exchange.inference_client import Endpoint
+                from veritune.client.exchange.inference_client import InferenceClient
 
                 with self._channel() as channel:
                     sitting.ask_served(
-                        lambda known: Endpoint(
+                        lambda known: InferenceClient(
                             channel, self.provider_key, contract.digest, receipt.digest, training.job_id, known
                         ),
                         lambda: self._base_model,
