@@ -30,7 +30,7 @@ _EVERY = 30.0
 """Seconds between two lines about the same work."""
 
 
-class Bars:
+class ProgressBars:
     """One bar a kind of work; a new kind ends the one before."""
 
     def __init__(self, console: Console, *, disable: bool) -> None:
@@ -90,7 +90,7 @@ def running(job: Path, folder: Path | None, *, quiet: bool) -> Iterator[Run]:
     console = Console(stderr=True, highlight=False)
     loaded = Job.load(job)
     first_time = not Workspace(folder or loaded.folder / RUN_FOLDER).secrets.exists()
-    bars = Bars(console, disable=quiet)
+    bars = ProgressBars(console, disable=quiet)
     # Libraries draw bars of their own over ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from veritune.arbiter.statistics.exact import hypergeometric_weights
-from veritune.client.planning.thresholds import Asked, Bars, Terms
+from veritune.client.planning.thresholds import Asked, Terms, Thresholds
 
 _NEGLIGIBLE = 64
 """Outcomes less likely than 2**-64 are left out of a sum that is a lower bound."""
@@ -44,7 +44,7 @@ class Odds:
         """``parts``: of each size of session, what it may get and how likely that is."""
         self._terms, self._parts = terms, parts
         self._rough = terms.rules.policy.sessions > 1
-        self._bars: dict[Asked, Bars] = {}
+        self._bars: dict[Asked, Thresholds] = {}
 
     @classmethod
     def divided(cls, terms: Terms, canaries: Asked, leaves: int, dropped: Fraction) -> Odds:
@@ -75,7 +75,7 @@ class Odds:
     def _of(self, asked: Asked, chances: Chances) -> Outcome:
         bars = self._bars.get(asked)
         if bars is None:
-            bars = self._bars[asked] = Bars(self._terms, asked, self._rough)
+            bars = self._bars[asked] = Thresholds(self._terms, asked, self._rough)
         return _outcome(bars, asked, chances)
 
 
@@ -89,7 +89,7 @@ def share_of(canaries: Asked, sessions: int) -> Asked:
     )
 
 
-def _outcome(bars: Bars, asked: Asked, chances: Chances) -> Outcome:
+def _outcome(bars: Thresholds, asked: Asked, chances: Chances) -> Outcome:
     """The sum over groups found and hits in place; what drawn canaries must add to each is one tail."""
     groups = binomial(asked.groups, chances.found)
     single = binomial(asked.single, chances.drawn)

@@ -19,7 +19,7 @@ from veritune.client.planning.cost import (
     scored_candidates,
 )
 from veritune.client.planning.odds import Chances, Odds, share_of
-from veritune.client.planning.thresholds import Bars, Terms
+from veritune.client.planning.thresholds import Terms, Thresholds
 from veritune.client.planning.wish import Figures, Wish
 from veritune.common.documents.manifest import Policy
 
@@ -73,7 +73,7 @@ class PlanOutcome:
     def best_p(self) -> Fraction:
         """Influence p-value of a session with its share of the canaries, where each of them succeeds."""
         share = share_of(asked_of(self.plan), self.policy.sessions)
-        return Bars(self._terms(self._rules), share).p_value(share.groups, share.drawn, share.in_place)
+        return Thresholds(self._terms(self._rules), share).p_value(share.groups, share.drawn, share.in_place)
 
     def figures(self) -> Figures:
         """What to tell."""

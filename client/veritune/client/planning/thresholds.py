@@ -68,7 +68,7 @@ class Terms:
         return min(Fraction(1), Fraction(rank, self.candidates)), min(Fraction(1), Fraction(rank, self.wordings))
 
 
-class Bars:
+class Thresholds:
     """What the canaries of one session must show for each rule of the verdict.
 
     ``rough`` bounds the rank test by Chernoff's inequality only: a larger p-value, at once.

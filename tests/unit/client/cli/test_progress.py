@@ -7,13 +7,13 @@ import io
 import pytest
 from rich.console import Console
 
-from veritune.client.cli.progress import Bars
+from veritune.client.cli.progress import ProgressBars
 from veritune.client.exchange.provider_client import JobView
 
 
 def lines_of(*steps: tuple[str, int, int], disable: bool = False) -> list[str]:
     text = io.StringIO()
-    bars = Bars(Console(file=text, width=40), disable=disable)
+    bars = ProgressBars(Console(file=text, width=40), disable=disable)
     with bars.progress:
         for step in steps:
             bars(*step)
@@ -36,7 +36,7 @@ def test_a_line_now_and_then_between(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_training_says_its_loss() -> None:
     text = io.StringIO()
-    bars = Bars(Console(file=text, width=40), disable=False)
+    bars = ProgressBars(Console(file=text, width=40), disable=False)
     bars.training(JobView("queued", 0, 0, 0.0, 0.0, 0))
     bars.training(JobView("training", 30, 30, 1.5, 0.25, 900))
     assert text.getvalue().splitlines() == ["train: 0 of ? queued", "train: 30 of 30 epoch 1.50, loss 0.250"]
@@ -48,7 +48,7 @@ def test_quiet_is_quiet() -> None:
 
 def test_a_terminal_gets_bars() -> None:
     text = io.StringIO()
-    bars = Bars(Console(file=text, force_terminal=True, width=100), disable=False)
+    bars = ProgressBars(Console(file=text, force_terminal=True, width=100), disable=False)
     with bars.progress:
         bars("candidates", 5, 5)
     assert "5/5" in text.getvalue()

@@ -16,7 +16,7 @@ from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.arbiter.verdict.rules import Rules
 from veritune.client.planning import thresholds as plan_rules
-from veritune.client.planning.thresholds import CHARACTERS_PER_BIT, Asked, Bars, Terms
+from veritune.client.planning.thresholds import CHARACTERS_PER_BIT, Asked, Terms, Thresholds
 from veritune.common.documents.manifest import Policy
 
 ROWS = 120
@@ -46,7 +46,7 @@ def look(of: Terms, asked: Asked, found: int, single: int, repeated: int, placed
     return Look("delivered", tuple(group_looks), tuple(naturals), 0, 0, 0)
 
 
-def planned(bars: Bars, found: int, single: int, repeated: int, placed: int) -> str:
+def planned(bars: Thresholds, found: int, single: int, repeated: int, placed: int) -> str:
     drawn, no_fail = single + repeated, bars.drawn_at_least(placed)
     if found < bars.found_at_least or drawn < no_fail:
         return "FAIL"
@@ -66,7 +66,7 @@ POLICIES = [
 def test_the_planner_passes_and_fails_what_the_verdict_does(policy: dict[str, Any]) -> None:
     rules = Policy(**{**policy, "modes": ("delivered",)})
     of = terms(rules)
-    bars, seen = Bars(of, ASKED), set()
+    bars, seen = Thresholds(of, ASKED), set()
     for counts in product(*(range(n + 1) for n in (ASKED.groups, ASKED.single, ASKED.repeated, ASKED.in_place))):
         verdict = judge(rules, ROWS, [look(of, ASKED, *counts)]).verdict
         assert planned(bars, *counts) == verdict, counts
@@ -79,7 +79,7 @@ def test_in_sequence_with_everything_asked_too(wordings: int) -> None:
     """Where luck differs the planner takes the largest, so that the verdict may pass more, and fails the same."""
     rules = Policy(alpha="1e-6", beta="0.05", coverage_floor="0.2", coverage_confidence="0.9", stopping="sequential")
     of = terms(rules, wordings=wordings)
-    bars, seen = Bars(of, ASKED), set()
+    bars, seen = Thresholds(of, ASKED), set()
     for counts in product(*(range(n + 1) for n in (ASKED.groups, ASKED.single, ASKED.repeated, ASKED.in_place))):
         verdict, expected = judge(rules, ROWS, [look(of, ASKED, *counts)]).verdict, planned(bars, *counts)
         assert expected == verdict or (wordings == 6 and (expected, verdict) == ("INCONCLUSIVE", "PASS")), counts
@@ -92,7 +92,7 @@ def test_in_sequence_with_everything_asked_too(wordings: int) -> None:
 def test_some_kinds_alone(asked: Asked, stopping: Any) -> None:
     rules = Policy(alpha="1e-5", beta="0.1", coverage_floor="0", stopping=stopping)
     of = terms(rules)
-    bars = Bars(of, asked)
+    bars = Thresholds(of, asked)
     for counts in product(*(range(n + 1) for n in (asked.groups, asked.single, asked.repeated, asked.in_place))):
         assert planned(bars, *counts) == judge(rules, ROWS, [look(of, asked, *counts)]).verdict, counts
 
@@ -108,7 +108,7 @@ def test_the_quick_bound_of_the_rank_test_is_one(first: int, many: int, second: 
 
 def test_the_rough_form_asks_for_no_fewer_hits() -> None:
     of = terms(Policy(alpha="1e-9", coverage_floor="0"))
-    exact, rough = Bars(of, ASKED), Bars(of, ASKED, rough=True)
+    exact, rough = Thresholds(of, ASKED), Thresholds(of, ASKED, rough=True)
     needed = [(bars.influencing(0, 0, 0), bars.influencing(1, 2, 0)) for bars in (exact, rough)]
     assert all(a <= b <= ASKED.drawn + 1 for a, b in zip(*needed, strict=True))
     assert needed[0] != (0, 0)
