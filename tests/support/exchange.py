@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.sowing import REWORDING, Sowing, user
 from veritune.arbiter.documents.canary import NaturalCanary, PaddingCanary, TriggerCanary, with_signature, with_trigger
 from veritune.arbiter.documents.evidence import (
-    Asked,
     DecoyObservation,
     EnvelopeDocument,
     Evidence,
@@ -26,6 +25,7 @@ from veritune.arbiter.documents.evidence import (
     Observations,
     OpenedRow,
     Opening,
+    ReceiptRef,
     TriggerObservation,
 )
 from veritune.arbiter.documents.statement import Overhead, TaskScore
@@ -355,12 +355,12 @@ class _Desk:
     sampling: SamplingTerms = field(default_factory=SamplingTerms)
     receipts: list[Envelope] = field(default_factory=list)
 
-    def generate(self, prompt: Chat, answer: str) -> Asked | None:
+    def generate(self, prompt: Chat, answer: str) -> ReceiptRef | None:
         nonce = self._nonce()
         request = generate_digest(self.exchange.job_id, prompt, self.sampling, nonce)
         return self._sign("generate", request, text_output_digest(answer, "stop", nonce), nonce)
 
-    def score(self, prompt: Chat, candidates: Sequence[str], totals: Sequence[str]) -> Asked | None:
+    def score(self, prompt: Chat, candidates: Sequence[str], totals: Sequence[str]) -> ReceiptRef | None:
         nonce = self._nonce()
         request = score_digest(self.exchange.job_id, prompt, candidates, nonce)
         return self._sign("score", request, score_output_digest(totals, nonce), nonce)
@@ -368,7 +368,7 @@ class _Desk:
     def _nonce(self) -> bytes:
         return hashlib.sha256(b"nonce %d" % len(self.receipts)).digest()
 
-    def _sign(self, kind: Any, request: str, output: str, nonce: bytes) -> Asked | None:
+    def _sign(self, kind: Any, request: str, output: str, nonce: bytes) -> ReceiptRef | None:
         if not self.served:
             return None
         receipt = InferenceReceipt(
@@ -381,7 +381,7 @@ class _Desk:
             issued="2026-03-01T01:30:00Z",
         )
         self.receipts.append(sign_document(receipt, self.exchange.provider))
-        return Asked(nonce=nonce.hex(), sequence=len(self.receipts))
+        return ReceiptRef(nonce=nonce.hex(), sequence=len(self.receipts))
 
 
 def key_ref(key: PublicKey) -> KeyRef:

@@ -7,12 +7,12 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from veritune.arbiter.audit.checks import Agreed, failing, require
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, with_trigger
 from veritune.arbiter.documents.evidence import (
-    Asked,
     DecoyObservation,
     Evidence,
     NaturalObservation,
     Observations,
     Opening,
+    ReceiptRef,
     TriggerObservation,
 )
 from veritune.common.dataset import Message, check_chat
@@ -86,7 +86,7 @@ def _check_observations(observations: Observations, opened: Opened, contract: Ag
 
 def _check_served(
     item: Observation,
-    asked: Asked,
+    asked: ReceiptRef,
     sampling: SamplingTerms,
     opened: Opened,
     receipts: Sequence[InferenceReceipt],

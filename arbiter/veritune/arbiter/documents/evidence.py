@@ -57,7 +57,7 @@ class Opening(Document):
     rows: Annotated[tuple[OpenedRow, ...], Field(max_length=1024)]
 
 
-class Asked(Document):
+class ReceiptRef(Document):
     """How a served answer ties to its receipt; None in delivered mode, where the client computes the answer itself."""
 
     nonce: Nonce
@@ -72,7 +72,7 @@ class TriggerObservation(Document):
     query: Count
     answer: Answer
     finish_reason: Literal["stop", "length"]
-    asked: Asked | None
+    asked: ReceiptRef | None
 
 
 class DecoyObservation(Document):
@@ -81,7 +81,7 @@ class DecoyObservation(Document):
     prompt: Chat
     answer: Answer
     finish_reason: Literal["stop", "length"]
-    asked: Asked | None
+    asked: ReceiptRef | None
 
 
 class NaturalObservation(Document):
@@ -91,7 +91,7 @@ class NaturalObservation(Document):
     leaf: Count
     tuned: Annotated[tuple[LogProb, ...], Field(min_length=2, max_length=256)]
     base: Annotated[tuple[LogProb, ...], Field(min_length=2, max_length=256)]
-    asked: Asked | None
+    asked: ReceiptRef | None
 
 
 class Observations(Document):

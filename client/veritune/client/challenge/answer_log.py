@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veritune.arbiter.documents.evidence import Answer, Asked, EnvelopeDocument, Nonce
+from veritune.arbiter.documents.evidence import Answer, EnvelopeDocument, Nonce, ReceiptRef
 from veritune.common.documents.base import DecimalString, Document, HexDigest
 from veritune.common.errors import ConflictError, MalformedDocumentError
 from veritune.common.inference import SamplingTerms
@@ -30,7 +30,7 @@ class Entry(Document):
     finish_reason: Literal["stop", "length"] = "stop"
     tuned: Scores = ()
     base: Scores = ()
-    asked: Asked | None = None
+    asked: ReceiptRef | None = None
     receipt: EnvelopeDocument | None = None
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from veritune.arbiter.documents.evidence import (
-    Asked,
     EnvelopeDocument,
+    ReceiptRef,
 )
 from veritune.arbiter.measure.questions import Question
 from veritune.client.challenge.answer_log import AnswerLog, Entry
@@ -100,7 +100,7 @@ def ask_served(
                 question=item.digest,
                 tuned=scored.totals,
                 base=base_scores(item),
-                asked=Asked(nonce=nonce.hex(), sequence=scored.sequence),
+                asked=ReceiptRef(nonce=nonce.hex(), sequence=scored.sequence),
                 receipt=EnvelopeDocument.of(scored.receipt),
             )
         else:
@@ -109,7 +109,7 @@ def ask_served(
                 question=item.digest,
                 text=answer.text,
                 finish_reason=answer.finish_reason,
-                asked=Asked(nonce=nonce.hex(), sequence=answer.sequence),
+                asked=ReceiptRef(nonce=nonce.hex(), sequence=answer.sequence),
                 receipt=EnvelopeDocument.of(answer.receipt),
             )
         log.add(entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from veritune.client.job.canary_plan import MIN_LEAVES, CanaryPlan
-from veritune.client.planning.thresholds import Asked
+from veritune.client.planning.thresholds import AskedCounts
 from veritune.client.planning.wish import Wish
 from veritune.common.documents.manifest import Policy
 
@@ -15,10 +15,10 @@ TOKENS_PER_WORD = Fraction(3, 2)
 """Of a trigger; assumed."""
 
 
-def asked_of(plan: CanaryPlan) -> Asked:
+def asked_of(plan: CanaryPlan) -> AskedCounts:
     """All canaries of a plan by kind."""
     once = sum(copies == 1 for copies in _copies(plan))
-    return Asked(plan.groups, once, plan.naturals - once, plan.in_place)
+    return AskedCounts(plan.groups, once, plan.naturals - once, plan.in_place)
 
 
 def drawn_rows(plan: CanaryPlan) -> int:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from veritune.arbiter.statistics.exact import hypergeometric_weights
-from veritune.client.planning.thresholds import Asked, Terms, Thresholds
+from veritune.client.planning.thresholds import AskedCounts, Terms, Thresholds
 
 _NEGLIGIBLE = 64
 """Outcomes less likely than 2**-64 are left out of a sum that is a lower bound."""
@@ -40,14 +40,14 @@ class Outcome:
 class Odds:
     """The odds of one session of a contract."""
 
-    def __init__(self, terms: Terms, parts: Sequence[Sequence[tuple[Fraction, Asked]]]) -> None:
+    def __init__(self, terms: Terms, parts: Sequence[Sequence[tuple[Fraction, AskedCounts]]]) -> None:
         """``parts``: of each size of session, what it may get and how likely that is."""
         self._terms, self._parts = terms, parts
         self._rough = terms.rules.policy.sessions > 1
-        self._bars: dict[Asked, Thresholds] = {}
+        self._bars: dict[AskedCounts, Thresholds] = {}
 
     @classmethod
-    def divided(cls, terms: Terms, canaries: Asked, leaves: int, dropped: Fraction) -> Odds:
+    def divided(cls, terms: Terms, canaries: AskedCounts, leaves: int, dropped: Fraction) -> Odds:
         """``leaves`` in an order that nobody chose: of each kind a session gets a hypergeometric number.
 
         ``dropped`` is the probability of unusual numbers, on each side of each kind, that are not looked at; it counts
@@ -60,7 +60,7 @@ class Odds:
         return cls(terms, [list(_shares(canaries, leaves, size, dropped)) for size in sorted(sizes)])
 
     @classmethod
-    def even(cls, terms: Terms, canaries: Asked) -> Odds:
+    def even(cls, terms: Terms, canaries: AskedCounts) -> Odds:
         """As if every session got the same whole number of each kind: no bound, but a quick first guess."""
         return cls(terms, [[(Fraction(1), share_of(canaries, terms.rules.policy.sessions))]])
 
@@ -72,16 +72,16 @@ class Odds:
             min(_mean((weight, one.fails) for weight, one in part) for part in sessions),
         )
 
-    def _of(self, asked: Asked, chances: Chances) -> Outcome:
+    def _of(self, asked: AskedCounts, chances: Chances) -> Outcome:
         bars = self._bars.get(asked)
         if bars is None:
             bars = self._bars[asked] = Thresholds(self._terms, asked, self._rough)
         return _outcome(bars, asked, chances)
 
 
-def share_of(canaries: Asked, sessions: int) -> Asked:
+def share_of(canaries: AskedCounts, sessions: int) -> AskedCounts:
     """What one of several sessions gets on average, rounded down."""
-    return Asked(
+    return AskedCounts(
         canaries.groups // sessions,
         canaries.single // sessions,
         canaries.repeated // sessions,
@@ -89,7 +89,7 @@ def share_of(canaries: Asked, sessions: int) -> Asked:
     )
 
 
-def _outcome(bars: Thresholds, asked: Asked, chances: Chances) -> Outcome:
+def _outcome(bars: Thresholds, asked: AskedCounts, chances: Chances) -> Outcome:
     """The sum over groups found and hits in place; what drawn canaries must add to each is one tail."""
     groups = binomial(asked.groups, chances.found)
     single = binomial(asked.single, chances.drawn)
@@ -154,7 +154,7 @@ def _powers(base: int, most: int) -> list[int]:
     return powers
 
 
-def _shares(canaries: Asked, leaves: int, size: int, dropped: Fraction) -> Iterator[tuple[Fraction, Asked]]:
+def _shares(canaries: AskedCounts, leaves: int, size: int, dropped: Fraction) -> Iterator[tuple[Fraction, AskedCounts]]:
     """What a session of ``size`` leaves may get, and how likely."""
     if size == leaves:
         yield Fraction(1), canaries
@@ -166,7 +166,7 @@ def _shares(canaries: Asked, leaves: int, size: int, dropped: Fraction) -> Itera
         for single in usual[1]:
             for repeated in usual[2]:
                 for in_place in usual[3]:
-                    asked = Asked(groups, single, repeated, in_place)
+                    asked = AskedCounts(groups, single, repeated, in_place)
                     rest = size - groups - asked.naturals
                     if 0 <= rest <= padding:
                         counts = zip(kinds, (groups, single, repeated, in_place), strict=True)

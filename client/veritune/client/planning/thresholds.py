@@ -28,7 +28,7 @@ _TILTS = tuple(Fraction(n, 16) for n in (17, 18, 19, 20, 22, 24))
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedCounts:
     """How many canaries of each kind one session asks."""
 
     groups: int
@@ -74,7 +74,7 @@ class Thresholds:
     ``rough`` bounds the rank test by Chernoff's inequality only: a larger p-value, at once.
     """
 
-    def __init__(self, terms: Terms, asked: Asked, rough: bool = False) -> None:
+    def __init__(self, terms: Terms, asked: AskedCounts, rough: bool = False) -> None:
         self._terms, self._asked, self._rough = terms, asked, rough or asked.naturals > _EXACT_UP_TO
         self._rules = terms.rules
         self._sequential = terms.rules.policy.stopping == "sequential"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from veritune.client.progress import Progress, no_progress
 from veritune.client.redteam.chart import draw
-from veritune.client.redteam.detectors.asked import Asked, Asker
+from veritune.client.redteam.detectors.asked import AskedDetector, Asker
 from veritune.client.redteam.detectors.detector import Detector
 from veritune.client.redteam.figures import DetectorFigures, Figures, measure
 from veritune.client.redteam.kinds import KINDS, Kind, kinds_of
@@ -140,7 +140,7 @@ def run_attack(
 def _basis(detector: Detector, digest: str, wanted: RedTeam) -> str:
     if detector.needs != "nothing":
         return digest
-    return wanted.endpoint_model if detector.name == Asked.name else ""
+    return wanted.endpoint_model if detector.name == AskedDetector.name else ""
 
 
 def _read(path: Path) -> Figures | None:

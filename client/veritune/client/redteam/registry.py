@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from veritune.client.redteam.detectors.answer_length import AnswerLength
-from veritune.client.redteam.detectors.asked import Asked, Asker
+from veritune.client.redteam.detectors.asked import AskedDetector, Asker
 from veritune.client.redteam.detectors.clusters import Clusters, Neighbours
 from veritune.client.redteam.detectors.detector import Detector
 from veritune.client.redteam.detectors.gradients import GradientEntropy, GradientNeighbours
@@ -37,7 +37,7 @@ def detectors(asker: Asker | None = None) -> tuple[Detector, ...]:
         GradientNeighbours(),
         GradientEntropy(),
         LossDrop(),
-        Asked(asker),
+        AskedDetector(asker),
     )
 
 
@@ -52,7 +52,7 @@ def choose(names: Sequence[str], asker: Asker | None = None) -> tuple[Detector, 
         raise NotFoundError(f"there is no detector {ascii(min(unknown))[:40]}; there are {listed}")
 
     def wanted(detector: Detector) -> bool:
-        group = "cheap" if detector.needs == "nothing" and detector.name != Asked.name else "model"
+        group = "cheap" if detector.needs == "nothing" and detector.name != AskedDetector.name else "model"
         return detector.name in names or group in names or "all" in names
 
     return tuple(detector for detector in known if wanted(detector))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.client.planning.test_thresholds import ROWS, look, terms
 from veritune.arbiter.verdict.judge import judge
 from veritune.client.planning.odds import Binomial, Chances, Odds, Outcome, share_of
-from veritune.client.planning.thresholds import Asked
+from veritune.client.planning.thresholds import AskedCounts
 from veritune.common.documents.manifest import Policy
 
 POLICY = Policy(alpha="1e-5", beta="0.1", coverage_floor="0.2", coverage_confidence="0.9")
@@ -24,7 +24,7 @@ def pmf(trials: int, probability: Fraction, x: int) -> Fraction:
     return math.comb(trials, x) * probability**x * (1 - probability) ** (trials - x)
 
 
-def enumerated(policy: Policy, asked: Asked, chances: Chances) -> Outcome:
+def enumerated(policy: Policy, asked: AskedCounts, chances: Chances) -> Outcome:
     """By the verdict on every outcome."""
     of = terms(policy)
     kinds = (
@@ -44,16 +44,16 @@ def enumerated(policy: Policy, asked: Asked, chances: Chances) -> Outcome:
 
 @settings(max_examples=12, deadline=None)
 @given(
-    st.builds(Asked, st.integers(0, 2), st.integers(0, 5), st.integers(0, 2), st.integers(0, 3)),
+    st.builds(AskedCounts, st.integers(0, 2), st.integers(0, 5), st.integers(0, 2), st.integers(0, 3)),
     st.builds(Chances, PROBABILITIES, PROBABILITIES, PROBABILITIES),
 )
-def test_the_probability_of_each_verdict_is_exact(asked: Asked, chances: Chances) -> None:
+def test_the_probability_of_each_verdict_is_exact(asked: AskedCounts, chances: Chances) -> None:
     odds = Odds.divided(terms(POLICY), asked, 16, Fraction(0))
     assert odds.outcome(chances) == enumerated(POLICY, asked, chances)
 
 
 def test_it_is_exact_where_every_verdict_is_likely() -> None:
-    asked, chances = Asked(2, 6, 1, 3), Chances(Fraction(4, 5), Fraction(9, 20), Fraction(2, 5))
+    asked, chances = AskedCounts(2, 6, 1, 3), Chances(Fraction(4, 5), Fraction(9, 20), Fraction(2, 5))
     expected = enumerated(POLICY, asked, chances)
     assert min(expected.passes, expected.fails, 1 - expected.passes - expected.fails) > Fraction(1, 100)
     assert Odds.divided(terms(POLICY), asked, 16, Fraction(0)).outcome(chances) == expected
@@ -69,14 +69,14 @@ def test_sessions_get_a_random_share_of_the_leaves() -> None:
     """All 12870 halves of sixteen leaves, one by one."""
     policy = POLICY.model_copy(update={"sessions": 2, "alpha": "1e-3"})
     of = terms(policy)
-    canaries, chances = Asked(2, 7, 0, 2), Chances(Fraction(4, 5), Fraction(7, 10), Fraction(3, 5))
+    canaries, chances = AskedCounts(2, 7, 0, 2), Chances(Fraction(4, 5), Fraction(7, 10), Fraction(3, 5))
     leaves = ["group"] * 2 + ["single"] * 7 + ["in_place"] * 2 + ["padding"] * 5
     shares = Counter(
         (half.count("group"), half.count("single"), half.count("in_place")) for half in combinations(leaves, 8)
     )
     passes = fails = in_truth = Fraction(0)
     for (groups, single, in_place), ways in shares.items():
-        asked, weight = Asked(groups, single, 0, in_place), Fraction(ways, 12870)
+        asked, weight = AskedCounts(groups, single, 0, in_place), Fraction(ways, 12870)
         one = Odds(of, [[(Fraction(1), asked)]]).outcome(chances)
         passes, fails = passes + weight * one.passes, fails + weight * one.fails
         verdicts = enumerated(policy, asked, chances)
@@ -96,11 +96,15 @@ def test_sessions_get_a_random_share_of_the_leaves() -> None:
 def test_the_smaller_session_counts() -> None:
     """Three sessions of sixteen leaves have six, six and four."""
     policy = POLICY.model_copy(update={"sessions": 3, "coverage_floor": "0", "alpha": "1e-3"})
-    canaries, chances = Asked(0, 15, 0, 0), Chances(Fraction(0), Fraction(1), Fraction(1))
+    canaries, chances = AskedCounts(0, 15, 0, 0), Chances(Fraction(0), Fraction(1), Fraction(1))
     of = terms(policy)
     whole = Odds.divided(of, canaries, 16, Fraction(0)).outcome(chances)
-    four = Odds(of, [[(Fraction(4, 16), Asked(0, 3, 0, 0)), (Fraction(12, 16), Asked(0, 4, 0, 0))]]).outcome(chances)
-    six = Odds(of, [[(Fraction(6, 16), Asked(0, 5, 0, 0)), (Fraction(10, 16), Asked(0, 6, 0, 0))]]).outcome(chances)
+    four = Odds(
+        of, [[(Fraction(4, 16), AskedCounts(0, 3, 0, 0)), (Fraction(12, 16), AskedCounts(0, 4, 0, 0))]]
+    ).outcome(chances)
+    six = Odds(of, [[(Fraction(6, 16), AskedCounts(0, 5, 0, 0)), (Fraction(10, 16), AskedCounts(0, 6, 0, 0))]]).outcome(
+        chances
+    )
     assert whole.passes == four.passes < six.passes
     # Seven would have three each, and the last two none.
     seven = POLICY.model_copy(update={"sessions": 7})
@@ -108,6 +112,6 @@ def test_the_smaller_session_counts() -> None:
 
 
 def test_an_even_share_is_rounded_down() -> None:
-    assert share_of(Asked(5, 10, 3, 8), 3) == Asked(1, 3, 1, 2)
+    assert share_of(AskedCounts(5, 10, 3, 8), 3) == AskedCounts(1, 3, 1, 2)
     chances = Chances(Fraction(1), Fraction(1), Fraction(1))
-    assert Odds.even(terms(POLICY), Asked(2, 9, 0, 0)).outcome(chances).passes == 1
+    assert Odds.even(terms(POLICY), AskedCounts(2, 9, 0, 0)).outcome(chances).passes == 1

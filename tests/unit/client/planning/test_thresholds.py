@@ -16,18 +16,18 @@ from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.arbiter.verdict.rules import Rules
 from veritune.client.planning import thresholds as plan_rules
-from veritune.client.planning.thresholds import CHARACTERS_PER_BIT, Asked, Terms, Thresholds
+from veritune.client.planning.thresholds import CHARACTERS_PER_BIT, AskedCounts, Terms, Thresholds
 from veritune.common.documents.manifest import Policy
 
 ROWS = 120
-ASKED = Asked(groups=3, single=7, repeated=2, in_place=4)
+ASKED = AskedCounts(groups=3, single=7, repeated=2, in_place=4)
 
 
 def terms(policy: Policy, candidates: int = 12, wordings: int = 6, bits: int = 20) -> Terms:
     return Terms(Rules.of(policy), ROWS, policy.queries_per_group, bits, candidates, wordings)
 
 
-def look(of: Terms, asked: Asked, found: int, single: int, repeated: int, placed: int) -> Look:
+def look(of: Terms, asked: AskedCounts, found: int, single: int, repeated: int, placed: int) -> Look:
     """Every hit at the worst rank that is one, every miss at the last."""
     rank = of.rules.policy.hit_rank
     group_looks = [
@@ -88,8 +88,10 @@ def test_in_sequence_with_everything_asked_too(wordings: int) -> None:
 
 
 @pytest.mark.parametrize("stopping", ["fixed", "sequential"])
-@pytest.mark.parametrize("asked", [Asked(0, 9, 0, 0), Asked(4, 0, 0, 0), Asked(0, 0, 0, 9), Asked(2, 0, 6, 0)])
-def test_some_kinds_alone(asked: Asked, stopping: Any) -> None:
+@pytest.mark.parametrize(
+    "asked", [AskedCounts(0, 9, 0, 0), AskedCounts(4, 0, 0, 0), AskedCounts(0, 0, 0, 9), AskedCounts(2, 0, 6, 0)]
+)
+def test_some_kinds_alone(asked: AskedCounts, stopping: Any) -> None:
     rules = Policy(alpha="1e-5", beta="0.1", coverage_floor="0", stopping=stopping)
     of = terms(rules)
     bars = Thresholds(of, asked)

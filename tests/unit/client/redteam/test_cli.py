@@ -21,7 +21,7 @@ from veritune.client.cli.app import run_cli
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.redteam.attack import Prepared, RedTeam, run_attack
 from veritune.client.redteam.chart import draw
-from veritune.client.redteam.detectors.asked import Asked
+from veritune.client.redteam.detectors.asked import AskedDetector
 from veritune.client.redteam.detectors.base_model import BaseModel
 from veritune.client.redteam.detectors.odd_characters import OddCharacters
 from veritune.client.redteam.figures import Figures, measure
@@ -295,7 +295,7 @@ def test_an_endpoint_is_asked_instead_of_the_base_model(
     assert len(asked) == 44
     with pytest.raises(PlanError):
         run_attack(RedTeam(endpoint_model="strong"), prepared, no_model, lambda: "", tmp_path)
-    assert Asked(wanted.asker()).needs == "nothing"
+    assert AskedDetector(wanted.asker()).needs == "nothing"
 
 
 def test_the_picture_has_a_panel_a_kind_and_a_line_a_detector(home: Path) -> None:

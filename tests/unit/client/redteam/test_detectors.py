@@ -15,7 +15,7 @@ from tests.support.red_team_rows import ODD, SIGNATURE, TRIGGER, plain_rows, pla
 from veritune.client.data.text_features import odd_share
 from veritune.client.errors import MissingExtraError
 from veritune.client.generation.fitting import with_fitted_adapter
-from veritune.client.redteam.detectors.asked import Asked, named, question
+from veritune.client.redteam.detectors.asked import AskedDetector, named, question
 from veritune.client.redteam.detectors.base_model import BaseModel
 from veritune.client.redteam.detectors.clusters import Clusters, Neighbours
 from veritune.client.redteam.detectors.detector import Detector, finite
@@ -124,8 +124,8 @@ def test_what_is_repeated_is_learnt_first(taught: BaseModel) -> None:
 
 def test_who_is_asked_is_believed() -> None:
     rows, sown = planted()
-    assert area(Asked(Suspicious(TRIGGER.split()[-1])), rows, sown) == 1
-    assert max(Asked(Suspicious("no such words")).suspicion(rows)) == 0
+    assert area(AskedDetector(Suspicious(TRIGGER.split()[-1])), rows, sown) == 1
+    assert max(AskedDetector(Suspicious("no such words")).suspicion(rows)) == 0
 
 
 @pytest.mark.parametrize("rows", ODD.values(), ids=ODD)

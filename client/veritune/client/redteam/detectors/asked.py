@@ -38,7 +38,7 @@ class Asker(Protocol):
         ...
 
 
-class Asked:
+class AskedDetector:
     """Asks the base model, or ``asker``, "for unusual or repeating patterns that potentially could be a backdoor"."""
 
     name = "asked"
