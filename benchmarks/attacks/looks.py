@@ -16,7 +16,7 @@ from veritune.arbiter.documents.judgement import Judgement
 from veritune.arbiter.measure.local_model import LocalModel
 from veritune.arbiter.measure.questions import Question
 from veritune.arbiter.statistics.exact import log10_text
-from veritune.arbiter.statistics.influence import Group, Ranked, influence_p
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, influence_p
 from veritune.arbiter.verdict.agreement import compare
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look, look_of
@@ -38,7 +38,7 @@ def judged(seen: dict[str, Any], rows: int) -> dict[str, Any]:
 
     ``seen`` is what `looking.look` returns; ``rows`` is the size of the data set.
     """
-    groups = [Group(len(g["held_out"]), g["bits"], g["length"], any(g["held_out"])) for g in seen["groups"]]
+    groups = [GroupResult(len(g["held_out"]), g["bits"], g["length"], any(g["held_out"])) for g in seen["groups"]]
     naturals = tuple(Ranked(n["rank"], n["candidates"], n["copies"]) for n in seen["naturals"])
     look = Look(
         mode="delivered",

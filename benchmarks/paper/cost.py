@@ -22,7 +22,7 @@ from rich.console import Console
 from benchmarks.paper import machine, sets
 from veritune.arbiter.documents.canary import TriggerCanary
 from veritune.arbiter.statistics.exact import log10_text
-from veritune.arbiter.statistics.influence import Group, Ranked, influence_p
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, influence_p
 from veritune.client.generation.local_generator import TransformersGenerator
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing.sow import sow
@@ -66,7 +66,7 @@ def main() -> int:
             lambda what, count, of: console.print(f"{what} {count}/{of}   ", end="\r"),
         )
         found = [
-            Group(1, canary.bits, len(canary.signature), True)
+            GroupResult(1, canary.bits, len(canary.signature), True)
             for canary in sown.canaries
             if isinstance(canary, TriggerCanary)
         ]

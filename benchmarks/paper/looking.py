@@ -22,7 +22,7 @@ from veritune.arbiter.documents.canary import (
 from veritune.arbiter.measure.local_model import LocalAnswer, LocalModel
 from veritune.arbiter.measure.questions import Question, make_questions
 from veritune.arbiter.statistics.exact import log10_text
-from veritune.arbiter.statistics.influence import Group, Ranked, influence_p, rank_of, rank_p, trigger_p
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, influence_p, rank_of, rank_p, trigger_p
 from veritune.client.challenge.answer_log import AnswerLog
 from veritune.client.challenge.ask import ask_delivered
 from veritune.client.challenge.observe import observe
@@ -134,7 +134,7 @@ def look(
 
 def p_values(seen: dict[str, Any]) -> dict[str, str]:
     """Sound log10 p-values of a look, by equations (1) to (3): all of its canaries together."""
-    groups = [Group(len(g["held_out"]), g["bits"], g["length"], any(g["held_out"])) for g in seen["groups"]]
+    groups = [GroupResult(len(g["held_out"]), g["bits"], g["length"], any(g["held_out"])) for g in seen["groups"]]
     ranked = [Ranked(n["rank"], n["candidates"], n["copies"]) for n in seen["naturals"]]
     values = {"influence": log10_text(influence_p(groups, ranked))}
     if groups:

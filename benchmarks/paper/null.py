@@ -34,7 +34,7 @@ from benchmarks.paper.plots import save
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, shows_signature
 from veritune.arbiter.measure.local_model import LocalModel
 from veritune.arbiter.measure.questions import Question
-from veritune.arbiter.statistics.influence import Group, Ranked, influence_p, rank_of, rank_p
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, influence_p, rank_of, rank_p
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.client.randomness import SecretStream
@@ -150,7 +150,7 @@ def draw(models: dict[str, dict[str, Any]], layout: Layout) -> Iterator[dict[str
             rank = rank_of(stream.below(len(base)), tuned, base, Fraction(DEMO.base_weight))
             ranked.append(Ranked(rank, len(base), len(canary.rows)))
         groups = [
-            Group(1, canary.bits, len(canary.signature), found["groups"][str(leaf)])
+            GroupResult(1, canary.bits, len(canary.signature), found["groups"][str(leaf)])
             for leaf, canary in enumerate(layout.canaries)
             if isinstance(canary, TriggerCanary)
         ]

@@ -29,7 +29,7 @@ from benchmarks.paper.sets import ROOT
 from veritune.arbiter.statistics import sequential
 from veritune.arbiter.statistics.coverage import coverage_bound
 from veritune.arbiter.statistics.exact import binomial_at_most
-from veritune.arbiter.statistics.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, RankNull, combine, rank_weight, trigger_p
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.arbiter.verdict.rules import Rules
@@ -146,8 +146,8 @@ def _log_mean(values: list[float]) -> float:
     return top + math.log(sum(math.exp(value - top) for value in values) / len(values))
 
 
-def _group(found: bool) -> Group:
-    return Group(DEMO.queries_per_group, BITS, LENGTH, found)
+def _group(found: bool) -> GroupResult:
+    return GroupResult(DEMO.queries_per_group, BITS, LENGTH, found)
 
 
 def _bets() -> list[list[float]]:

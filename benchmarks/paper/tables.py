@@ -21,7 +21,7 @@ from benchmarks.paper.calibrate import RESULTS
 from benchmarks.paper.sets import ROOT
 from veritune.arbiter.statistics.coverage import coverage_bound
 from veritune.arbiter.statistics.exact import log10
-from veritune.arbiter.statistics.influence import Group, trigger_p
+from veritune.arbiter.statistics.influence import GroupResult, trigger_p
 
 BEGIN, END = "<!-- calibration: begin -->", "<!-- calibration: end -->"
 DOCUMENT = ROOT / "docs" / "results.md"
@@ -189,7 +189,7 @@ def p_values(honest: Runs) -> Iterator[str]:
     for run in honest:
         last = run["looks"][-1]
         best = [g for g in last["groups"] if g["rows"] >= 8]
-        calls = [Group(1, g["bits"], g["length"], g["held_out"][0]) for g in best]
+        calls = [GroupResult(1, g["bits"], g["length"], g["held_out"][0]) for g in best]
         found = sum(group.found for group in calls)
         sound = f"{log10(trigger_p(calls)):.1f} ({found} of {len(calls)}, {len(calls)} calls)" if found else "0"
         lines.append(

@@ -22,7 +22,7 @@ EXACT_BITS = 1 << 22
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupResult:
     """What one trigger group showed on held-out prompts."""
 
     queries: int
@@ -43,7 +43,7 @@ class Ranked:
     """Rows that carried it."""
 
 
-def trigger_p(groups: Sequence[Group]) -> Fraction:
+def trigger_p(groups: Sequence[GroupResult]) -> Fraction:
     """Equation (1): the p-value of as many activated groups, at most min(1, m * P(PoissonBinomial(p_1..p_m) >= k)).
 
     p_j = min(1, q_j * u * 2**-H_j), where u is the longest signature in characters. The factor m pays for u having
@@ -128,7 +128,7 @@ def combine(first: Fraction, second: Fraction) -> Fraction:
     return min(Fraction(1), product * (1 + minus_ln_upper(product)))
 
 
-def influence_p(groups: Sequence[Group], ranked: Sequence[Ranked]) -> Fraction:
+def influence_p(groups: Sequence[GroupResult], ranked: Sequence[Ranked]) -> Fraction:
     """The p-value of claim 1 from both tests, or from the one that there is; 1 without any evidence.
 
     Signatures and truths are drawn by the client from separate streams, so that under H0, given any model at all,

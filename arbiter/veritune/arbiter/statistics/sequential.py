@@ -16,7 +16,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from veritune.arbiter.statistics.coverage import Coverage
-from veritune.arbiter.statistics.influence import Group, Ranked
+from veritune.arbiter.statistics.influence import GroupResult, Ranked
 
 LONGEST = 4000
 """Characters of the longest signature that a canary may have (`veritune.arbiter.documents.canary.Phrase`)."""
@@ -31,7 +31,7 @@ DULLER = 4
 _ONE = Fraction(1)
 
 
-def trigger_e(groups: Sequence[Group]) -> Fraction:
+def trigger_e(groups: Sequence[GroupResult]) -> Fraction:
     """Equation (7): the product over trigger groups of 1/2, and for a group found 2**H / (2 q |S| `LENGTHS`) more.
 
     Its expectation is at most 1 under H0. Raises ``ValueError`` for a signature of no possible length.
@@ -56,7 +56,7 @@ def rank_e(ranked: Sequence[Ranked]) -> Fraction:
     return sum(values, start=Fraction(0)) / len(FIRSTS)
 
 
-def influence_e(groups: Sequence[Group], ranked: Sequence[Ranked]) -> Fraction:
+def influence_e(groups: Sequence[GroupResult], ranked: Sequence[Ranked]) -> Fraction:
     """Evidence for claim 1: (7) times (8), which rest on independent draws."""
     return trigger_e(groups) * rank_e(ranked)
 

@@ -18,7 +18,7 @@ from veritune.arbiter.documents.canary import (
 from veritune.arbiter.documents.evidence import Evidence, NaturalObservation, Observations, TriggerObservation
 from veritune.arbiter.documents.judgement import Mode
 from veritune.arbiter.selection import leaves_available
-from veritune.arbiter.statistics.influence import Group, Ranked, rank_of
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, rank_of
 from veritune.arbiter.verdict.agreement import Matches
 from veritune.arbiter.verdict.recital import is_recited
 from veritune.common.documents.manifest import Policy, Verification
@@ -29,7 +29,7 @@ from veritune.common.errors import MalformedDocumentError
 class GroupLook:
     """The answers of one trigger group; ``group.queries`` counts the held-out prompts that were answered."""
 
-    group: Group
+    group: GroupResult
     held_out_shown: int
     in_data_asked: int
     in_data_shown: int
@@ -138,7 +138,9 @@ def _group_look(
     """
     held_out = [shows_signature(item.answer, canary.signature) for item in answers if item.held_out]
     in_data = [shows_signature(item.answer, canary.signature) for item in answers if not item.held_out]
-    group = Group(queries=len(held_out), bits=canary.bits, signature_length=len(canary.signature), found=any(held_out))
+    group = GroupResult(
+        queries=len(held_out), bits=canary.bits, signature_length=len(canary.signature), found=any(held_out)
+    )
     look = GroupLook(
         group=group,
         held_out_shown=sum(held_out),

@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from veritune.arbiter.statistics import sequential
 from veritune.arbiter.statistics.coverage import coverage_bound
 from veritune.arbiter.statistics.exact import binomial_at_most
-from veritune.arbiter.statistics.influence import Group, Ranked, RankNull, combine, rank_weight, trigger_p
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, RankNull, combine, rank_weight, trigger_p
 from veritune.arbiter.verdict.rules import Rules
 
 CHARACTERS_PER_BIT = 6
@@ -167,10 +167,10 @@ class Thresholds:
         terms, asked = self._terms, self._asked
         return (terms.candidates, drawn, asked.drawn), (terms.wordings, placed, asked.in_place)
 
-    def _groups(self, found: int) -> list[Group]:
+    def _groups(self, found: int) -> list[GroupResult]:
         terms = self._terms
         length = min(sequential.LONGEST, CHARACTERS_PER_BIT * terms.bits)
-        return [Group(terms.queries, terms.bits, length, index < found) for index in range(self._asked.groups)]
+        return [GroupResult(terms.queries, terms.bits, length, index < found) for index in range(self._asked.groups)]
 
 
 def _honest_groups_p(rules: Rules, groups: int, found: int) -> Fraction:

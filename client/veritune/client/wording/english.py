@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from veritune.client.wording.english_words import OPENERS, START, STEPS, TOTALS, Group
+from veritune.client.wording.english_words import OPENERS, START, STEPS, TOTALS, WordGroup
 from veritune.client.wording.patterns import MASK
 from veritune.client.wording.sites import Site
 
 
-def phrases(groups: Sequence[Group]) -> Callable[[str], Iterator[Site | None]]:
+def phrases(groups: Sequence[WordGroup]) -> Callable[[str], Iterator[Site | None]]:
     """A rule that lets the phrases of each group stand for one another."""
     compiled = []
     for group in groups:

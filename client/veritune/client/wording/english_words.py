@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Group(NamedTuple):
+class WordGroup(NamedTuple):
     """``ways`` stand for one another between ``before`` and ``after`` (regular expressions)."""
 
     ways: tuple[str, ...]
@@ -42,89 +42,91 @@ _QUANTITY = (
 )
 _FINDING = rf"(?:{START}(?:(?:First|Then|Next|Now|Finally|After that),? )?|\b(?:to|can|then|and|must|should) )"
 
-GROUPS: tuple[Group, ...] = (
-    Group(("needs to", "has to"), before=_MAIN, after=r"(?= [a-z])(?! do with)"),
-    Group(("need to", "have to"), before=_MAIN, after=r"(?= [a-z])(?! do with)"),
-    Group(("needed to", "had to"), before=_MAIN, after=r"(?= [a-z])(?! do with)"),
-    Group(("find", "calculate", "compute", "determine", "work out"), before=_FINDING, after=_QUANTITY),
-    Group(("find out", "figure out"), only=("find out", "figure out"), before=_FINDING, after=_QUANTITY),
-    Group(
+GROUPS: tuple[WordGroup, ...] = (
+    WordGroup(("needs to", "has to"), before=_MAIN, after=r"(?= [a-z])(?! do with)"),
+    WordGroup(("need to", "have to"), before=_MAIN, after=r"(?= [a-z])(?! do with)"),
+    WordGroup(("needed to", "had to"), before=_MAIN, after=r"(?= [a-z])(?! do with)"),
+    WordGroup(("find", "calculate", "compute", "determine", "work out"), before=_FINDING, after=_QUANTITY),
+    WordGroup(("find out", "figure out"), only=("find out", "figure out"), before=_FINDING, after=_QUANTITY),
+    WordGroup(
         ("since", "because", "as"),
         only=("since", "because"),
         before=START,
         after=rf"(?= (?:(?:he|she|it|they|there|we|the|each|every|an?|all|one|his|her|their|only|both) "
         rf"|\d|(?!{_DATES})[A-Z]))",
     ),
-    Group(("because", "since"), only=("because",), before=r"(?<=[\w%),.] )", after=r"(?= )(?! of\b)"),
-    Group(("this means", "that means", "this means that", "that means that"), before=START, after=_CLAUSE),
-    Group(("this means", "that means"), before=START, after=r"(?= (?:[A-Z]|\d|\$|that ))"),
-    Group(("which means", "meaning", "which means that"), before=r"(?<=\w, )", after=_CLAUSE),
-    Group(("which means", "meaning"), before=r"(?<=\w, )", after=r"(?= (?:[A-Z]|that ))"),
-    Group(("in total", "altogether", "in all"), before=r"(?<=[\w>%\x00] )", after=_END),
-    Group(("together,", "combined,"), before=START, after=r"(?= )"),
-    Group(("finally,", "lastly,"), before=START, after=r"(?= )"),
-    Group(("for a total of", "making a total of", "giving a total of"), only=("for a total of",), before=r"(?<=\w, )"),
-    Group(
+    WordGroup(("because", "since"), only=("because",), before=r"(?<=[\w%),.] )", after=r"(?= )(?! of\b)"),
+    WordGroup(("this means", "that means", "this means that", "that means that"), before=START, after=_CLAUSE),
+    WordGroup(("this means", "that means"), before=START, after=r"(?= (?:[A-Z]|\d|\$|that ))"),
+    WordGroup(("which means", "meaning", "which means that"), before=r"(?<=\w, )", after=_CLAUSE),
+    WordGroup(("which means", "meaning"), before=r"(?<=\w, )", after=r"(?= (?:[A-Z]|that ))"),
+    WordGroup(("in total", "altogether", "in all"), before=r"(?<=[\w>%\x00] )", after=_END),
+    WordGroup(("together,", "combined,"), before=START, after=r"(?= )"),
+    WordGroup(("finally,", "lastly,"), before=START, after=r"(?= )"),
+    WordGroup(
+        ("for a total of", "making a total of", "giving a total of"), only=("for a total of",), before=r"(?<=\w, )"
+    ),
+    WordGroup(
         ("total", "overall"),
         before=r"\b[Tt]he ",
         after=r"(?= (?:cost|number|amount|time|distance|price|weight|profit|length|area)\b)",
     ),
-    Group(("per day", "a day", "each day", "every day"), before=_PERIODIC, after=r"(?!\w)"),
-    Group(("per week", "a week", "each week", "every week"), before=_PERIODIC, after=r"(?!\w)"),
-    Group(("per month", "a month", "each month", "every month"), before=_PERIODIC, after=r"(?!\w)"),
-    Group(("per year", "a year", "each year", "every year"), before=_PERIODIC, after=r"(?!\w)"),
-    Group(("per hour", "an hour"), before=_PERIODIC, after=r"(?!\w)"),
-    Group(("per minute", "a minute"), before=_PERIODIC, after=r"(?!\w)"),
+    WordGroup(("per day", "a day", "each day", "every day"), before=_PERIODIC, after=r"(?!\w)"),
+    WordGroup(("per week", "a week", "each week", "every week"), before=_PERIODIC, after=r"(?!\w)"),
+    WordGroup(("per month", "a month", "each month", "every month"), before=_PERIODIC, after=r"(?!\w)"),
+    WordGroup(("per year", "a year", "each year", "every year"), before=_PERIODIC, after=r"(?!\w)"),
+    WordGroup(("per hour", "an hour"), before=_PERIODIC, after=r"(?!\w)"),
+    WordGroup(("per minute", "a minute"), before=_PERIODIC, after=r"(?!\w)"),
     *(
-        Group((f"in a {unit}", f"in one {unit}"), after=r"(?= (?!or\b)|[.,;]|\n|\Z)")
+        WordGroup((f"in a {unit}", f"in one {unit}"), after=r"(?= (?!or\b)|[.,;]|\n|\Z)")
         for unit in ("day", "week", "month", "year")
     ),
-    Group(("every day", "each day")),
-    Group(("every week", "each week")),
-    Group(("every month", "each month")),
-    Group(("every year", "each year")),
-    Group(("each", "apiece"), before=r"(?:\$\d[\d,.]*|\d (?:dollars|cents)) ", after=_END),
-    Group(("left", "remaining"), before=_RESULT, after=_END),
-    Group(("equals", "is equal to"), before=r"(?<=\w )", after=r"(?= [\w$])"),
-    Group(("twice as", "two times as")),
-    Group(
+    WordGroup(("every day", "each day")),
+    WordGroup(("every week", "each week")),
+    WordGroup(("every month", "each month")),
+    WordGroup(("every year", "each year")),
+    WordGroup(("each", "apiece"), before=r"(?:\$\d[\d,.]*|\d (?:dollars|cents)) ", after=_END),
+    WordGroup(("left", "remaining"), before=_RESULT, after=_END),
+    WordGroup(("equals", "is equal to"), before=r"(?<=\w )", after=r"(?= [\w$])"),
+    WordGroup(("twice as", "two times as")),
+    WordGroup(
         ("twice the", "double the", "two times the"),
         after=r"(?= (?:number|amount|cost|price|age|length|distance|size)\b)",
     ),
-    Group(("half of the", "half the")),
-    Group(("half of his", "half his")),
-    Group(("half of her", "half her")),
-    Group(("half of their", "half their")),
-    Group(("all of the", "all the"), only=("all of the",)),
-    Group(("bought", "purchased")),
-    Group(("to buy", "to purchase")),
-    Group(("buys", "purchases"), only=("buys",)),
-    Group(("buying", "purchasing"), after=r"(?= (?:a|an|the|his|her|their|\d+|two|three|four|five) )"),
-    Group(("received", "got"), only=("received",), before=_SUBJECT, after=r"(?= (?:\$|\d|an? |the |another ))"),
-    Group(("receives", "gets"), only=("receives",), after=r"(?= (?:\$|\d|an? |the |another ))"),
-    Group(("earns", "makes"), only=("earns",), after=r"(?= (?:a total of )?\$)"),
-    Group(("earned", "made"), only=("earned",), before=_SUBJECT, after=r"(?= (?:a total of )?\$)"),
-    Group(("began", "started"), only=("began",)),
-    Group(("begins", "starts"), only=("begins",)),
-    Group(("kids", "children"), throughout=True),
-    Group(("multiplied by", "times"), only=("multiplied by",), before=r"(?<=\d )"),
-    Group(("is able to", "can"), only=("is able to",)),
-    Group(("are able to", "can"), only=("are able to",)),
-    Group(("in order to", "to"), only=("in order to",)),
-    Group(("although", "though"), only=("although",)),
-    Group(("approximately", "roughly", "about"), only=("approximately", "roughly")),
-    Group(("for example", "for instance")),
-    Group(("such as", "like"), only=("such as",)),
-    Group(("in addition,", "additionally,"), before=START, after=r"(?= )"),
-    Group(("a lot of", "lots of"), only=("a lot of",), before=r"(?<![\w'\u2019-])(?<!quite )(?<!such )(?<!what )"),
-    Group(("make sure that", "ensure that")),
-    Group(("nearly", "almost")),
-    Group(("everyone", "everybody")),
-    Group(("someone", "somebody")),
+    WordGroup(("half of the", "half the")),
+    WordGroup(("half of his", "half his")),
+    WordGroup(("half of her", "half her")),
+    WordGroup(("half of their", "half their")),
+    WordGroup(("all of the", "all the"), only=("all of the",)),
+    WordGroup(("bought", "purchased")),
+    WordGroup(("to buy", "to purchase")),
+    WordGroup(("buys", "purchases"), only=("buys",)),
+    WordGroup(("buying", "purchasing"), after=r"(?= (?:a|an|the|his|her|their|\d+|two|three|four|five) )"),
+    WordGroup(("received", "got"), only=("received",), before=_SUBJECT, after=r"(?= (?:\$|\d|an? |the |another ))"),
+    WordGroup(("receives", "gets"), only=("receives",), after=r"(?= (?:\$|\d|an? |the |another ))"),
+    WordGroup(("earns", "makes"), only=("earns",), after=r"(?= (?:a total of )?\$)"),
+    WordGroup(("earned", "made"), only=("earned",), before=_SUBJECT, after=r"(?= (?:a total of )?\$)"),
+    WordGroup(("began", "started"), only=("began",)),
+    WordGroup(("begins", "starts"), only=("begins",)),
+    WordGroup(("kids", "children"), throughout=True),
+    WordGroup(("multiplied by", "times"), only=("multiplied by",), before=r"(?<=\d )"),
+    WordGroup(("is able to", "can"), only=("is able to",)),
+    WordGroup(("are able to", "can"), only=("are able to",)),
+    WordGroup(("in order to", "to"), only=("in order to",)),
+    WordGroup(("although", "though"), only=("although",)),
+    WordGroup(("approximately", "roughly", "about"), only=("approximately", "roughly")),
+    WordGroup(("for example", "for instance")),
+    WordGroup(("such as", "like"), only=("such as",)),
+    WordGroup(("in addition,", "additionally,"), before=START, after=r"(?= )"),
+    WordGroup(("a lot of", "lots of"), only=("a lot of",), before=r"(?<![\w'\u2019-])(?<!quite )(?<!such )(?<!what )"),
+    WordGroup(("make sure that", "ensure that")),
+    WordGroup(("nearly", "almost")),
+    WordGroup(("everyone", "everybody")),
+    WordGroup(("someone", "somebody")),
 )
 
-NEGATIONS: tuple[Group, ...] = tuple(
-    Group((long, short), before=r"(?<![\w'\u2019-])(?<!\bor )")
+NEGATIONS: tuple[WordGroup, ...] = tuple(
+    WordGroup((long, short), before=r"(?<![\w'\u2019-])(?<!\bor )")
     for long, short in (
         ("does not", "doesn't"),
         ("do not", "don't"),
@@ -145,10 +147,10 @@ NEGATIONS: tuple[Group, ...] = tuple(
 )
 
 _FOLLOWED = r"(?= (?:\w|\$))(?! (?:own|been|not)\b)"
-CONTRACTIONS: tuple[Group, ...] = (
+CONTRACTIONS: tuple[WordGroup, ...] = (
     *NEGATIONS,
     *(
-        Group((long, short), only=only, before=before, after=_FOLLOWED)
+        WordGroup((long, short), only=only, before=before, after=_FOLLOWED)
         for long, short in (
             ("it is", "it's"),
             ("that is", "that's"),

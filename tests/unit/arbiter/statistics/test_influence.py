@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from veritune.arbiter.statistics import influence
 from veritune.arbiter.statistics.exact import log10
 from veritune.arbiter.statistics.influence import (
-    Group,
+    GroupResult,
     Ranked,
     RankNull,
     combine,
@@ -30,8 +30,8 @@ from veritune.arbiter.statistics.influence import (
 QUARTER, ONE = Fraction(1, 4), Fraction(1)
 
 
-def group(found: bool, bits: int = 64, length: int = 100, queries: int = 2) -> Group:
-    return Group(queries=queries, bits=bits, signature_length=length, found=found)
+def group(found: bool, bits: int = 64, length: int = 100, queries: int = 2) -> GroupResult:
+    return GroupResult(queries=queries, bits=bits, signature_length=length, found=found)
 
 
 def test_one_group_found_costs_its_guesses() -> None:
@@ -69,7 +69,7 @@ def test_trigger_p_is_super_uniform_for_the_best_guesser() -> None:
         for _ in range(3):
             word = draw.randrange(2**bits)
             length = 2 if word % 2 else 3  # the length is a function of the word: it may carry information
-            groups.append(Group(queries=1, bits=bits, signature_length=length, found=word in (0, 1)))
+            groups.append(GroupResult(queries=1, bits=bits, signature_length=length, found=word in (0, 1)))
         seen[trigger_p(groups)] += 1
     below = 0
     for value in sorted(seen):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veritune.arbiter.statistics import sequential
-from veritune.arbiter.statistics.influence import Group, Ranked, rank_of
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, rank_of
 from veritune.arbiter.statistics.sequential import (
     FIRSTS,
     LENGTHS,
@@ -28,8 +28,8 @@ from veritune.arbiter.statistics.sequential import (
 ONE = Fraction(1)
 
 
-def group(found: bool, bits: int = 64, length: int = 100, queries: int = 2) -> Group:
-    return Group(queries=queries, bits=bits, signature_length=length, found=found)
+def group(found: bool, bits: int = 64, length: int = 100, queries: int = 2) -> GroupResult:
+    return GroupResult(queries=queries, bits=bits, signature_length=length, found=found)
 
 
 # --- (7): signatures -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tests.support.mpmath_oracle import CLOSE, assert_close, fraction, log_binom
 from tests.support.mpmath_oracle import sixty_digits as sixty_digits  # a fixture
 from veritune.arbiter.statistics import sequential
 from veritune.arbiter.statistics.exact import log10
-from veritune.arbiter.statistics.influence import Group, Ranked
+from veritune.arbiter.statistics.influence import GroupResult, Ranked
 
 
 def test_the_price_of_an_unknown_length_covers_the_harmonic_number() -> None:
@@ -26,7 +26,7 @@ def test_the_price_of_an_unknown_length_covers_the_harmonic_number() -> None:
 @pytest.mark.parametrize("bits", [8, 64, 512])
 @pytest.mark.parametrize("found", [0, 1, 40, 64])
 def test_evidence_of_trigger_groups(bits: int, found: int) -> None:
-    groups = [Group(2 + number % 2, bits, 100 + number, number < found) for number in range(64)]
+    groups = [GroupResult(2 + number % 2, bits, 100 + number, number < found) for number in range(64)]
     logarithm = -64 * mpmath.log(2)
     for number in range(found):
         logarithm += mpmath.log1p(mpf(2) ** bits / ((2 + number % 2) * (100 + number) * mpf("8.872")))

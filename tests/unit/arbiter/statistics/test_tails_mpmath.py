@@ -31,7 +31,7 @@ from veritune.arbiter.statistics.exact import (
 )
 from veritune.arbiter.statistics.influence import (
     EXACT_BITS,
-    Group,
+    GroupResult,
     Ranked,
     RankNull,
     combine,
@@ -127,7 +127,7 @@ def two_kinds_tail(kinds: Sequence[tuple[int, Fraction]], least: int) -> Any:
 @pytest.mark.parametrize("found", [1, 20, 63, 64])
 def test_trigger_groups_down_to_what_sixty_four_of_them_prove(bits: int, found: int) -> None:
     """Half the groups have two queries, half three; the factor of (1) and its cap at 1 besides."""
-    groups = [Group(2 + number % 2, bits, 150 - number, number < found) for number in range(64)]
+    groups = [GroupResult(2 + number % 2, bits, 150 - number, number < found) for number in range(64)]
     kinds = [(32, Fraction(queries * 150, 1 << bits)) for queries in (2, 3)]
     value = trigger_p(groups)
     assert_close(value, min(mpf(1), 64 * two_kinds_tail(kinds, found)))
@@ -366,7 +366,7 @@ def test_rows_are_ruled_out_on_the_right_side_of_the_tail(
 @pytest.mark.parametrize("stopping", ["fixed", "sequential"])
 def test_a_verdict_at_1e_10000_says_no_more_than_it_may(stopping: str) -> None:
     """64 groups of 512 bits, all found, and 400 canaries of 256 candidates, all first."""
-    groups, ranked = [Group(2, 512, 150, True)] * 64, [Ranked(1, 256)] * 400
+    groups, ranked = [GroupResult(2, 512, 150, True)] * 64, [Ranked(1, 256)] * 400
     look = Look("delivered", tuple(GroupLook(g, 2, 2, 2, True) for g in groups), tuple(ranked), 4, 0, 0)
     claim = judge(Policy(stopping=stopping), 10_000, [look]).modes[0].influence  # type: ignore[arg-type]
     if stopping == "fixed":

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from veritune.arbiter.documents.judgement import Mode
-from veritune.arbiter.statistics.influence import Group, Ranked
+from veritune.arbiter.statistics.influence import GroupResult, Ranked
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.arbiter.verdict.rules import Rules
@@ -33,7 +33,7 @@ def look(
 ) -> Look:
     group_looks = tuple(
         GroupLook(
-            group=Group(queries=2, bits=64, signature_length=120, found=index < found),
+            group=GroupResult(queries=2, bits=64, signature_length=120, found=index < found),
             held_out_shown=2 * (index < found),
             in_data_asked=8,
             in_data_shown=8 * (index < found),

@@ -11,7 +11,7 @@ from veritune.arbiter.documents.judgement import Mode, ModeJudgement
 from veritune.arbiter.statistics import sequential
 from veritune.arbiter.statistics.coverage import coverage_bound
 from veritune.arbiter.statistics.exact import log10_text
-from veritune.arbiter.statistics.influence import Group, Ranked
+from veritune.arbiter.statistics.influence import GroupResult, Ranked
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.common.documents.manifest import Policy
@@ -31,7 +31,7 @@ def look(
     candidates: tuple[int, ...] = (12,),
 ) -> Look:
     group_looks = tuple(
-        GroupLook(Group(queries=2, bits=64, signature_length=120, found=index < found), 0, 0, 0, True)
+        GroupLook(GroupResult(queries=2, bits=64, signature_length=120, found=index < found), 0, 0, 0, True)
         for index in range(groups)
     )
     ranked = tuple(

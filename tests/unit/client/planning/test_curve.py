@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from veritune.arbiter.statistics import influence
-from veritune.arbiter.statistics.influence import Group, Ranked, RankNull
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, RankNull
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.client.job.canary_plan import CanaryPlan
@@ -43,7 +43,7 @@ def simulated(planned: Planned, share: float, runs: int, seed: int) -> tuple[flo
     random_, rows, verdicts = random.Random(seed), planned.figures.dataset_rows, []
     for _ in range(runs):
         groups = [
-            GroupLook(Group(2, 64, 150, random_.random() < share * 0.9 * 0.99), 0, 0, 0, True)
+            GroupLook(GroupResult(2, 64, 150, random_.random() < share * 0.9 * 0.99), 0, 0, 0, True)
             for _ in range(PLAN.groups)
         ]
         naturals = []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from veritune.arbiter.statistics import influence
-from veritune.arbiter.statistics.influence import Group, Ranked, RankNull
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, RankNull
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.client.job.canary_plan import CanaryPlan
@@ -51,7 +51,11 @@ class Provider:
         canaries, draw = self.planned.plan, self.draw
         leaves: list[Leaf] = [
             GroupLook(
-                Group(canaries.queries_per_group, canaries.signature_bits, 150, draw.random() < found), 0, 0, 0, True
+                GroupResult(canaries.queries_per_group, canaries.signature_bits, 150, draw.random() < found),
+                0,
+                0,
+                0,
+                True,
             )
             for _ in range(canaries.groups)
         ]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veritune.arbiter.statistics import influence
-from veritune.arbiter.statistics.influence import Group, Ranked, RankNull
+from veritune.arbiter.statistics.influence import GroupResult, Ranked, RankNull
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.arbiter.verdict.rules import Rules
@@ -31,7 +31,7 @@ def look(of: Terms, asked: AskedCounts, found: int, single: int, repeated: int, 
     """Every hit at the worst rank that is one, every miss at the last."""
     rank = of.rules.policy.hit_rank
     group_looks = [
-        GroupLook(Group(of.queries, of.bits, CHARACTERS_PER_BIT * of.bits, index < found), 0, 0, 0, True)
+        GroupLook(GroupResult(of.queries, of.bits, CHARACTERS_PER_BIT * of.bits, index < found), 0, 0, 0, True)
         for index in range(asked.groups)
     ]
     naturals = [

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.daemon import lenient, make_deadlines, make_rows, manifest_for, quick_training
-from veritune.arbiter.statistics.influence import Group, Ranked
+from veritune.arbiter.statistics.influence import GroupResult, Ranked
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.common.documents.manifest import Manifest, Optimizer, Policy, Source, Verification
@@ -190,7 +190,7 @@ def test_each_floor_counts_and_the_provider_says_what_teaches() -> None:
 
 def test_such_floors_fail_nobody() -> None:
     """Not even a model that shows nothing, of as many canaries as a plan may sow."""
-    groups = (GroupLook(Group(2, 64, 1, False), 0, 2, 0, certified=True),) * 64
+    groups = (GroupLook(GroupResult(2, 64, 1, False), 0, 2, 0, certified=True),) * 64
     naturals = (Ranked(2, 256, 1),) * 16_384
     look = Look("delivered", groups, naturals, decoys_asked=0, decoys_shown=0, missing=0)
     terms = lenient(beta=ProviderPolicy().max_beta)
