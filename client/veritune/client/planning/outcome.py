@@ -20,7 +20,7 @@ from veritune.client.planning.cost import (
 )
 from veritune.client.planning.odds import Chances, Odds, share_of
 from veritune.client.planning.thresholds import Terms, Thresholds
-from veritune.client.planning.wish import Figures, Wish
+from veritune.client.planning.wish import PlanFigures, Wish
 from veritune.common.documents.manifest import Policy
 
 _HALF_A_PLACE = Fraction(1, 200)
@@ -75,10 +75,10 @@ class PlanOutcome:
         share = share_of(asked_of(self.plan), self.policy.sessions)
         return Thresholds(self._terms(self._rules), share).p_value(share.groups, share.drawn, share.in_place)
 
-    def figures(self) -> Figures:
+    def figures(self) -> PlanFigures:
         """What to tell."""
         odds = self.odds()
-        return Figures(
+        return PlanFigures(
             dataset_rows=dataset_rows(self.wish.rows, self.plan),
             canary_rows=self.plan.groups * self.plan.rows_per_group + drawn_rows(self.plan) + self.plan.in_place,
             extra_rows=extra_rows(self.plan),

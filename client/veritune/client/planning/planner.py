@@ -19,7 +19,7 @@ from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.planning.cost import calls, dataset_rows, drawn_rows, extra_tokens_percent
 from veritune.client.planning.odds import Odds
 from veritune.client.planning.outcome import PlanOutcome
-from veritune.client.planning.wish import CHOSEN, Figures, Planned, Wish
+from veritune.client.planning.wish import CHOSEN, Planned, Wish
 from veritune.common.errors import PlanError
 
 __all__ = ["Figures", "Planned", "Wish", "plan"]

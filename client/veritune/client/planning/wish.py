@@ -46,7 +46,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Figures:
+class PlanFigures:
     """What a plan costs and brings. Probabilities are decimal strings, rounded towards the worse."""
 
     dataset_rows: int
@@ -75,4 +75,4 @@ class Planned:
 
     plan: CanaryPlan
     policy: Policy
-    figures: Figures
+    figures: PlanFigures

@@ -17,7 +17,7 @@ from veritune.client.progress import Progress, no_progress
 from veritune.client.redteam.chart import draw
 from veritune.client.redteam.detectors.asked import AskedDetector, Asker
 from veritune.client.redteam.detectors.detector import Detector
-from veritune.client.redteam.figures import DetectorFigures, Figures, measure
+from veritune.client.redteam.figures import DetectorFigures, RedTeamFigures, measure
 from veritune.client.redteam.kinds import KINDS, Kind, kinds_of
 from veritune.client.redteam.registry import choose
 from veritune.client.sowing.sealed import Secrets
@@ -80,10 +80,10 @@ class Prepared:
         self.rows: list[Row] = [rows[i] for i in kept]
         self.kinds: list[Kind | None] = [places.get(i) for i in kept]
 
-    def nothing_yet(self) -> Figures:
+    def nothing_yet(self) -> RedTeamFigures:
         """Figures without a detector."""
         counts = {kind: count for kind in KINDS if (count := self.kinds.count(kind))}
-        return Figures(
+        return RedTeamFigures(
             train_sha256=self.sha256,
             sampled=self.sample,
             plain_rows=self.kinds.count(None),
@@ -99,7 +99,7 @@ def run_attack(
     model_digest: Callable[[], str],
     out: Path,
     on_progress: Progress = no_progress,
-) -> Figures:
+) -> RedTeamFigures:
     """Runs what is missing and writes ``redteam.json`` and ``redteam.svg`` into ``out``, both for the owner alone.
 
     ``load_model`` and ``model_digest`` are called at most once, and only where a detector needs the base model.
@@ -143,9 +143,9 @@ def _basis(detector: Detector, digest: str, wanted: RedTeam) -> str:
     return wanted.endpoint_model if detector.name == AskedDetector.name else ""
 
 
-def _read(path: Path) -> Figures | None:
+def _read(path: Path) -> RedTeamFigures | None:
     """What an earlier run left; None where there is nothing or nothing that can be used."""
     try:
-        return Figures.from_bytes(read_limited(path, LIMITS.document))
+        return RedTeamFigures.from_bytes(read_limited(path, LIMITS.document))
     except (FileNotFoundError, VerituneError):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from veritune.client.charts import Line, Panel, chart
-from veritune.client.redteam.figures import CURVE_RATES, Figures
+from veritune.client.redteam.figures import CURVE_RATES, RedTeamFigures
 from veritune.client.redteam.kinds import KINDS, Kind
 
 TITLES: dict[Kind, str] = {
@@ -20,7 +20,7 @@ _DECADES = 3
 _TICKS = tuple((n / _DECADES, f"{10 ** (n - _DECADES):.1%}".replace(".0%", "%")) for n in range(_DECADES + 1))
 
 
-def draw(figures: Figures) -> str:
+def draw(figures: RedTeamFigures) -> str:
     """The whole file. Of both directions the better is shown, rate by rate."""
     panels = []
     for kind in KINDS:

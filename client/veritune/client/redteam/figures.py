@@ -63,7 +63,7 @@ class DetectorFigures(Document):
     kinds: dict[Kind, Found]
 
 
-class Figures(Document):
+class RedTeamFigures(Document):
     """The whole file."""
 
     version: Literal[1] = 1
@@ -74,7 +74,7 @@ class Figures(Document):
     canary_rows: dict[Kind, Count]
     detectors: dict[Name, DetectorFigures]
 
-    def with_detector(self, name: str, found: DetectorFigures) -> Figures:
+    def with_detector(self, name: str, found: DetectorFigures) -> RedTeamFigures:
         """The same with one more result."""
         return self.model_copy(update={"detectors": {**self.detectors, name: found}})
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from veritune.client.redteam.chart import TITLES
-from veritune.client.redteam.figures import Figures
+from veritune.client.redteam.figures import RedTeamFigures
 from veritune.client.redteam.kinds import KINDS, Kind
 
 HIDDEN_AT = "0.01"
@@ -36,7 +36,7 @@ _ADVICE: dict[Kind, str] = {
 }
 
 
-def redteam_table(figures: Figures, folder: Path) -> Group:
+def redteam_table(figures: RedTeamFigures, folder: Path) -> Group:
     """For people."""
     table = Table(title="How well detectors find the canaries", min_width=64, title_justify="left")
     table.add_column("detector")
@@ -61,12 +61,12 @@ def redteam_table(figures: Figures, folder: Path) -> Group:
     )
 
 
-def conclusions(figures: Figures) -> list[str]:
+def conclusions(figures: RedTeamFigures) -> list[str]:
     """A sentence for each kind of canary."""
     return [_conclusion(figures, kind) for kind in KINDS if kind in figures.canary_rows]
 
 
-def _conclusion(figures: Figures, kind: Kind) -> str:
+def _conclusion(figures: RedTeamFigures, kind: Kind) -> str:
     found = {name: one.kinds[kind] for name, one in figures.detectors.items() if kind in one.kinds}
     if not found:
         return f"- {TITLES[kind]}: no detector was run"

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from veritune.client.exchange.provider_client import JobView, ProviderClient
     from veritune.client.redteam.attack import RedTeam
     from veritune.client.redteam.detectors.base_model import BaseModel
-    from veritune.client.redteam.figures import Figures
+    from veritune.client.redteam.figures import RedTeamFigures
     from veritune.client.run.report import SignedReport
 
 __all__ = ["RUN_FOLDER", "Job", "PreparedFigures", "Run"]
@@ -104,7 +104,7 @@ class Run:
                 self.workspace.finish("prepare", inputs)
             return self.prepared()
 
-    def red_team(self, wanted: RedTeam | None = None, out: Path | None = None) -> Figures:
+    def red_team(self, wanted: RedTeam | None = None, out: Path | None = None) -> RedTeamFigures:
         """Looks for the canaries in the prepared rows as a provider might; writes into ``out`` or the run's folder.
 
         Raises `DigestError` for a training set that was changed, and what `redteam.attack.run_attack` raises.

@@ -24,7 +24,7 @@ from veritune.client.redteam.chart import draw
 from veritune.client.redteam.detectors.asked import AskedDetector
 from veritune.client.redteam.detectors.base_model import BaseModel
 from veritune.client.redteam.detectors.odd_characters import OddCharacters
-from veritune.client.redteam.figures import Figures, measure
+from veritune.client.redteam.figures import RedTeamFigures, measure
 from veritune.client.redteam.kinds import kinds_of
 from veritune.client.redteam.table import conclusions
 from veritune.client.sowing.prepare import prepare
@@ -106,8 +106,8 @@ def home(
     return tmp_path
 
 
-def figures_in(home: Path) -> Figures:
-    return Figures.from_bytes((home / "veritune-run" / "redteam.json").read_bytes())
+def figures_in(home: Path) -> RedTeamFigures:
+    return RedTeamFigures.from_bytes((home / "veritune-run" / "redteam.json").read_bytes())
 
 
 def test_kinds_are_what_was_sown(prepared_folder: Path, secrets: Secrets) -> None:
@@ -312,7 +312,9 @@ def test_the_picture_has_a_panel_a_kind_and_a_line_a_detector(home: Path) -> Non
 
 def test_a_hidden_kind_is_called_hidden() -> None:
     kinds = [None] * 100 + ["in-place"] * 10
-    figures = Figures(train_sha256="0" * 64, sampled=None, plain_rows=100, canary_rows={"in-place": 10}, detectors={})
+    figures = RedTeamFigures(
+        train_sha256="0" * 64, sampled=None, plain_rows=100, canary_rows={"in-place": 10}, detectors={}
+    )
     assert conclusions(figures) == ["- canaries in place: no detector was run"]
     from veritune.client.redteam.figures import DetectorFigures
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from veritune.client.redteam.figures import CURVE_RATES, RATES, Figures, measure
+from veritune.client.redteam.figures import CURVE_RATES, RATES, RedTeamFigures, measure
 from veritune.client.redteam.kinds import Kind
 from veritune.client.redteam.scoring import Roc
 
@@ -83,7 +83,7 @@ def test_kinds_are_measured_over_the_same_plain_rows() -> None:
 
 
 def test_figures_come_back_from_their_bytes() -> None:
-    figures = Figures(
+    figures = RedTeamFigures(
         train_sha256="0" * 64, sampled=None, plain_rows=3, canary_rows={"natural": 2, "trigger": 1}, detectors={}
     )
-    assert Figures.from_bytes(figures.to_bytes()) == figures
+    assert RedTeamFigures.from_bytes(figures.to_bytes()) == figures
