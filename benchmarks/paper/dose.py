@@ -23,7 +23,7 @@ from scipy.optimize import isotonic_regression
 from benchmarks.files import put_between
 from benchmarks.paper.calibrate import RESULTS
 from benchmarks.paper.tables import DOCUMENT, grouped, is_in_place, settings, table, weight_of
-from veritune.arbiter.epochs import Curve, CurvePoint, Dose, estimate_epochs
+from veritune.arbiter.epochs import CurvePoint, Dose, DoseCurve, estimate_epochs
 
 FOLDER = RESULTS.parent
 BEGIN, END = "<!-- epochs: begin -->", "<!-- epochs: end -->"
@@ -82,7 +82,7 @@ def candidates_of(run: dict[str, Any]) -> int:
     return int(number)
 
 
-def curve(runs: Sequence[dict[str, Any]], measured_on: str) -> Curve:
+def curve(runs: Sequence[dict[str, Any]], measured_on: str) -> DoseCurve:
     """Share of hits by exposures, never falling, from luck at none."""
     asked: Counter[int] = Counter()
     hits: Counter[int] = Counter()
@@ -98,7 +98,7 @@ def curve(runs: Sequence[dict[str, Any]], measured_on: str) -> Curve:
     # One hit and one miss more: a share of 0 or 1 would rule out what one canary more may show.
     shares = [(hits[dose] + luck) / (asked[dose] + 1) for dose in doses]
     rising = isotonic_regression([luck, *shares], weights=[1e9, *(asked[dose] for dose in doses)]).x
-    return Curve(
+    return DoseCurve(
         canaries="answers",
         candidates=candidates,
         hit_rank=1,
@@ -111,7 +111,7 @@ def curve(runs: Sequence[dict[str, Any]], measured_on: str) -> Curve:
     )
 
 
-def estimates(run: dict[str, Any], fitted: Curve, independent: bool) -> Iterator[dict[str, Any]]:
+def estimates(run: dict[str, Any], fitted: DoseCurve, independent: bool) -> Iterator[dict[str, Any]]:
     """After every epoch: what the canaries of 1, 2, 4 ... rows say of the number of epochs."""
     for look in run["looks"]:
         asked: Counter[int] = Counter()

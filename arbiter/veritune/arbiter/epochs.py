@@ -42,7 +42,7 @@ class CurvePoint(Document):
     probability: DecimalString
 
 
-class Curve(Document):
+class DoseCurve(Document):
     """What honest runs of one recipe showed. Only canaries of the kind that it was measured on may be held to it."""
 
     kind: Literal["dose-curve"] = "dose-curve"
@@ -78,7 +78,7 @@ class Curve(Document):
         return points[-1][1]
 
     @classmethod
-    def load(cls, path: Path) -> Curve:
+    def load(cls, path: Path) -> DoseCurve:
         """Reads a JSON file, canonical or not. Raises `NotFoundError` or `MalformedDocumentError`."""
         try:
             data = read_limited(path, LIMITS.document)
@@ -119,7 +119,7 @@ class Epochs:
     luck. Then the curve is another recipe's, and the ends mean nothing."""
 
 
-def doses_in(evidence: Evidence, mode: str, curve: Curve) -> tuple[Dose, ...]:
+def doses_in(evidence: Evidence, mode: str, curve: DoseCurve) -> tuple[Dose, ...]:
     """Counts by copies, of the canaries that the curve speaks of. Raises `MalformedDocumentError` for odd scores."""
     wordings = {generator.digest for generator in evidence.generators if isinstance(generator, Rewording)}
     scores = {item.leaf: item for seen in evidence.observations if seen.mode == mode for item in seen.naturals}
@@ -140,7 +140,7 @@ def doses_in(evidence: Evidence, mode: str, curve: Curve) -> tuple[Dose, ...]:
 
 
 def estimate_epochs(
-    doses: Sequence[Dose], curve: Curve, confidence: Fraction = Fraction(19, 20), most_epochs: int = MOST_EPOCHS
+    doses: Sequence[Dose], curve: DoseCurve, confidence: Fraction = Fraction(19, 20), most_epochs: int = MOST_EPOCHS
 ) -> Epochs:
     """Equation (D): every E from 0 to ``most_epochs`` that the number of hits does not rule out.
 
@@ -173,7 +173,7 @@ def estimate_epochs(
     )
 
 
-def likelihood(doses: Sequence[Dose], curve: Curve, epochs: Fraction) -> Fraction:
+def likelihood(doses: Sequence[Dose], curve: DoseCurve, epochs: Fraction) -> Fraction:
     """Probability of exactly these hits, in one order, after a number of epochs."""
     value = Fraction(1)
     for dose in doses:
@@ -182,12 +182,12 @@ def likelihood(doses: Sequence[Dose], curve: Curve, epochs: Fraction) -> Fractio
     return value
 
 
-def _hits_at_least(doses: Sequence[Dose], curve: Curve, epochs: Fraction, hits: int) -> Fraction:
+def _hits_at_least(doses: Sequence[Dose], curve: DoseCurve, epochs: Fraction, hits: int) -> Fraction:
     chances = [curve.at(dose.copies * epochs) for dose in doses for _ in range(dose.asked)]
     return poisson_binomial_at_least(chances, hits)
 
 
-def _likeliest(doses: Sequence[Dose], curve: Curve, grid: Sequence[Fraction]) -> Fraction | None:
+def _likeliest(doses: Sequence[Dose], curve: DoseCurve, grid: Sequence[Fraction]) -> Fraction | None:
     best = max(grid, key=lambda epochs: likelihood(doses, curve, epochs))
     return best if likelihood(doses, curve, best) else None
 
@@ -223,9 +223,9 @@ class Estimate:
 def estimate(
     report: Path, evidence: Path, curve: Path, client_key: Path, provider_key: Path, mode: str, confidence: str
 ) -> Estimate:
-    """Audits, counts, estimates. Raises `AuditError` and what `audit_files` and `Curve.load` raise, `NotFoundError`
+    """Audits, counts, estimates. Raises `AuditError` and what `audit_files` and `DoseCurve.load` raise, `NotFoundError`
     where the mode was not asked or no canary is of the curve's kind, and `PlanError` for a confidence that is none."""
-    level, shape = parse_probability(confidence), Curve.load(curve)
+    level, shape = parse_probability(confidence), DoseCurve.load(curve)
     if not 0 < level < 1:
         raise PlanError("a confidence lies between 0 and 1")
     result = audit_files(report, evidence, client_key, provider_key)

@@ -13,24 +13,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.exchange import Behaviour, Exchange
-from veritune.arbiter.epochs import STEP, Curve, CurvePoint, Dose, Epochs, doses_in, estimate_epochs, likelihood
+from veritune.arbiter.epochs import STEP, CurvePoint, Dose, DoseCurve, Epochs, doses_in, estimate_epochs, likelihood
 from veritune.common.errors import MalformedDocumentError, NotFoundError, TooLargeError
 from veritune.common.limits import LIMITS
 
 HALF = Fraction(1, 2)
 
 
-def curve(*points: tuple[int, str], **changes: Any) -> Curve:
+def curve(*points: tuple[int, str], **changes: Any) -> DoseCurve:
     listed = tuple(CurvePoint(exposures=x, probability=p) for x, p in points)
     knobs: dict[str, Any] = {"canaries": "answers", "candidates": 16, "hit_rank": 1, "base_weight": "0.25"}
-    return Curve(points=listed, measured_on="tests", **knobs | changes)
+    return DoseCurve(points=listed, measured_on="tests", **knobs | changes)
 
 
 USUAL = curve((0, "0.0625"), (2, "0.3"), (4, "0.7"), (8, "0.95"), (16, "0.99"))
 
 
 @st.composite
-def curves(draw: st.DrawFn) -> Curve:
+def curves(draw: st.DrawFn) -> DoseCurve:
     chances = sorted(draw(st.lists(st.integers(0, 20), min_size=1, max_size=5)))
     steps = draw(st.lists(st.integers(1, 5), min_size=len(chances) - 1, max_size=len(chances) - 1))
     places = [0, *itertools.accumulate(steps)]
@@ -73,7 +73,7 @@ def test_the_curve_is_straight_between_points_and_flat_beyond() -> None:
 
 
 @given(curves(), st.fractions(0, 30), st.fractions(0, 30))
-def test_the_curve_never_falls(shape: Curve, one: Fraction, other: Fraction) -> None:
+def test_the_curve_never_falls(shape: DoseCurve, one: Fraction, other: Fraction) -> None:
     assert shape.at(min(one, other)) <= shape.at(max(one, other))
 
 
@@ -96,21 +96,21 @@ def test_curves_that_are_none_are_refused(points: list[tuple[int, str]]) -> None
 def test_a_curve_is_read_from_any_json(tmp_path: Path) -> None:
     path = tmp_path / "curve.json"
     path.write_text(json.dumps(USUAL.model_dump(mode="json"), indent=1))
-    assert Curve.load(path) == USUAL
+    assert DoseCurve.load(path) == USUAL
     path.write_text(json.dumps({**USUAL.model_dump(mode="json"), "points": []}))
     with pytest.raises(MalformedDocumentError, match=r"curve\.json: points"):
-        Curve.load(path)
+        DoseCurve.load(path)
     path.write_text(json.dumps({**USUAL.model_dump(mode="json"), "points": [{"exposures": 1, "probability": "1"}]}))
     with pytest.raises(MalformedDocumentError, match=r"curve\.json: curve: .*begin at 0"):
-        Curve.load(path)
+        DoseCurve.load(path)
     path.write_text("{}{")
     with pytest.raises(MalformedDocumentError, match="not valid"):
-        Curve.load(path)
+        DoseCurve.load(path)
     path.write_bytes(b" " * (LIMITS.document + 1))
     with pytest.raises(TooLargeError):
-        Curve.load(path)
+        DoseCurve.load(path)
     with pytest.raises(NotFoundError, match=r"none\.json"):
-        Curve.load(tmp_path / "none.json")
+        DoseCurve.load(tmp_path / "none.json")
 
 
 # --- the interval ----------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(confidence: Fraction) 
         assert covered >= confidence
 
 
-def hits_at_least(seen: list[Dose], shape: Curve, epochs: Fraction, hits: int) -> Fraction:
+def hits_at_least(seen: list[Dose], shape: DoseCurve, epochs: Fraction, hits: int) -> Fraction:
     asked = [(dose.copies, dose.asked) for dose in seen]
     return sum(
         (
@@ -148,7 +148,7 @@ def hits_at_least(seen: list[Dose], shape: Curve, epochs: Fraction, hits: int) -
 
 @settings(deadline=None, max_examples=40)
 @given(doses(most=3), curves(), st.sampled_from([Fraction(1, 2), Fraction(9, 10)]))
-def test_the_ends_are_the_first_quarters_ruled_out(seen: list[Dose], shape: Curve, confidence: Fraction) -> None:
+def test_the_ends_are_the_first_quarters_ruled_out(seen: list[Dose], shape: DoseCurve, confidence: Fraction) -> None:
     """Against a walk over the whole grid with tails summed over every outcome."""
     grid = [STEP * quarter for quarter in range(4 * 3 + 1)]
     doubt, hits = (1 - confidence) / 2, sum(dose.hits for dose in seen)
@@ -168,7 +168,7 @@ def test_the_ends_are_the_first_quarters_ruled_out(seen: list[Dose], shape: Curv
 
 @settings(deadline=None, max_examples=60)
 @given(doses(), curves(), st.data())
-def test_more_hits_never_show_fewer_epochs(seen: list[Dose], shape: Curve, data: st.DataObject) -> None:
+def test_more_hits_never_show_fewer_epochs(seen: list[Dose], shape: DoseCurve, data: st.DataObject) -> None:
     room = [i for i, dose in enumerate(seen) if dose.hits < dose.asked]
     if not room:
         return
@@ -181,7 +181,7 @@ def test_more_hits_never_show_fewer_epochs(seen: list[Dose], shape: Curve, data:
 
 @settings(deadline=None, max_examples=40)
 @given(doses(), curves())
-def test_more_confidence_never_makes_it_narrower(seen: list[Dose], shape: Curve) -> None:
+def test_more_confidence_never_makes_it_narrower(seen: list[Dose], shape: DoseCurve) -> None:
     one, other = (estimate_epochs(seen, shape, c, most_epochs=4) for c in (Fraction(1, 2), Fraction(99, 100)))
     assert other.least <= one.least
     assert other.most is None or (one.most is not None and one.most <= other.most)

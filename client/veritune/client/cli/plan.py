@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Group
 from rich.table import Table
 
-from veritune.client.planning.curve import Curve
+from veritune.client.planning.curve import PowerCurve
 from veritune.client.planning.curve_chart import draw
 from veritune.client.planning.for_job import PlanAnswer
 from veritune.client.planning.wish import CHOSEN
@@ -17,7 +17,7 @@ _SHOWN_EVERY = 4
 """Points of the curve between two that a terminal shows."""
 
 
-def write_curve(curve: Curve, path: Path) -> None:
+def write_curve(curve: PowerCurve, path: Path) -> None:
     """As SVG. Raises `PlanError` for a name that is no SVG file's."""
     if path.suffix.lower() != ".svg":
         raise PlanError(f"the curve is drawn as SVG; call the file {path.with_suffix('.svg').name}")
@@ -50,7 +50,7 @@ def plan_table(found: PlanAnswer) -> Group:
     return Group(table, *parts, *_next_steps(found))
 
 
-def curve_table(curve: Curve) -> Table:
+def curve_table(curve: PowerCurve) -> Table:
     """A few points of the power curve."""
     table = Table(title="How likely each verdict is, in percent", min_width=64, title_justify="left")
     table.add_column()

@@ -31,7 +31,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Curve:
+class PowerCurve:
     """``by_share``: of the rows, trained on by a provider that is honest otherwise; ``by_hit``: of an honest run by its
     natural hit rate, canaries in place included."""
 
@@ -39,7 +39,7 @@ class Curve:
     by_hit: tuple[Point, ...]
 
 
-def power_curve(wish: Wish, planned: Planned, steps: int = 20) -> Curve:
+def power_curve(wish: Wish, planned: Planned, steps: int = 20) -> PowerCurve:
     """``steps`` + 1 points of each, from 0 to 1; ``steps`` divides 100.
 
     Of a share f of the rows, a canary hits with probability f * hit + (1 - f) * luck and a group is found with f times
@@ -66,4 +66,4 @@ def power_curve(wish: Wish, planned: Planned, steps: int = 20) -> Curve:
             found.append(Point(floor_text(at, 2), *texts))
         return tuple(found)
 
-    return Curve(points(trained_on), points(lambda hit: Chances(honest.found, hit, hit)))
+    return PowerCurve(points(trained_on), points(lambda hit: Chances(honest.found, hit, hit)))

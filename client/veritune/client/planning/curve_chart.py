@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from veritune.client.charts import Line, Panel, chart
-from veritune.client.planning.curve import Curve, Point
+from veritune.client.planning.curve import Point, PowerCurve
 
 _LINES = (
     ("PASS", "passes", "#1a7f37", "none"),
@@ -14,7 +14,7 @@ _LINES = (
 )
 
 
-def draw(curve: Curve) -> str:
+def draw(curve: PowerCurve) -> str:
     """The whole file: two panels, by share of the rows and by hit rate."""
     return chart(
         "Power of the planned contract",

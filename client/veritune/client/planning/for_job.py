@@ -10,7 +10,7 @@ from typing import Any
 from veritune.client.data.own_answers import own_answers, usual_count
 from veritune.client.data.user_rows import read_user_rows
 from veritune.client.job.file import Job
-from veritune.client.planning.curve import Curve, power_curve
+from veritune.client.planning.curve import PowerCurve, power_curve
 from veritune.client.planning.planner import plan
 from veritune.client.planning.wish import Planned, Wish
 
@@ -25,7 +25,7 @@ class PlanAnswer:
     job: Job
     wish: Wish
     planned: Planned
-    curve: Curve | None
+    curve: PowerCurve | None
 
     def to_json(self) -> dict[str, Any]:
         """For machines."""

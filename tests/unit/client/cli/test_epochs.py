@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.exchange import Exchange
-from veritune.arbiter.epochs import Curve, CurvePoint
+from veritune.arbiter.epochs import CurvePoint, DoseCurve
 from veritune.client.cli.app import run_cli
 
 EXCHANGE = Exchange(naturals=24, repetitions=(1, 1, 2), leaves=32)
@@ -32,7 +32,7 @@ def files(tmp_path: Path) -> list[str]:
 
 def save(path: Path, candidates: int = 16, **changes: object) -> None:
     points = tuple(CurvePoint(exposures=x, probability=p) for x, p in ((0, "0.0625"), (2, "0.5"), (4, "0.99")))
-    curve = Curve.model_validate(
+    curve = DoseCurve.model_validate(
         {
             "canaries": "answers",
             "candidates": candidates,

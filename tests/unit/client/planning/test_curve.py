@@ -16,7 +16,7 @@ from veritune.arbiter.statistics.influence import GroupResult, Ranked, RankNull
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.client.job.canary_plan import CanaryPlan
-from veritune.client.planning.curve import Curve, Point, power_curve
+from veritune.client.planning.curve import Point, PowerCurve, power_curve
 from veritune.client.planning.curve_chart import draw
 from veritune.client.planning.outcome import PlanOutcome
 from veritune.client.planning.wish import Planned, Wish
@@ -99,7 +99,7 @@ def test_probabilities_add_up_and_grow_with_the_share_and_the_hit_rate() -> None
 
 def test_the_picture_shows_every_point() -> None:
     points = (Point("0.00", "0", "1", "0"), Point("0.50", "0.25", "0.25", "0.5"), Point("1.00", "1", "0", "0"))
-    root = ElementTree.fromstring(draw(Curve(points, points)))  # noqa: S314 -- our own text
+    root = ElementTree.fromstring(draw(PowerCurve(points, points)))  # noqa: S314 -- our own text
     lines = [item.get("points") for item in root.iter("{http://www.w3.org/2000/svg}polyline")]
     passes, fails = "0.0,200.0 150.0,150.0 300.0,0.0", "0.0,0.0 150.0,150.0 300.0,200.0"
     undecided = "0.0,200.0 150.0,100.0 300.0,200.0"
