@@ -17,7 +17,7 @@ from veritune.client.challenge.ask import Model, ask_delivered, ask_served
 from veritune.client.challenge.evidence import TrainSet, build_evidence, canary_rows
 from veritune.client.challenge.observe import observe, receipts_of
 from veritune.client.challenge.sitting import sampling_for, sit
-from veritune.client.challenge.steps import Step, is_settled, steps_begun, steps_of
+from veritune.client.challenge.steps import SequentialStep, is_settled, steps_begun, steps_of
 from veritune.client.exchange.inference_client import InferenceClient
 from veritune.client.progress import Progress
 from veritune.client.sowing.sealed import Secrets
@@ -151,18 +151,18 @@ class ChallengeRun:
                 return
             begun += LEAVES_AT_ONCE[mode]
 
-    def _begun(self, mode: Mode, log: AnswerLog, steps: Sequence[Step]) -> int:
+    def _begun(self, mode: Mode, log: AnswerLog, steps: Sequence[SequentialStep]) -> int:
         """Steps that a challenge has begun, rounded up to where it next looks at its evidence."""
         once = LEAVES_AT_ONCE[mode]
         return -(-steps_begun(steps, log.entries) // once) * once
 
-    def _is_enough(self, mode: Mode, log: AnswerLog, asked: Sequence[Step]) -> bool:
+    def _is_enough(self, mode: Mode, log: AnswerLog, asked: Sequence[SequentialStep]) -> bool:
         """Whether a mode may stop after these steps, of which every question has its answer."""
         if self._steps is None or len(asked) == len(self._steps):
             return True
         return bool(asked) and is_settled(self._judge(mode, log, asked))
 
-    def _judge(self, mode: Mode, log: AnswerLog, asked: Sequence[Step]) -> Judgement:
+    def _judge(self, mode: Mode, log: AnswerLog, asked: Sequence[SequentialStep]) -> Judgement:
         """What the verdict on one mode would be if the challenge stopped after these steps."""
         terms = self._manifest.verification
         questions = [item for step in asked for item in step.questions]
@@ -197,6 +197,6 @@ class ChallengeRun:
         return [self._log("served", number) for number in range(1, self._session + 1)]
 
 
-def _leaves_of(asked: Sequence[Step]) -> int:
+def _leaves_of(asked: Sequence[SequentialStep]) -> int:
     """Leaves up to the last one of these leading steps, padding on the way included."""
     return asked[-1].place + 1 if asked else 0

@@ -10,7 +10,7 @@ from veritune.arbiter.measure.questions import Question
 
 
 @dataclass(frozen=True)
-class Step:
+class SequentialStep:
     """One leaf that asks something, with the decoys that go along."""
 
     place: int
@@ -26,7 +26,7 @@ class Step:
         return any(item.digest in answered for item in self.questions)
 
 
-def steps_of(leaves: Sequence[int], questions: Sequence[Question]) -> tuple[Step, ...]:
+def steps_of(leaves: Sequence[int], questions: Sequence[Question]) -> tuple[SequentialStep, ...]:
     """A session's questions by the leaf that asks them, in the order of the leaves; padding asks nothing.
 
     Decoys are spread evenly. Within a step the questions keep the order in which they came, so that neither place nor
@@ -42,10 +42,10 @@ def steps_of(leaves: Sequence[int], questions: Sequence[Question]) -> tuple[Step
     sorted_in: list[list[Question]] = [[] for _ in places]
     for item in questions:
         sorted_in[along[item.digest] if item.kind == "decoy" else where[item.leaf]].append(item)
-    return tuple(Step(place, tuple(found)) for place, found in zip(places, sorted_in, strict=True))
+    return tuple(SequentialStep(place, tuple(found)) for place, found in zip(places, sorted_in, strict=True))
 
 
-def steps_begun(steps: Sequence[Step], answered: Container[str]) -> int:
+def steps_begun(steps: Sequence[SequentialStep], answered: Container[str]) -> int:
     """How many leading steps there are up to the last one with an answer."""
     return max((number for number, step in enumerate(steps, start=1) if step.is_begun(answered)), default=0)
 

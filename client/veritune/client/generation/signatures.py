@@ -77,7 +77,7 @@ class Flattening:
 
 
 @dataclass(frozen=True)
-class Step:
+class TokenStep:
     """The allowed tokens of one step and their weights, which sum to `SCALE`."""
 
     tokens: tuple[int, ...]
@@ -137,7 +137,7 @@ def sample_trigger(model: TokenModel, prompt: str, plan: CanaryPlan, stream: Sec
     raise PlanError(f"the generator writes no {plan.trigger_words} words in a line")
 
 
-def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flattening: Flattening) -> Step:
+def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flattening: Flattening) -> TokenStep:
     """The distribution of the next token behind ``tokens``, a function of what has been written alone.
 
     Of the k likeliest tokens the allowed ones stay; where too few of them are, k doubles until enough are found or
@@ -157,7 +157,7 @@ def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flatteni
     kept = nucleus(raw, flattening.top_p, flattening.needed)
     total = math.fsum(raw[:kept])
     shares = cap_shares([value / total for value in raw[:kept]], float(flattening.cap))
-    return Step(tuple(token for token, _ in allowed[:kept]), quantise(shares))
+    return TokenStep(tuple(token for token, _ in allowed[:kept]), quantise(shares))
 
 
 def nucleus(weights: Sequence[float], top_p: float, least: int) -> int:

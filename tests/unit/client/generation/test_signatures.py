@@ -15,7 +15,7 @@ from tests.support.toygenerator import ToyCursor, ToyModel
 from veritune.client.generation.signatures import (
     SCALE,
     Flattening,
-    Step,
+    TokenStep,
     cap_shares,
     cut_words,
     floor_log2,
@@ -162,7 +162,7 @@ def test_a_weight_is_a_number_of_draws() -> None:
             assert n == SCALE
             return self.place
 
-    step = Step((7, 8, 9), (SCALE - 3, 0, 3))
+    step = TokenStep((7, 8, 9), (SCALE - 3, 0, 3))
     assert [step.draw(Counting(place)) for place in (0, SCALE - 4, SCALE - 3, SCALE - 1)] == [7, 7, 9, 9]
 
 
