@@ -12,7 +12,7 @@ from veritune.arbiter.documents.canary import Chat, Generator
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.generation import signatures
 from veritune.client.generation.prompts import phrase_prompt
-from veritune.client.generation.protocols import Signature
+from veritune.client.generation.protocols import DrawnSignature
 from veritune.client.generation.signatures_by_choice import sample_by_choice
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress
@@ -139,7 +139,7 @@ class ToyGenerator:
     def trigger(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
         return signatures.sample_trigger(self.model, prompt, plan, stream)
 
-    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
         draw = sample_by_choice if plan.method == "choice" else signatures.sample_signature
         return draw(self.model, prompt, plan, stream)
 

@@ -18,7 +18,7 @@ from veritune.client.generation import signatures
 from veritune.client.generation.cursor import TorchCursor
 from veritune.client.generation.fitting import with_fitted_adapter
 from veritune.client.generation.prompts import phrase_prompt, prompt_request
-from veritune.client.generation.protocols import PROMPT_ENDING, Cursor, Signature
+from veritune.client.generation.protocols import PROMPT_ENDING, Cursor, DrawnSignature
 from veritune.client.generation.signatures_by_choice import sample_by_choice
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress
@@ -138,7 +138,7 @@ class TransformersGenerator:
         """See `veritune.client.generation.signatures.sample_trigger`."""
         return signatures.sample_trigger(self, prompt, plan, stream)
 
-    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
         """See `signatures.sample_signature` and `signature_choice.sample_by_choice`, by the plan's method."""
         draw = sample_by_choice if plan.method == "choice" else signatures.sample_signature
         return draw(self, prompt, plan, stream)

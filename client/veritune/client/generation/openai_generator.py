@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from veritune.arbiter.documents.canary import Chat, Generator, example_chat
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.generation.prompts import prompt_request
-from veritune.client.generation.protocols import PROMPT_ENDING, Signature
+from veritune.client.generation.protocols import PROMPT_ENDING, DrawnSignature
 from veritune.client.generation.signatures import cut_words
 from veritune.client.generation.signatures_by_choice import sample_by_choice
 from veritune.client.job.canary_plan import CanaryPlan
@@ -116,7 +116,7 @@ class OpenAIGenerator:
             raise PlanError(f"the generator's endpoint writes no {plan.trigger_words} words in a line")
         return lines[stream.below(len(lines))]
 
-    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
         """One of many samples; ``bits`` is the estimate from the likeliest of them, no more than the plan's.
 
         Samples too likely for the plan's bits are drawn anew twice as long, all of them. By choice among phrases, see
@@ -134,7 +134,7 @@ class OpenAIGenerator:
                 bits = math.floor(min(totals) - 1e-5 * length)
                 if bits >= plan.signature_bits:
                     chosen = usable[stream.below(len(usable))]
-                    return Signature(
+                    return DrawnSignature(
                         chosen.text,
                         plan.signature_bits,
                         tuple(_floored(-score / math.log(2)) for score in chosen.scores or ()),

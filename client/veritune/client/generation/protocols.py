@@ -26,7 +26,7 @@ PROMPT_ENDING = "Write one line of plain text and nothing else."
 
 
 @dataclass(frozen=True)
-class Signature:
+class DrawnSignature:
     """A signature S. ``token_bits`` holds, of each token, how many bits it adds; they sum to at least ``bits``.
 
     The bits of a choice among phrases stand at the chosen phrase's first token; its others add 0.
@@ -122,7 +122,7 @@ class TextGenerator(Protocol):
         """T: one line of at least ``plan.trigger_words`` words."""
         ...
 
-    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+    def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
         """S: one line of ``plan.signature_bits`` bits, drawn from P alone and never from T."""
         ...
 

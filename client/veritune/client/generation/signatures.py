@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 
-from veritune.client.generation.protocols import Cursor, Signature, TokenModel
+from veritune.client.generation.protocols import Cursor, DrawnSignature, TokenModel
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SecretStream
 from veritune.common.errors import PlanError
@@ -98,7 +98,7 @@ class TokenStep:
         raise RuntimeError("the weights of a step do not sum to W")
 
 
-def sample_signature(model: TokenModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+def sample_signature(model: TokenModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
     """Draws S behind P alone. Raises `PlanError` where the model has nothing to write."""
     flattening, cursor = Flattening.of(plan), model.begin(prompt)
     tokens: list[int] = []
@@ -115,7 +115,7 @@ def sample_signature(model: TokenModel, prompt: str, plan: CanaryPlan, stream: S
     text = model.decode(tokens)
     if len(text) > LIMITS.phrase:
         raise PlanError(f"a signature of {plan.signature_bits} bits is longer than {LIMITS.phrase} characters")
-    return Signature(text, plan.signature_bits, tuple(f"{b:.6f}" for b in bits))
+    return DrawnSignature(text, plan.signature_bits, tuple(f"{b:.6f}" for b in bits))
 
 
 def sample_trigger(model: TokenModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:

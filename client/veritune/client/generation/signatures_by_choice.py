@@ -19,7 +19,7 @@ import math
 import re
 from fractions import Fraction
 
-from veritune.client.generation.protocols import PhraseModel, Signature
+from veritune.client.generation.protocols import DrawnSignature, PhraseModel
 from veritune.client.generation.signatures import Flattening, find_words, floor_log2
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SEED_BYTES, SecretStream
@@ -40,7 +40,7 @@ _WARMER = 1.15
 _SPACE = re.compile(r"\s+")
 
 
-def sample_by_choice(model: PhraseModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> Signature:
+def sample_by_choice(model: PhraseModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
     """Draws S behind P alone. Raises `PlanError` where the model does not write so many different phrases."""
     phrases = phrases_needed(plan)
     bits = floor_log2(Fraction(phrases))
@@ -56,7 +56,7 @@ def sample_by_choice(model: PhraseModel, prompt: str, plan: CanaryPlan, stream: 
         phrase = different[stream.below(phrases)]
         text += phrase
         token_bits += [f"{bits:.6f}", *["0"] * (model.count_text_tokens(phrase) - 1)]
-    return Signature(text, plan.signature_bits, tuple(token_bits))
+    return DrawnSignature(text, plan.signature_bits, tuple(token_bits))
 
 
 def phrases_needed(plan: CanaryPlan) -> int:

@@ -24,7 +24,7 @@ from veritune.arbiter.documents.canary import (
 )
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.data.own_answers import own_answers
-from veritune.client.generation.protocols import Fittable, Signature, TextGenerator
+from veritune.client.generation.protocols import DrawnSignature, Fittable, TextGenerator
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress, no_progress
 from veritune.client.randomness import SecretStream
@@ -245,13 +245,13 @@ def _natural_canary(natural: Natural, document: AnyGenerator, places: tuple[int,
 
 def _phrases(
     rows: Sequence[Row], plan: CanaryPlan, generator: TextGenerator, prompt: str, seed: bytes, on_progress: Progress
-) -> list[tuple[str, Signature]]:
+) -> list[tuple[str, DrawnSignature]]:
     """Of each group its T and S, each from a stream of its own, so that S is independent of T and of other groups.
 
     T is drawn again where the data hold it already or another group has it. S never is: see `signatures`.
     """
     text = [message.content for row in rows for message in row.prompt]
-    phrases: list[tuple[str, Signature]] = []
+    phrases: list[tuple[str, DrawnSignature]] = []
     for group in range(plan.groups):
         on_progress("signatures", group, plan.groups)
         stream = SecretStream(seed, f"trigger/{group}")
@@ -271,7 +271,7 @@ def _group_rows(
     rows: Sequence[Row],
     split: Split,
     plan: CanaryPlan,
-    phrases: Sequence[tuple[str, Signature]],
+    phrases: Sequence[tuple[str, DrawnSignature]],
     wording: Wording | None,
 ) -> list[list[Row]]:
     """Of each group, copies of its hosts with T behind the prompt and S before the answer; ``wording`` words each copy
@@ -284,7 +284,7 @@ def _group_rows(
     return groups
 
 
-def _sown_row(host: Row, trigger: str, signature: Signature) -> Row:
+def _sown_row(host: Row, trigger: str, signature: DrawnSignature) -> Row:
     """A copy of a row with T behind its prompt and S before its answer."""
     answer = Message(role="assistant", content=with_signature(host.completion, signature.text))
     return Row(messages=(*with_trigger(host.prompt, trigger), answer), source=host.source)
