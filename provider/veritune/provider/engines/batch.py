@@ -27,7 +27,7 @@ Token = int | Literal["stop", "length"]
 
 
 @dataclass(eq=False)
-class Row:
+class BatchRow:
     """One answer to be decoded.
 
     ``emit`` is called from the thread that decodes: with each token id, and at the end with the reason.
@@ -79,7 +79,7 @@ class Row:
 class _Draw(LogitsProcessor):  # type: ignore[misc]  # transformers ships no usable types
     """Puts each sampled row's own draw first, so that one greedy step serves greedy and sampled rows alike."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[BatchRow]) -> None:
         self._rows = rows
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -94,7 +94,7 @@ class _Draw(LogitsProcessor):  # type: ignore[misc]  # transformers ships no usa
 class _Progress(StoppingCriteria):  # type: ignore[misc]  # transformers ships no usable types
     """Hands every new token to its row and tells which rows are done."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[BatchRow]) -> None:
         self._rows = rows
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
@@ -103,7 +103,7 @@ class _Progress(StoppingCriteria):  # type: ignore[misc]  # transformers ships n
         return torch.tensor([row.finished for row in self._rows], device=input_ids.device)
 
 
-def decode(model: Any, rows: Sequence[Row], pad_id: int, *, mixed: bool) -> None:
+def decode(model: Any, rows: Sequence[BatchRow], pad_id: int, *, mixed: bool) -> None:
     """Decodes the rows together until each has ended; blocks. ``mixed`` says that the model is a PEFT model."""
     width = max(len(row.prompt) for row in rows)
     # Padded on the left: every row's next token then stands in the same column.

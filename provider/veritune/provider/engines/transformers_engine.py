@@ -28,7 +28,7 @@ from veritune.provider.engines.base import (
     Score,
     UnknownAdapterError,
 )
-from veritune.provider.engines.batch import BASE, Row, Token, decode
+from veritune.provider.engines.batch import BASE, BatchRow, Token, decode
 from veritune.provider.engines.scoring import score_ids
 from veritune.provider.hardware.precision import pick_precision
 from veritune.provider.models.chat import ChatFormat, Message
@@ -48,7 +48,7 @@ class _Loaded:
 
 @dataclass(eq=False)
 class _Waiting:
-    row: Row
+    row: BatchRow
     adapter: str | None
     loaded: _Loaded | None
     queue: asyncio.Queue[Token | BaseException]
@@ -186,7 +186,7 @@ class TransformersEngine(InferenceEngine):
         def emit(item: Token) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        row = Row(
+        row = BatchRow(
             prompt,
             sampling,
             chat.stop_ids,
@@ -307,7 +307,7 @@ class TransformersEngine(InferenceEngine):
         self._base = self._peft = None
         gc.collect()
 
-    def _decode(self, rows: list[Row]) -> None:
+    def _decode(self, rows: list[BatchRow]) -> None:
         decode(self._model(), rows, self._pad_id, mixed=self._peft is not None)
 
     def _attach(self, name: str, files: AdapterFiles) -> None:

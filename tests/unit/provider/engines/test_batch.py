@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from veritune.provider.engines.base import Sampling
-from veritune.provider.engines.batch import Row, Token
+from veritune.provider.engines.batch import BatchRow, Token
 
 
-def _row(**sampling: Any) -> tuple[Row, list[Token]]:
+def _row(**sampling: Any) -> tuple[BatchRow, list[Token]]:
     emitted: list[Token] = []
-    return Row([1, 2], Sampling(**sampling), frozenset({9}), emitted.append), emitted
+    return BatchRow([1, 2], Sampling(**sampling), frozenset({9}), emitted.append), emitted
 
 
 def test_a_row_ends_at_a_stop_token_and_takes_no_more() -> None:
