@@ -59,7 +59,7 @@ class RedTeam:
         return OpenAIGenerator(self.endpoint, self.endpoint_model)
 
 
-class Prepared:
+class PreparedForRedTeam:
     """The data set as a provider would get it, and beside it what its user knows."""
 
     def __init__(self, train: Path, secrets: Secrets, sample: int | None = None) -> None:
@@ -94,7 +94,7 @@ class Prepared:
 
 def run_attack(
     wanted: RedTeam,
-    prepared: Prepared,
+    prepared: PreparedForRedTeam,
     load_model: Callable[[], BaseModel],
     model_digest: Callable[[], str],
     out: Path,

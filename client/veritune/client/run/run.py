@@ -109,7 +109,7 @@ class Run:
 
         Raises `DigestError` for a training set that was changed, and what `redteam.attack.run_attack` raises.
         """
-        from veritune.client.redteam.attack import Prepared, RedTeam, run_attack
+        from veritune.client.redteam.attack import PreparedForRedTeam, RedTeam, run_attack
         from veritune.client.run.prepare import base_digest
         from veritune.client.sowing.sealed import open_sealed
 
@@ -123,7 +123,7 @@ class Run:
             space = self.workspace
             train = space.require(space.train, "prepare")
             secrets = open_sealed(space.require(space.secrets, "prepare"), self._passphrase)
-            prepared = Prepared(train, secrets, wanted.sample)
+            prepared = PreparedForRedTeam(train, secrets, wanted.sample)
             folder = out or space.root
             return run_attack(wanted, prepared, load_model, lambda: base_digest(self.job), folder, self._progress)
 

@@ -19,7 +19,7 @@ from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.cli.app import run_cli
 from veritune.client.job.canary_plan import CanaryPlan
-from veritune.client.redteam.attack import Prepared, RedTeam, run_attack
+from veritune.client.redteam.attack import PreparedForRedTeam, RedTeam, run_attack
 from veritune.client.redteam.chart import draw
 from veritune.client.redteam.detectors.asked import AskedDetector
 from veritune.client.redteam.detectors.base_model import BaseModel
@@ -269,7 +269,7 @@ def test_without_canaries_or_plain_rows_there_is_nothing_to_tell(
     for places in ({}, dict.fromkeys(range(82), "natural")):
         monkeypatch.setattr("veritune.client.redteam.attack.kinds_of", lambda canaries, generators, found=places: found)
         with pytest.raises(DatasetError, match="takes both"):
-            Prepared(prepared_folder / "train.jsonl", secrets)
+            PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
 
 
 def test_an_endpoint_is_asked_instead_of_the_base_model(
@@ -286,7 +286,7 @@ def test_an_endpoint_is_asked_instead_of_the_base_model(
 
     monkeypatch.setattr("veritune.client.generation.openai_generator.OpenAIGenerator.reply", reply)
     wanted = RedTeam(("asked",), endpoint="http://localhost:1/v1", endpoint_model="strong")
-    prepared = Prepared(prepared_folder / "train.jsonl", secrets)
+    prepared = PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
     figures = run_attack(wanted, prepared, no_model, lambda: "", tmp_path)
     assert len(asked) == 22  # 82 rows, eight at once, two rounds
     assert figures.detectors["asked"].basis == "strong"
