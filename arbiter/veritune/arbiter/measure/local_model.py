@@ -24,7 +24,7 @@ from veritune.common.model.files import ADAPTER_WEIGHTS
 from veritune.common.model.kvcache import cache_argument
 from veritune.common.model.turns import end_of_turn
 
-Chat = Sequence[Message]
+Turns = Sequence[Message]
 
 # Bounds one forward pass: cached positions over all rows, and rows times positions that get logits.
 _MAX_CACHED = 16_384
@@ -82,7 +82,7 @@ class LocalModel:
 
     def answers(
         self,
-        chats: Sequence[Chat],
+        chats: Sequence[Turns],
         max_tokens: int,
         *,
         tuned: bool = True,
@@ -101,13 +101,13 @@ class LocalModel:
                     on_answer(index, answer)
         return [result[index] for index in range(len(chats))]
 
-    def scores(self, chat: Chat, completions: Sequence[str], *, tuned: bool = True) -> list[float]:
+    def scores(self, chat: Turns, completions: Sequence[str], *, tuned: bool = True) -> list[float]:
         """Log-probability (nats) of each completion and its end-of-turn token as the answer to one chat."""
         tails = [self.completion_ids(text) for text in completions]
         with self._torch.inference_mode(), self._adapter(tuned):
             return self._score(self.prompt_ids(chat), tails)
 
-    def prompt_ids(self, chat: Chat) -> list[int]:
+    def prompt_ids(self, chat: Turns) -> list[int]:
         """Token ids of a chat up to where the assistant's answer begins."""
         text = self._tokenizer.apply_chat_template(
             [{"role": message.role, "content": message.content} for message in chat],
