@@ -14,7 +14,7 @@ from veritune.client.randomness import SecretStream
 from veritune.client.sowing.naturals import Natural, answered
 from veritune.client.sowing.split import Split
 from veritune.client.wording.by_model import ModelWordings
-from veritune.client.wording.draw import random_wording, wordings
+from veritune.client.wording.draw import draw_wordings, random_wording
 from veritune.common.dataset import Row
 from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
@@ -24,7 +24,7 @@ _STEP = 256
 
 
 @dataclass(frozen=True)
-class Worded:
+class RewrittenRows:
     """The training rows as they will be sent, by index of the user's rows, and the canaries among them."""
 
     rows: dict[int, Row]
@@ -33,7 +33,7 @@ class Worded:
     """How many rows could have been a canary in place; None where none were wanted, or not all were tried."""
 
 
-class Wording:
+class RowRewriter:
     """Rewords rows by one document. ``longest`` (tokens) is the training's sequence length, None: not known.
 
     ``model`` has the wordings where a language model rewords; asking it costs, so that no more rows are tried than
@@ -52,7 +52,9 @@ class Wording:
         self._rewording, self._plan, self._seed = rewording, plan, seed
         self._count_tokens, self._longest, self._model = count_tokens, longest, model
 
-    def word_rows(self, rows: Sequence[Row], split: Split, fits: Sequence[bool], on_progress: Progress) -> Worded:
+    def word_rows(
+        self, rows: Sequence[Row], split: Split, fits: Sequence[bool], on_progress: Progress
+    ) -> RewrittenRows:
         """Draws the canaries in place, and a wording for every other row where the plan says so.
 
         Canaries are a uniform sample of the eligible rows: those with room, enough wordings and a prompt that stands
@@ -74,7 +76,7 @@ class Wording:
                 if index not in in_place and fits[index]:
                     sent[index] = self.anew(rows[index], f"reword/{index}")
             on_progress("rewording", len(split.train), len(split.train))
-        return Worded(sent, in_place, eligible)
+        return RewrittenRows(sent, in_place, eligible)
 
     def anew(self, row: Row, label: str) -> Row:
         """The row with its answer worded at random, from the stream of this label."""
@@ -108,7 +110,7 @@ class Wording:
     def _several(self, text: str, stream: SecretStream) -> tuple[str, ...]:
         if self._model is not None:
             return self._model.of(text)
-        return wordings(text, self._rewording, self._plan.wordings, stream)
+        return draw_wordings(text, self._rewording, self._plan.wordings, stream)
 
     def _one(self, text: str, stream: SecretStream) -> str:
         if self._model is None:

@@ -28,7 +28,7 @@ from veritune.client.generation.protocols import DrawnSignature, Fittable, TextG
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress, no_progress
 from veritune.client.randomness import SecretStream
-from veritune.client.sowing.in_place import Worded, Wording
+from veritune.client.sowing.in_place import RewrittenRows, RowRewriter
 from veritune.client.sowing.likeness import Likeness
 from veritune.client.sowing.naturals import Natural, draw_naturals
 from veritune.client.sowing.split import ROOM_TOKENS, Split, choose_prompts, fitting, pick, split_rows
@@ -214,7 +214,7 @@ def _fit(generator: TextGenerator, plain: Sequence[Row], plan: CanaryPlan, seed:
 
 def _wording(
     rewording: Rewording | None, plan: CanaryPlan, seed: bytes, generator: TextGenerator, longest: int | None
-) -> Wording | None:
+) -> RowRewriter | None:
     if not plan.in_place and not plan.reword_all:
         return None
     if rewording is None:
@@ -226,11 +226,11 @@ def _wording(
         if (able := generator.describe_rewording().model) != rewording.model:
             raise PlanError(f"rewording.model must be the generator's, {able!r}")
         model = ModelWordings(generator, plan.wordings, rewording.protect)
-    return Wording(rewording, plan, seed, generator.count_tokens, longest, model)
+    return RowRewriter(rewording, plan, seed, generator.count_tokens, longest, model)
 
 
-def _as_they_are(rows: Sequence[Row], split: Split) -> Worded:
-    return Worded({index: rows[index] for index in split.train}, {}, None)
+def _as_they_are(rows: Sequence[Row], split: Split) -> RewrittenRows:
+    return RewrittenRows({index: rows[index] for index in split.train}, {}, None)
 
 
 def _natural_canary(natural: Natural, document: AnyGenerator, places: tuple[int, ...]) -> NaturalCanary:
@@ -272,7 +272,7 @@ def _group_rows(
     split: Split,
     plan: CanaryPlan,
     phrases: Sequence[tuple[str, DrawnSignature]],
-    wording: Wording | None,
+    wording: RowRewriter | None,
 ) -> list[list[Row]]:
     """Of each group, copies of its hosts with T behind the prompt and S before the answer; ``wording`` words each copy
     anew."""

@@ -26,7 +26,7 @@ _FEW = 4096
 _DRAWS = 64
 
 
-def wordings(text: str, rewording: Rewording, most: int, stream: SecretStream) -> tuple[str, ...]:
+def draw_wordings(text: str, rewording: Rewording, most: int, stream: SecretStream) -> tuple[str, ...]:
     """Up to ``most`` different wordings of an answer in random order, every set of so many equally likely.
 
     Fewer where there are fewer; the text itself may be among them. Raises `PlanError` as `check_rewording` does, and

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.randomness import SecretStream
-from veritune.client.wording.draw import check_rewording, find_sites, random_wording, wordings
+from veritune.client.wording.draw import check_rewording, draw_wordings, find_sites, random_wording
 from veritune.common.errors import PlanError
 
 ENGLISH = Rewording(rules=("spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation"))
@@ -33,7 +33,7 @@ def every(text: str, rewording: Rewording) -> set[str]:
     """All wordings of a text that has few."""
     total = prod(site.count for site in find_sites(text, rewording))
     assert total <= 4096
-    found = wordings(text, rewording, total, stream("all"))
+    found = draw_wordings(text, rewording, total, stream("all"))
     assert len(found) == total == len(set(found))
     return set(found)
 
@@ -141,7 +141,7 @@ def test_a_rule_writes_these_and_no_others(rule: str, text: str, wanted: set[str
 def test_what_a_program_reads_is_left_alone(text: str) -> None:
     found = random_wording(text, ALL, stream("protected"))
     assert found == text
-    assert wordings(text, ALL, 16, stream("protected")) == (text,)
+    assert draw_wordings(text, ALL, 16, stream("protected")) == (text,)
 
 
 def test_users_own_words_and_patterns() -> None:
@@ -164,20 +164,20 @@ def test_a_rewording_that_can_not_be_used_is_refused(rewording: Rewording, messa
     with pytest.raises(PlanError, match=message):
         check_rewording(rewording)
     with pytest.raises(PlanError, match=message):
-        wordings("text", rewording, 2, stream("bad"))
+        draw_wordings("text", rewording, 2, stream("bad"))
 
 
 def test_wordings_differ_and_come_from_the_stream() -> None:
-    first = wordings(MATHS, ENGLISH, 16, stream("a"))
+    first = draw_wordings(MATHS, ENGLISH, 16, stream("a"))
     assert len(set(first)) == 16
-    assert first == wordings(MATHS, ENGLISH, 16, stream("a"))
-    assert first != wordings(MATHS, ENGLISH, 16, stream("b"))
+    assert first == draw_wordings(MATHS, ENGLISH, 16, stream("a"))
+    assert first != draw_wordings(MATHS, ENGLISH, 16, stream("b"))
 
 
 def test_many_wordings_are_drawn_and_not_listed() -> None:
     text = " ".join(["They have to go."] * 13)
     assert prod(site.count for site in find_sites(text, ENGLISH)) > 4096
-    assert len(set(wordings(text, ENGLISH, 256, stream("many")))) == 256
+    assert len(set(draw_wordings(text, ENGLISH, 256, stream("many")))) == 256
 
 
 def test_every_wording_is_equally_likely() -> None:
@@ -188,7 +188,7 @@ def test_every_wording_is_equally_likely() -> None:
     alone: Counter[str] = Counter(random_wording(text, ENGLISH, stream(f"alone/{i}")) for i in range(8000))
     truth: Counter[str] = Counter()
     for i in range(8000):
-        candidates = wordings(text, ENGLISH, 3, stream(f"candidates/{i}"))
+        candidates = draw_wordings(text, ENGLISH, 3, stream(f"candidates/{i}"))
         truth[candidates[stream(f"truth/{i}").below(3)]] += 1
     for counts in (alone, truth):
         # Chi-squared with 7 degrees of freedom is above 40 with a probability of about 1e-6.
@@ -229,7 +229,7 @@ def test_marks_final_answers_and_figures_survive(words: list[str], label: int) -
 @given(st.text(max_size=300), st.integers(0, 2**32))
 @settings(max_examples=100)
 def test_any_text_is_worded_without_an_error(text: str, label: int) -> None:
-    found = wordings(text, ALL, 8, stream(f"any/{label}"))
+    found = draw_wordings(text, ALL, 8, stream(f"any/{label}"))
     assert 1 <= len(found) <= 8
     assert len(set(found)) == len(found)
 
