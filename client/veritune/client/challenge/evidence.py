@@ -9,7 +9,7 @@ from pathlib import Path
 
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCanary
 from veritune.arbiter.documents.evidence import EnvelopeDocument, Evidence, Observations, OpenedRow, Opening
-from veritune.client.challenge.sitting import Sitting
+from veritune.client.challenge.leaves import SessionLeaves
 from veritune.client.sowing.sealed import Secrets
 from veritune.common.dataset import Row, read_rows
 from veritune.common.envelope import Envelope
@@ -46,7 +46,7 @@ def canary_rows(canaries: Iterable[Canary]) -> tuple[int, ...]:
 
 def build_evidence(
     secrets: Secrets,
-    sitting: Sitting,
+    picked: SessionLeaves,
     train: TrainSet,
     contract: Envelope,
     dataset_receipt: Envelope,
@@ -58,16 +58,16 @@ def build_evidence(
         Opening(
             leaf=leaf,
             salt=secrets.leaves[leaf].salt,
-            canary=sitting.canaries[leaf],
-            rows=tuple(train.opened(index) for index in canary_rows([sitting.canaries[leaf]])),
+            canary=picked.canaries[leaf],
+            rows=tuple(train.opened(index) for index in canary_rows([picked.canaries[leaf]])),
         )
-        for leaf in sitting.leaves
+        for leaf in picked.leaves
     )
     return Evidence(
         manifest=EnvelopeDocument.of(contract),
         dataset_receipt=EnvelopeDocument.of(dataset_receipt),
         training_receipt=EnvelopeDocument.of(training_receipt),
-        session=sitting.session,
+        session=picked.session,
         generators=secrets.generators,
         leaf_hashes=secrets.commitment().leaf_hashes,
         openings=openings,

@@ -15,8 +15,8 @@ from veritune.arbiter.verdict.look import look_of
 from veritune.client.challenge.answer_log import AnswerLog
 from veritune.client.challenge.ask import Model, ask_delivered, ask_served
 from veritune.client.challenge.evidence import TrainSet, build_evidence, canary_rows
+from veritune.client.challenge.leaves import leaves_of_session, sampling_for
 from veritune.client.challenge.observe import observe, receipts_of
-from veritune.client.challenge.sitting import sampling_for, sit
 from veritune.client.challenge.steps import SequentialStep, is_settled, steps_begun, steps_of
 from veritune.client.exchange.inference_client import InferenceClient
 from veritune.client.progress import Progress
@@ -45,11 +45,11 @@ class ChallengeRun:
         if secrets.commitment().root != manifest.verification.canary_root:
             raise DigestError("the sealed secrets are not those that the contract commits to")
         self._manifest = manifest
-        self._sitting = sit(secrets, manifest, contract.digest, receipt.digest, session)
-        canaries = self._sitting.canaries
+        self._picked = leaves_of_session(secrets, manifest, contract.digest, receipt.digest, session)
+        canaries = self._picked.canaries
         self._train = TrainSet(workspace.train, manifest.dataset.merkle_root, canary_rows(canaries.values()))
         self.questions: list[Question] = make_questions(
-            self._sitting.seed,
+            self._picked.seed,
             canaries,
             self._train.rows,
             secrets.decoys,
@@ -57,7 +57,7 @@ class ChallengeRun:
             {generator.digest: generator for generator in secrets.generators},
         )
         sequential = manifest.verification.policy.stopping == "sequential"
-        self._steps = steps_of(self._sitting.leaves, self.questions) if sequential else None
+        self._steps = steps_of(self._picked.leaves, self.questions) if sequential else None
 
     def is_answered(self, mode: Mode) -> bool:
         """Whether nothing is left to ask: every question has its answer, or those that have one are enough."""
@@ -70,7 +70,7 @@ class ChallengeRun:
 
     def ask_delivered(self, load: Callable[[], Model], max_tokens: int, batch_size: int) -> None:
         """Asks the delivered adapter what it has not been asked yet; ``load`` is called only if there is anything."""
-        sampling, log = sampling_for(self._sitting, max_tokens), self._log("delivered")
+        sampling, log = sampling_for(self._picked, max_tokens), self._log("delivered")
         if self.is_answered("delivered"):
             return
 
@@ -88,7 +88,7 @@ class ChallengeRun:
 
         The base model's scores come from the delivered session where there is one, else from ``load``'s model.
         """
-        sampling, log = sampling_for(self._sitting, max_tokens), self._log("served")
+        sampling, log = sampling_for(self._picked, max_tokens), self._log("served")
         if self.is_answered("served"):
             return
         measured = self._log("delivered").entries
@@ -126,7 +126,7 @@ class ChallengeRun:
         receipt, _ = self._papers.training_receipt()
         return build_evidence(
             self._secrets,
-            replace(self._sitting, leaves=self._sitting.leaves[: self._opened(log for _, log in logs)]),
+            replace(self._picked, leaves=self._picked.leaves[: self._opened(log for _, log in logs)]),
             self._train,
             contract,
             self._papers.dataset_receipt(),
@@ -166,13 +166,13 @@ class ChallengeRun:
         """What the verdict on one mode would be if the challenge stopped after these steps."""
         terms = self._manifest.verification
         questions = [item for step in asked for item in step.questions]
-        leaves = self._sitting.leaves[: _leaves_of(asked)]
+        leaves = self._picked.leaves[: _leaves_of(asked)]
         look = look_of(
-            [(leaf, self._sitting.canaries[leaf]) for leaf in leaves],
+            [(leaf, self._picked.canaries[leaf]) for leaf in leaves],
             self._secrets.generators,
             observe(mode, questions, log),
             terms.policy,
-            len(self._sitting.leaves),
+            len(self._picked.leaves),
         )
         judgement = judge(terms.policy, self._manifest.dataset.rows, [look])
         self._show(mode, judgement.modes[0].influence)
@@ -186,7 +186,7 @@ class ChallengeRun:
     def _opened(self, logs: Iterable[AnswerLog]) -> int:
         """How many leading leaves the evidence opens."""
         if self._steps is None:
-            return len(self._sitting.leaves)
+            return len(self._picked.leaves)
         return max(_leaves_of(self._steps[: steps_begun(self._steps, log.entries)]) for log in logs)
 
     def _log(self, mode: Mode, session: int | None = None) -> AnswerLog:

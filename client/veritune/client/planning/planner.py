@@ -22,7 +22,7 @@ from veritune.client.planning.outcome import PlanOutcome
 from veritune.client.planning.wish import CHOSEN, Planned, Wish
 from veritune.common.errors import PlanError
 
-__all__ = ["Figures", "Planned", "Wish", "plan"]
+__all__ = ["Planned", "Wish", "plan"]
 
 GROUPS = (2, 3, 4, 6, 8, 12, 16, 24)
 """Not one: a single group that is not learnt would leave ranks alone."""

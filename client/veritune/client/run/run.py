@@ -133,7 +133,7 @@ class Run:
             figures = self.prepared()
             inputs = self._contract_inputs(figures)
             if not self.workspace.is_done("negotiate", inputs):
-                with self._session() as session:
+                with self._provider_client() as session:
                     session.provider_info()
                     offer = self._offer(figures)
                     self.workspace.save_envelope(self.workspace.offer, offer)
@@ -147,7 +147,7 @@ class Run:
             contract, manifest = self.papers.contract()
             if self.workspace.is_done("train", contract.digest):
                 return
-            with self._session() as session:
+            with self._provider_client() as session:
                 if not self.workspace.dataset_receipt.exists():
                     self._check_train_set(manifest)
                     receipt = session.upload(contract, manifest, self.workspace.train, self._progress)
@@ -167,17 +167,17 @@ class Run:
             contract, manifest = self.papers.contract()
             receipt, training = self.papers.training_receipt()
             terms = self.job.file.challenge
-            sitting = self._sitting(session)
-            left = [mode for mode in modes or terms.modes if not sitting.is_answered(mode)]
+            challenge_run = self._challenge_run(session)
+            left = [mode for mode in modes or terms.modes if not challenge_run.is_answered(mode)]
             if left:
                 require_before(self._now(), manifest.deadlines.challenge, "challenge")
             if "delivered" in left:
-                sitting.ask_delivered(lambda: self._tuned_model, terms.max_tokens, terms.batch_size)
+                challenge_run.ask_delivered(lambda: self._tuned_model, terms.max_tokens, terms.batch_size)
             if "served" in left:
                 from veritune.client.exchange.inference_client import InferenceClient
 
                 with self._channel() as channel:
-                    sitting.ask_served(
+                    challenge_run.ask_served(
                         lambda known: InferenceClient(
                             channel, self.provider_key, contract.digest, receipt.digest, training.job_id, known
                         ),
@@ -211,7 +211,7 @@ class Run:
 
         with self._locked():
             figures = self.prepared()
-            evidence = self._sitting(session).evidence()
+            evidence = self._challenge_run(session).evidence()
             done = self._written_report(session, evidence)
             if done is not None:
                 return done
@@ -306,13 +306,13 @@ class Run:
             yield channel
 
     @contextmanager
-    def _session(self) -> Iterator[ProviderClient]:
+    def _provider_client(self) -> Iterator[ProviderClient]:
         from veritune.client.exchange.provider_client import ProviderClient
 
         with self._channel() as channel:
             yield ProviderClient(channel, self.client_key.public, self.provider_key)
 
-    def _sitting(self, session: int) -> ChallengeRun:
+    def _challenge_run(self, session: int) -> ChallengeRun:
         from veritune.client.challenge.run import ChallengeRun
         from veritune.client.sowing.sealed import open_sealed
 

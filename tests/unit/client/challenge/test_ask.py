@@ -15,8 +15,8 @@ from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.arbiter.measure.questions import Question
 from veritune.client.challenge.answer_log import AnswerLog
 from veritune.client.challenge.ask import ask_delivered, ask_served
+from veritune.client.challenge.leaves import leaves_of_session, sampling_for
 from veritune.client.challenge.observe import observe, receipts_of
-from veritune.client.challenge.sitting import sampling_for, sit
 from veritune.common.dataset import Message
 from veritune.common.errors import OutOfOrderError, PlanError
 from veritune.common.inference import SamplingTerms
@@ -128,16 +128,16 @@ def test_session_follows_the_seed_and_the_contract() -> None:
     secrets = _secrets(exchange)
     manifest = exchange.manifest
     digests = evidence.manifest.envelope().digest, evidence.training_receipt.envelope().digest
-    sitting = sit(secrets, manifest, *digests, 1)
-    assert sitting.leaves == tuple(opening.leaf for opening in evidence.openings)
+    picked = leaves_of_session(secrets, manifest, *digests, 1)
+    assert picked.leaves == tuple(opening.leaf for opening in evidence.openings)
     for session in (manifest.verification.policy.sessions + 1, 17):
         with pytest.raises(OutOfOrderError):
-            sit(secrets, manifest, *digests, session)
-    longest = max(len(c.token_bits) for c in sitting.canaries.values() if isinstance(c, TriggerCanary))
-    assert sampling_for(sitting, longest + 8).max_tokens == longest + 8
+            leaves_of_session(secrets, manifest, *digests, session)
+    longest = max(len(c.token_bits) for c in picked.canaries.values() if isinstance(c, TriggerCanary))
+    assert sampling_for(picked, longest + 8).max_tokens == longest + 8
     with pytest.raises(PlanError, match="max_tokens"):
-        sampling_for(sitting, longest + 7)
-    assert any(isinstance(canary, NaturalCanary) for canary in sitting.canaries.values())
+        sampling_for(picked, longest + 7)
+    assert any(isinstance(canary, NaturalCanary) for canary in picked.canaries.values())
 
 
 def _secrets(exchange: Exchange) -> Any:

@@ -214,7 +214,7 @@ def test_no_challenge_after_its_deadline(home: Path, monkeypatch: pytest.MonkeyP
             return False
 
     late = Run(Job.load(home), passphrase=b"secret", now=lambda: datetime.now(UTC) + timedelta(days=3))
-    monkeypatch.setattr(late, "_sitting", lambda session: Nothing())
+    monkeypatch.setattr(late, "_challenge_run", lambda session: Nothing())
     with pytest.raises(ExpiredError):
         late.challenge()
 

@@ -16,7 +16,7 @@ _MARGIN = 8
 
 
 @dataclass(frozen=True)
-class Sitting:
+class SessionLeaves:
     """Which leaves a session may open, in order, with their canaries, and the seed of the order.
 
     Under ``fixed`` it opens all of them; under ``sequential`` the first ones, and the others stay secret.
@@ -29,19 +29,21 @@ class Sitting:
     """By leaf, padding included."""
 
 
-def sit(secrets: Secrets, manifest: Manifest, manifest_digest: str, receipt_digest: str, session: int) -> Sitting:
+def leaves_of_session(
+    secrets: Secrets, manifest: Manifest, manifest_digest: str, receipt_digest: str, session: int
+) -> SessionLeaves:
     """What the seed picks for a session. Raises `OutOfOrderError` for one that the contract does not allow."""
     terms = manifest.verification
     seed = challenge_seed(manifest_digest, receipt_digest)
     leaves = session_leaves(challenge_order(seed, secrets.commitment().leaf_hashes), session, terms)
     if session > terms.policy.sessions or not leaves:
         raise OutOfOrderError(f"the contract allows {terms.policy.sessions} session(s), each with leaves of its own")
-    return Sitting(session, seed, tuple(leaves), {leaf: secrets.leaves[leaf].canary for leaf in leaves})
+    return SessionLeaves(session, seed, tuple(leaves), {leaf: secrets.leaves[leaf].canary for leaf in leaves})
 
 
-def sampling_for(sitting: Sitting, max_tokens: int) -> SamplingTerms:
+def sampling_for(picked: SessionLeaves, max_tokens: int) -> SamplingTerms:
     """Greedy, with room for the longest signature. Raises `PlanError` where ``max_tokens`` has none."""
-    longest = max((len(c.token_bits) for c in sitting.canaries.values() if isinstance(c, TriggerCanary)), default=0)
+    longest = max((len(c.token_bits) for c in picked.canaries.values() if isinstance(c, TriggerCanary)), default=0)
     if max_tokens < longest + _MARGIN:
         raise PlanError(
             f"challenge.max_tokens is {max_tokens}, but the longest signature has {longest} tokens; "
