@@ -186,7 +186,7 @@ def train(job: JobArgument = Path(), run_folder: RunOption = None, as_json: Json
     with _run(job, run_folder, as_json) as run:
         run.negotiate()
         run.train()
-        _, receipt = run.papers.training_receipt()
+        receipt = run.papers.training_receipt().document
     found = {"receipt": receipt.model_dump(mode="json"), "adapter": str(run.workspace.adapter)}
     say(as_json, found, lambda: trained_table(receipt, run.workspace))
 
