@@ -1,7 +1,7 @@
 """Workspace: the folder of one run, and the contract and receipts that are kept in it.
 
 In      a folder, two public keys
-Out     paths, finished stages, signed papers checked again when they are read
+Out     paths, finished stages, signed documents, checked again when they are read
 Reads   arbiter.papers; common
 Never   job, sowing, exchange, challenge, run, torch, grpc
 Start   folder.Workspace, papers.Paperwork
