@@ -2,7 +2,7 @@
 
 In      the user's rows, a `veritune.toml`, a provider's address and key
 Out     canaries in a training set, a contract, an adapter, a verdict with its evidence
-Reads   arbiter.audit, arbiter.documents, arbiter.epochs, arbiter.measure, arbiter.papers, arbiter.report,
+Reads   arbiter.audit, arbiter.cli, arbiter.documents, arbiter.measure, arbiter.papers, arbiter.report,
         arbiter.selection, arbiter.statistics, arbiter.verdict; common; v1
 Never   provider, sqlalchemy
 Start   api.Job, api.Run

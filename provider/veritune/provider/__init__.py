@@ -13,7 +13,7 @@ Start   daemon.server.build_server, cli.main
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from veritune.provider.daemon.server import build_server
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["build_server"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # The daemon brings gRPC, the database and an engine: nothing of it is loaded before it is asked for.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,8 +2,8 @@
 
 In      arguments
 Out     tables or JSON on standard output, errors on standard error, an exit code
-Reads   arbiter.audit, arbiter.documents, arbiter.epochs; client.challenge, client.exchange, client.job,
-        client.planning, client.redteam, client.run, client.sowing, client.workspace; common
+Reads   arbiter.cli, arbiter.documents; client.challenge, client.exchange, client.job, client.planning, client.redteam,
+        client.run, client.sowing, client.workspace; common
 Never   provider, sqlalchemy
 Start   app.run_cli, app.main
 
