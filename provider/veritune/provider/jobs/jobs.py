@@ -28,8 +28,8 @@ from veritune.provider.storage.records import ContractRecord, Ending, JobRecord,
 from veritune.provider.storage.store import Store
 from veritune.provider.telemetry.logs import describe, get_logger
 from veritune.provider.training.base import TrainingTask
-from veritune.provider.training.worker import EXIT_CANCELLED, write_task
 from veritune.provider.training.worker_protocol import (
+    EXIT_CANCELLED,
     Event,
     FailedEvent,
     JobFiles,
@@ -38,6 +38,7 @@ from veritune.provider.training.worker_protocol import (
     read_result,
     read_trace,
     trace_root,
+    write_task,
 )
 
 _PROGRESS_SECONDS = 0.25
