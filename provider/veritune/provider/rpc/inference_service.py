@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import grpc
-
 from veritune.common.dataset import Message
 from veritune.common.envelope import Envelope
 from veritune.common.errors import MalformedRequestError, NotFoundError, TooLargeError
@@ -38,6 +36,7 @@ from veritune.provider.hardware.accelerator import Accelerator
 from veritune.provider.jobs.jobs import Jobs
 from veritune.provider.models.catalog import ModelCatalog
 from veritune.provider.receipts import Receipts
+from veritune.provider.rpc.access import Context, access_header
 from veritune.provider.rpc.status import stream, unary
 from veritune.provider.serving.engine_pool import Serving
 from veritune.provider.storage.records import AnswerRecord
@@ -45,7 +44,6 @@ from veritune.provider.storage.store import Store
 from veritune.v1 import inference_service_pb2 as pb
 from veritune.v1 import inference_service_pb2_grpc as pb_grpc
 
-Context = grpc.aio.ServicerContext[Any, Any]
 Kind = Literal["generate", "score"]
 
 _DECIMAL = re.compile(r"^(0|[1-9][0-9]?)(\.[0-9]{1,6})?$")
@@ -94,7 +92,7 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
     async def Generate(  # noqa: N802 - the name in the schema, here and below
         self, request: pb.GenerateRequest, context: Context
     ) -> AsyncIterator[pb.GenerateResponse]:
-        contract = await self._gate.contract(context, request.manifest_digest)
+        contract = await self._gate.contract(access_header(context), request.manifest_digest)
         messages, terms = messages_from_wire(request.messages), sampling_terms(request.sampling)
         nonce = _nonce(request.nonce)
         digest = generate_digest(request.job_id, messages, terms, nonce)
@@ -130,7 +128,7 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
 
     @unary
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:  # noqa: N802
-        contract = await self._gate.contract(context, request.manifest_digest)
+        contract = await self._gate.contract(access_header(context), request.manifest_digest)
         messages, completions = messages_from_wire(request.messages), _completions(request.completions)
         nonce = _nonce(request.nonce)
         digest = score_digest(request.job_id, messages, completions, nonce)
