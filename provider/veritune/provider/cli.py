@@ -143,7 +143,7 @@ def main() -> None:
 
 
 def _overrides(keys: Path | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Settings from the command line by their names in `ProviderConfig`; a file named by itself comes before ``keys``."""
+    """Settings of the command line by their names in `ProviderConfig`; a file that is named overrides ``keys``."""
     in_keys = {"key": "provider.key", "tls_cert": "tls.crt", "tls_key": "tls.key"}
     from_keys: dict[str, Any] = {name: keys / file for name, file in in_keys.items()} if keys else {}
     return from_keys | {name: value for name, value in given.items() if value is not None}
