@@ -29,7 +29,9 @@ from veritune.provider.models.catalog import ModelCatalog, find_models
 from veritune.provider.receipts import Receipts
 from veritune.provider.rpc.inference_service import InferenceService
 from veritune.provider.rpc.provider_service import ProviderService
+from veritune.provider.serving.answering import Answering
 from veritune.provider.serving.engine_pool import EngineFactory, Serving
+from veritune.provider.storage.adapters import AdapterFolders
 from veritune.provider.storage.blobs import BlobStore
 from veritune.provider.storage.store import Store
 from veritune.provider.telemetry.logs import get_logger
@@ -94,17 +96,17 @@ class Daemon:
         self._provider = ProviderService(
             key.public.key_id, config.policy, models, contracts, gate, uploads, self._jobs, blobs
         )
-        self._inference = InferenceService(
-            gate,
+        answering = Answering(
             contracts,
             models,
-            self._jobs,
+            AdapterFolders(config.state / "adapters", blobs),
             store,
             receipts,
             self._serving,
             accelerator,
             config.policy.max_answers,
         )
+        self._inference = InferenceService(gate, answering)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:

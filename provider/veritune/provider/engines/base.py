@@ -9,6 +9,9 @@ from typing import Literal, Protocol
 
 from veritune.provider.models.chat import Message
 
+MIN_TEMPERATURE = 0.01
+"""Lowest temperature above 0: below it, the division by it leaves no finite numbers in low precision."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -22,9 +25,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise ValueError("max_tokens must be at least 1")
-        # Below a hundredth the division by it leaves no finite numbers in low precision; 0 says greedy.
-        if not (self.temperature == 0 or 0.01 <= self.temperature <= 100):
-            raise ValueError("temperature must be 0 or within 0.01 and 100")
+        if not (self.temperature == 0 or MIN_TEMPERATURE <= self.temperature <= 100):
+            raise ValueError(f"temperature must be 0 or within {MIN_TEMPERATURE} and 100")
         if not 0 < self.top_p <= 1:
             raise ValueError("top_p must be above 0 and at most 1")
         if not 0 <= self.seed < 2**63:

@@ -172,16 +172,6 @@ class Jobs:
             if self._closing:
                 raise UnavailableError("the provider is shutting down; watch again later")
 
-    def adapter_folder(self, job: JobRecord) -> Path:
-        """Where a succeeded job's adapter lies. Raises `OutOfOrderError` for another job."""
-        if job.state is not JobState.SUCCEEDED:
-            raise OutOfOrderError("the job has not succeeded", missing="adapter")
-        files = self._files(job.job_id)
-        result = read_result(files.result)
-        if result is None:
-            raise RuntimeError("a succeeded job has lost its result")
-        return files.output / result.adapter
-
     def _files(self, job_id: str) -> JobFiles:
         return JobFiles(self._options.folder / job_id)
 
