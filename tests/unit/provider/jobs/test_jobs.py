@@ -166,7 +166,7 @@ async def states(jobs: Jobs, job_id: str) -> list[JobRecord]:
 
 def failure(job: JobRecord) -> FailureReceipt:
     assert job.receipt is not None
-    return open_document(FailureReceipt, job.receipt, KEY.public)
+    return open_document(FailureReceipt, job.receipt, KEY.public).document
 
 
 async def test_a_job_that_finishes_is_signed_and_its_adapter_stored(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ async def test_a_job_that_finishes_is_signed_and_its_adapter_stored(tmp_path: Pa
     job = await shop.end()
     assert (job.state, job.step, job.loss, job.attempts) == (JobState.SUCCEEDED, 1, 1.5, 1)
     assert job.receipt is not None
-    receipt = open_document(TrainingReceipt, job.receipt, KEY.public)
+    receipt = open_document(TrainingReceipt, job.receipt, KEY.public).document
     assert (receipt.job_id, receipt.adapter, receipt.rows_trained) == (job.job_id, job.artifacts, 4)
     blob = shop.blobs.path(job.artifacts[0].sha256)
     assert blob.read_bytes() == b"weights"

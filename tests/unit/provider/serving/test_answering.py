@@ -177,14 +177,14 @@ async def test_an_answer_is_signed_and_the_same_request_gets_it_again(desk: Desk
     text, answer = await desk.generate()
     assert (text, answer.output.text) == ("None: well.", "None: well.")
     assert (answer.output.finish_reason, answer.output.prompt_tokens, answer.output.completion_tokens) == ("stop", 7, 3)
-    receipt = open_document(InferenceReceipt, answer.receipt, KEY.public)
+    receipt = open_document(InferenceReceipt, answer.receipt, KEY.public).document
     assert (receipt.sequence, receipt.kind, receipt.training_receipt_digest) == (1, "generate", None)
     assert receipt.request_digest == generate_digest("", CHAT, SamplingTerms(), NONCE)
     assert receipt.output_digest == text_output_digest(text, "stop", NONCE)
     assert await desk.generate() == (text, answer)
     assert desk.engine.asked == 1
     _, other = await desk.generate(nonce=b"m" * 16)
-    assert open_document(InferenceReceipt, other.receipt, KEY.public).sequence == 2
+    assert open_document(InferenceReceipt, other.receipt, KEY.public).document.sequence == 2
 
 
 async def test_scores_are_signed_and_stored(desk: Desk) -> None:
@@ -192,7 +192,7 @@ async def test_scores_are_signed_and_stored(desk: Desk) -> None:
     answer = await desk.answering.score(contract, "", CHAT, ["yes", "no"], NONCE)
     assert answer.output.totals == ("-1.500000", "-1.500000")
     assert answer.output.token_logprobs == ((-1.0, -0.5), (-1.0, -0.5))
-    receipt = open_document(InferenceReceipt, answer.receipt, KEY.public)
+    receipt = open_document(InferenceReceipt, answer.receipt, KEY.public).document
     assert (receipt.kind, receipt.output_digest) == ("score", score_output_digest(answer.output.totals, NONCE))
     assert await desk.answering.score(contract, "", CHAT, ["yes", "no"], NONCE) == answer
     assert desk.engine.asked == 1
@@ -204,7 +204,7 @@ async def test_an_answer_that_is_left_half_way_takes_no_number(desk: Desk) -> No
         assert await anext(parts) == "None: "
     assert desk.engine.closed == 1
     _, answer = await desk.generate()
-    assert open_document(InferenceReceipt, answer.receipt, KEY.public).sequence == 1
+    assert open_document(InferenceReceipt, answer.receipt, KEY.public).document.sequence == 1
 
 
 async def test_the_signed_bytes_are_served_whatever_became_of_the_working_folder(desk: Desk) -> None:
@@ -216,7 +216,7 @@ async def test_the_signed_bytes_are_served_whatever_became_of_the_working_folder
     text, answer = await desk.generate("job-1")
     assert text == "job-1: well."
     assert desk.engine.read == [FILES]
-    receipt = open_document(InferenceReceipt, answer.receipt, KEY.public)
+    receipt = open_document(InferenceReceipt, answer.receipt, KEY.public).document
     assert receipt.training_receipt_digest == trained.digest
 
 
