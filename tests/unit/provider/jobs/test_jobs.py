@@ -64,15 +64,16 @@ class FakeExecutor(Executor):
         return self.output
 
 
-def leave_output(folder: Path) -> TrainedOutput:
+def leave_output(folder: Path, rows_trained: int = 4) -> TrainedOutput:
     """What a trainer of one step leaves."""
     adapter = folder / "output" / "adapter"
     adapter.mkdir(parents=True, exist_ok=True)
+    (adapter / "adapter_config.json").write_bytes(b"{}")
     (adapter / "adapter_model.safetensors").write_bytes(b"weights")
     trace = folder / "trace.jsonl"
     trace.write_bytes(canonical_bytes({"loss": "1.5", "rows": [0], "step": 1}) + b"\n")
-    result = {"adapter": "adapter", "checkpoints": [], "steps": 1, "tokens": 9, "label_tokens": 4, "rows_trained": 4}
-    body = result | {"rows_dropped": 0, "rows_cut": 0, "software": {}, "hardware": {}}
+    result = {"adapter": "adapter", "checkpoints": [], "steps": 1, "tokens": 9, "label_tokens": 4}
+    body = result | {"rows_trained": rows_trained, "rows_dropped": 0, "rows_cut": 0, "software": {}, "hardware": {}}
     return TrainedOutput(WorkerResult.model_validate_json(json.dumps(body)), folder / "output", trace)
 
 
@@ -176,7 +177,7 @@ async def test_a_job_that_finishes_is_signed_and_its_adapter_stored(tmp_path: Pa
     assert job.receipt is not None
     receipt = open_document(TrainingReceipt, job.receipt, KEY.public).document
     assert (receipt.job_id, receipt.adapter, receipt.rows_trained) == (job.job_id, job.artifacts, 4)
-    blob = shop.blobs.path(job.artifacts[0].sha256)
+    blob = shop.blobs.path({ref.name: ref.sha256 for ref in job.artifacts}["adapter_model.safetensors"])
     assert blob.read_bytes() == b"weights"
     # The trainer's own file is another one: to write to it is not to write to what was signed.
     assert blob.stat().st_nlink == 1
@@ -267,6 +268,17 @@ async def test_what_an_earlier_daemon_finished_is_signed_off_and_not_trained_aga
     ended = await again.last(job.job_id)
     assert (ended.state, ended.attempts) == (JobState.SUCCEEDED, 0)
     assert again.executor.orders == []
+
+
+async def test_figures_that_a_client_would_refuse_are_not_signed(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    job = await shop.jobs.submit(await shop.contract(), "first")
+    again = _reopened(shop)
+    again.executor.output = leave_output(tmp_path, rows_trained=3)
+    await again.jobs.start()
+    ended = await again.last(job.job_id)
+    assert ended.state == JobState.FAILED
+    assert failure(ended).outcome == "failed"
 
 
 def _reopened(shop: Shop, *scripts: Script) -> Shop:
