@@ -18,9 +18,10 @@ from veritune.client.run.offer import build_manifest
 from veritune.client.sowing.prepared import SownFigures
 from veritune.common.dataset import Message, Row, summarise, write_rows
 from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import DatasetReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.keys import PrivateKey
-from veritune.common.signing import sign_document
+from veritune.common.signing import Signed, sign_document
 
 JOB = b"""
 [data]
@@ -47,39 +48,39 @@ class Deal:
     manifest: Manifest
     rows: Path
     folder: Path
-    contract: Envelope | None = None
-    receipt: Envelope | None = None
+    contract: Signed[Manifest] | None = None
+    receipt: Signed[DatasetReceipt] | None = None
 
-    def to_contract(self) -> Envelope:
+    def to_contract(self) -> Signed[Manifest]:
         self.contract = self.session.negotiate(self.offer)
         return self.contract
 
-    def to_contract_with_a_look(self) -> Envelope:
+    def to_contract_with_a_look(self) -> Signed[Manifest]:
         self.session.provider_info()
         return self.to_contract()
 
-    def to_upload(self) -> Envelope:
+    def to_upload(self) -> Signed[DatasetReceipt]:
         contract = self.to_contract()
-        self.receipt = self.session.upload(contract, self.manifest, self.rows)
+        self.receipt = self.session.upload(contract, self.rows)
         return self.receipt
 
     def to_training(self, on_change: Callable[[JobView], None] = lambda view: None) -> Any:
         receipt = self.to_upload()
         assert self.contract is not None
         job_id = self.session.start(self.contract, "request-1")
-        return self.session.watch(self.contract, self.manifest, receipt, job_id, on_change)
+        return self.session.watch(self.contract, receipt, job_id, on_change)
 
     def to_adapter(self) -> Path:
-        _, training = self.to_training()
+        training = self.to_training()
         assert self.contract is not None
-        self.session.download(self.contract, self.manifest, training, self.folder)
+        self.session.download(self.contract, training.document, self.folder)
         return self.folder
 
     def endpoint(self, answered: int = 0) -> InferenceClient:
-        envelope, receipt = self.to_training()
+        receipt = self.to_training()
         assert self.contract is not None
         return InferenceClient(
-            self.channel, self.fake.key.public, self.contract.digest, envelope.digest, receipt.job_id, answered
+            self.channel, self.fake.key.public, self.contract.digest, receipt.digest, receipt.document.job_id, answered
         )
 
 

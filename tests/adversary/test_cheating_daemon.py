@@ -78,7 +78,7 @@ def test_the_base_model_is_returned_and_served(model: Path, prepared: Path, tmp_
         report = run.all()
     assert report.statement.verdict == "FAIL"
     assert run.audit().verdict == "FAIL"
-    receipt = run.papers.training_receipt()[1]
+    receipt = run.papers.training_receipt().document
     assert (receipt.rows_trained, receipt.steps) == (run.prepared().rows, 2 * -(-run.prepared().rows // 8))
     modes = {mode.mode: mode for mode in report.statement.predicate.judgement.modes}
     assert {mode.influence.groups_found for mode in modes.values()} == {0}

@@ -35,13 +35,14 @@ def deal(tmp_path: Path) -> Iterator[Deal]:
 
 def test_two_training_receipts_for_one_job(deal: Deal) -> None:
     """Each looks right by itself; both together are evidence, and an answer under one is none under the other."""
-    first, receipt = deal.to_training()
+    first = deal.to_training()
+    receipt = first.document
     assert isinstance(receipt, TrainingReceipt)
     assert deal.contract is not None
     assert deal.receipt is not None
     deal.fake._trained = deal.fake.sign("other", receipt.model_copy(update={"trace_root": "9" * 64}))
-    second, _ = deal.session.watch(deal.contract, deal.manifest, deal.receipt, receipt.job_id)
-    signed = [open_document(TrainingReceipt, envelope, deal.fake.key.public) for envelope in (first, second)]
+    second = deal.session.watch(deal.contract, deal.receipt, receipt.job_id)
+    signed = [open_document(TrainingReceipt, item.envelope, deal.fake.key.public).document for item in (first, second)]
     assert signed[0].job_id == signed[1].job_id
     assert signed[0].manifest_digest == signed[1].manifest_digest
     assert first.digest != second.digest
@@ -144,7 +145,7 @@ def test_two_reports_on_one_session_can_not_differ_in_what_they_saw(exchange: Ex
 
 def test_the_wrong_type_is_no_receipt(deal: Deal) -> None:
     """A signature of the provider's on other words is no signature on these."""
-    _, receipt = deal.to_training()
+    receipt = deal.to_training().document
     envelope = sign("application/json", receipt.to_bytes(), deal.fake.key)
     with pytest.raises(SignatureError):
         open_document(TrainingReceipt, envelope, deal.fake.key.public)

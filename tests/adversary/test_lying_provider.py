@@ -58,8 +58,7 @@ def changed(**changes: Any) -> Callable[[Any], Any]:
 def test_an_honest_provider_gets_through(deal: Deal) -> None:
     seen: list[JobView] = []
     deal.session.provider_info()
-    _, receipt = deal.to_training(seen.append)
-    assert isinstance(receipt, TrainingReceipt)
+    assert isinstance(deal.to_training(seen.append).document, TrainingReceipt)
     assert [view.state for view in seen] == ["queued", "training", "done"]
     folder = deal.to_adapter()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
@@ -224,7 +223,7 @@ def test_training_receipt_lies(deal: Deal, lie: Any, error: type[VerituneError] 
 
 def test_a_failed_job_is_told_by_its_receipt(deal: Deal) -> None:
     deal.fake.outcome = pb.JOB_STATE_FAILED
-    _, receipt = deal.to_training()
+    receipt = deal.to_training().document
     assert isinstance(receipt, FailureReceipt)
     assert receipt.message == "out of memory"
 
@@ -270,7 +269,7 @@ def test_a_job_that_never_ends_is_given_up_after_the_deadline(deal: Deal) -> Non
     receipt = deal.to_upload()
     assert deal.contract is not None
     with pytest.raises(DeadlineError):
-        deal.session.watch(deal.contract, deal.manifest, receipt, "job-1")
+        deal.session.watch(deal.contract, receipt, "job-1")
 
 
 # Download

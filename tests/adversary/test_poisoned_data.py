@@ -91,7 +91,7 @@ async def test_odd_rows_are_trained_on_like_others(client: RawClient, daemon: Da
     await client.upload(digest, manifest.dataset, row_bytes(rows))
     last = (await client.watch(digest, (await client.train(digest)).job_id))[-1]
     assert last.state == pb.JOB_STATE_SUCCEEDED, last.message
-    receipt = open_document(TrainingReceipt, envelope_from_wire(last.receipt), daemon.public_key)
+    receipt = open_document(TrainingReceipt, envelope_from_wire(last.receipt), daemon.public_key).document
     assert (receipt.rows_trained, receipt.rows_dropped) == (len(rows), 0)
     for prompt in ODD[4:7]:  # the ones that would talk to the chat template
         text, _ = await client.generate(digest, last.job_id, prompt, hashlib.sha256(prompt.encode()).digest())
@@ -107,7 +107,7 @@ async def test_a_canary_that_training_would_cut(client: RawClient, daemon: Daemo
     await client.upload(digest, manifest.dataset, row_bytes(rows))
     last = (await client.watch(digest, (await client.train(digest)).job_id))[-1]
     assert last.state == pb.JOB_STATE_FAILED
-    receipt = open_document(FailureReceipt, envelope_from_wire(last.receipt), daemon.public_key)
+    receipt = open_document(FailureReceipt, envelope_from_wire(last.receipt), daemon.public_key).document
     assert receipt.message.startswith("rows longer than max_sequence_length, 128 tokens: 1")
 
 

@@ -47,14 +47,14 @@ async def test_the_whole_job(client: RawClient, daemon: DaemonProcess, manifest:
     provider = daemon.public_key
     contract = await client.negotiate(manifest)
     digest = contract.digest
-    assert open_document(Manifest, contract, client.key.public, provider) == manifest
+    assert open_document(Manifest, contract, client.key.public, provider).document == manifest
 
     assert await refusal(client.train(digest)) == ("FAILED_PRECONDITION", "OUT_OF_ORDER")
     stopped = client.upload(digest, manifest.dataset, DATA, chunk=500, stop_at=2000)
     assert await refusal(stopped) == ("ABORTED", "TRUNCATED")
     assert (await client.durable(digest)).offset == 2000
     receipt = await client.upload(digest, manifest.dataset, DATA, 2000)
-    received = open_document(DatasetReceipt, receipt, provider)
+    received = open_document(DatasetReceipt, receipt, provider).document
     assert received.manifest_digest == digest
     assert received.merkle_root == manifest.dataset.merkle_root
     assert await client.upload(digest, manifest.dataset, DATA) == receipt
@@ -74,7 +74,7 @@ async def test_the_whole_job(client: RawClient, daemon: DaemonProcess, manifest:
     assert (await client.watch(digest, job.job_id, states[-1].revision))[-1] == states[-1]
 
     trained_envelope = envelope_from_wire(states[-1].receipt)
-    trained = open_document(TrainingReceipt, trained_envelope, provider)
+    trained = open_document(TrainingReceipt, trained_envelope, provider).document
     assert trained.dataset_receipt_digest == receipt.digest
     assert (trained.steps, trained.rows_trained, trained.rows_dropped) == (12, 24, 0)
     assert len(trained.checkpoints) == 2
@@ -91,7 +91,7 @@ async def check_inference(client: RawClient, digest: str, job_id: str, trained: 
     prompt, nonce = f"{MARKER} what now?", b"n" * 16
     messages = [Message(role="user", content=prompt)]
     text, result = await client.generate(digest, job_id, prompt, nonce)
-    first = open_document(InferenceReceipt, envelope_from_wire(result.receipt), provider)
+    first = open_document(InferenceReceipt, envelope_from_wire(result.receipt), provider).document
     assert first.training_receipt_digest == trained.digest
     assert first.request_digest == generate_digest(job_id, messages, SamplingTerms(max_tokens=8), nonce)
     assert first.output_digest == text_output_digest(text, result.finish_reason, nonce)
@@ -101,7 +101,7 @@ async def check_inference(client: RawClient, digest: str, job_id: str, trained: 
 
     completions = ["yes", f"{MARKER} no"]
     scored = await client.score(digest, "", prompt, completions, nonce)
-    second = open_document(InferenceReceipt, envelope_from_wire(scored.receipt), provider)
+    second = open_document(InferenceReceipt, envelope_from_wire(scored.receipt), provider).document
     assert (second.sequence, second.kind, second.training_receipt_digest) == (2, "score", None)
     assert second.request_digest == score_digest("", messages, completions, nonce)
     assert second.output_digest == score_output_digest([score.total for score in scored.scores], nonce)
@@ -172,7 +172,7 @@ async def test_cancel_ends_with_a_signed_receipt(client: RawClient, daemon: Daem
     await client.provider.CancelTrainingJob(request, metadata=client.token(digest), timeout=5)
     last = (await watcher)[-1]
     assert last.state == pb.JOB_STATE_CANCELLED
-    receipt = open_document(FailureReceipt, envelope_from_wire(last.receipt), daemon.public_key)
+    receipt = open_document(FailureReceipt, envelope_from_wire(last.receipt), daemon.public_key).document
     assert (receipt.outcome, receipt.job_id, receipt.manifest_digest) == ("cancelled", job.job_id, digest)
     again = await client.train(digest, "again")
     assert again.job_id != job.job_id
@@ -195,6 +195,6 @@ async def test_a_row_that_trains_to_nothing_fails_with_a_receipt(
     await client.upload(digest, manifest.dataset, row_bytes(rows))
     last = (await client.watch(digest, (await client.train(digest)).job_id))[-1]
     assert last.state == pb.JOB_STATE_FAILED
-    receipt = open_document(FailureReceipt, envelope_from_wire(last.receipt), daemon.public_key)
+    receipt = open_document(FailureReceipt, envelope_from_wire(last.receipt), daemon.public_key).document
     assert receipt.outcome == "failed"
     assert receipt.message == last.message != ""

@@ -62,7 +62,7 @@ async def test_all_survives_a_kill(tiny_model: Path, tmp_path: Path) -> None:
             states = await client.watch(digest, job.job_id, seen.revision)
             assert all(state.revision > seen.revision for state in states)
             assert states[-1].state == pb.JOB_STATE_SUCCEEDED, states[-1].message
-            trained = open_document(TrainingReceipt, envelope_from_wire(states[-1].receipt), daemon.public_key)
+            trained = open_document(TrainingReceipt, envelope_from_wire(states[-1].receipt), daemon.public_key).document
             assert (trained.steps, len(trained.checkpoints)) == (96, 8)
         # From a checkpoint, not from the start: the second worker's first step is not step 1.
         task = json.loads((daemon.state / "jobs" / job.job_id / "task.json").read_text())
@@ -113,7 +113,7 @@ async def test_another_trainer_is_another_command(tiny_model: Path, tmp_path: Pa
             job = await client.train(digest)
             last = (await client.watch(digest, job.job_id))[-1]
             assert last.state == pb.JOB_STATE_SUCCEEDED, last.message
-            trained = open_document(TrainingReceipt, envelope_from_wire(last.receipt), daemon.public_key)
+            trained = open_document(TrainingReceipt, envelope_from_wire(last.receipt), daemon.public_key).document
             assert (trained.steps, trained.rows_trained) == (12, 24)
             base = await client.score(digest, "", "hello", ["one", "two"], b"n" * 16)
             tuned = await client.score(digest, job.job_id, "hello", ["one", "two"], b"n" * 16)

@@ -12,7 +12,7 @@ from veritune.common.errors import DigestError, ExpiredError, MalformedDocumentE
 from veritune.common.keys import PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from veritune.common.signing import open_document
+from veritune.common.signing import Signed, open_document
 from veritune.common.timestamps import parse_time
 
 _PLAIN_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".jinja")
@@ -23,15 +23,15 @@ def key_ref(key: PublicKey) -> KeyRef:
     return KeyRef(key_id=key.key_id, public_key=key.text)
 
 
-def open_contract(envelope: Envelope, client: PublicKey, provider: PublicKey) -> Manifest:
+def open_contract(envelope: Envelope, client: PublicKey, provider: PublicKey) -> Signed[Manifest]:
     """The manifest, once exactly both parties have signed it and it names exactly their keys."""
-    manifest = open_document(Manifest, envelope, client, provider)
-    if manifest.client != key_ref(client) or manifest.provider != key_ref(provider):
+    contract = open_document(Manifest, envelope, client, provider)
+    if contract.document.client != key_ref(client) or contract.document.provider != key_ref(provider):
         raise SignatureError("the contract names other keys than those that signed it")
-    return manifest
+    return contract
 
 
-def check_countersigned(offer: Envelope, answer: Envelope, client: PublicKey, provider: PublicKey) -> Manifest:
+def check_countersigned(offer: Envelope, answer: Envelope, client: PublicKey, provider: PublicKey) -> Signed[Manifest]:
     """The contract in force: the very bytes that were offered, signed by both.
 
     Raises `SignatureError` or `DigestError`.
@@ -41,9 +41,15 @@ def check_countersigned(offer: Envelope, answer: Envelope, client: PublicKey, pr
     return open_contract(answer, client, provider)
 
 
-def check_dataset_receipt(envelope: Envelope, contract: Envelope, manifest: Manifest, provider: PublicKey) -> None:
-    """Raises `SignatureError` or `DigestError` unless the provider received exactly the contract's data set."""
-    receipt = open_document(DatasetReceipt, envelope, provider)
+def check_dataset_receipt(
+    envelope: Envelope, contract: Signed[Manifest], provider: PublicKey
+) -> Signed[DatasetReceipt]:
+    """The receipt, once it says that the provider received exactly the contract's data set.
+
+    Raises `SignatureError`, `DigestError` or `ExpiredError`.
+    """
+    signed = open_document(DatasetReceipt, envelope, provider)
+    manifest, receipt = contract.document, signed.document
     if receipt.manifest_digest != contract.digest:
         raise DigestError("the dataset receipt belongs to another contract")
     terms = manifest.dataset
@@ -51,17 +57,19 @@ def check_dataset_receipt(envelope: Envelope, contract: Envelope, manifest: Mani
     if figures != (terms.rows, terms.size, terms.sha256, terms.merkle_root):
         raise DigestError("the dataset receipt names other figures than the contract")
     _check_time("dataset receipt", receipt.received, manifest.deadlines.train)
+    return signed
 
 
 def check_training_receipt(
-    envelope: Envelope, contract: Envelope, manifest: Manifest, dataset_receipt: Envelope, job_id: str, key: PublicKey
-) -> TrainingReceipt:
+    envelope: Envelope, contract: Signed[Manifest], dataset_receipt: Signed[DatasetReceipt], job_id: str, key: PublicKey
+) -> Signed[TrainingReceipt]:
     """The receipt, once its chain, its figures and its files make sense.
 
     Raises `SignatureError`, `DigestError` (another job's receipt), `MalformedDocumentError` (figures or files that
     can't be true) or `ExpiredError`.
     """
-    receipt = open_document(TrainingReceipt, envelope, key)
+    signed = open_document(TrainingReceipt, envelope, key)
+    manifest, receipt = contract.document, signed.document
     _check_chain(receipt, contract, dataset_receipt, job_id)
     terms, recipe = manifest.dataset, manifest.training
     if receipt.rows_trained + receipt.rows_dropped != terms.rows or receipt.rows_cut > receipt.rows_trained:
@@ -75,20 +83,23 @@ def check_training_receipt(
         raise MalformedDocumentError("the training receipt ends before it starts")
     _check_time("training receipt", receipt.finished, manifest.deadlines.train)
     _check_files(receipt)
-    return receipt
+    return signed
 
 
 def check_failure_receipt(
-    envelope: Envelope, contract: Envelope, dataset_receipt: Envelope, job_id: str, key: PublicKey
-) -> FailureReceipt:
+    envelope: Envelope, contract: Signed[Manifest], dataset_receipt: Signed[DatasetReceipt], job_id: str, key: PublicKey
+) -> Signed[FailureReceipt]:
     """The provider's signed word that a job ended without an adapter."""
-    receipt = open_document(FailureReceipt, envelope, key)
-    _check_chain(receipt, contract, dataset_receipt, job_id)
-    return receipt
+    signed = open_document(FailureReceipt, envelope, key)
+    _check_chain(signed.document, contract, dataset_receipt, job_id)
+    return signed
 
 
 def _check_chain(
-    receipt: TrainingReceipt | FailureReceipt, contract: Envelope, dataset_receipt: Envelope, job_id: str
+    receipt: TrainingReceipt | FailureReceipt,
+    contract: Signed[Manifest],
+    dataset_receipt: Signed[DatasetReceipt],
+    job_id: str,
 ) -> None:
     if receipt.manifest_digest != contract.digest:
         raise DigestError("the receipt belongs to another contract")

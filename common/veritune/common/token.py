@@ -44,7 +44,7 @@ def unverified_envelope(header: str) -> Envelope:
 def check_token(header: str, client: PublicKey, audience: str, manifest_digest: str, now: datetime) -> None:
     """Raises `UnauthenticatedError` unless ``client`` signed a live token for this provider and contract."""
     try:
-        token = open_document(AccessToken, unverified_envelope(header), client)
+        token = open_document(AccessToken, unverified_envelope(header), client).document
         issued, expires = parse_time(token.issued), parse_time(token.expires)
     except UnauthenticatedError:
         raise

@@ -77,7 +77,7 @@ def test_the_test_result_is_one_that_in_toto_knows() -> None:
 
 def test_a_mode_nobody_looked_at_is_warned_of() -> None:
     exchange = Exchange(policy=Policy(modes=("delivered", "served")))
-    statement = open_document(TestResultStatement, exchange.report.test_result, exchange.client.public)
+    statement = open_document(TestResultStatement, exchange.report.test_result, exchange.client.public).document
     assert statement.predicate.result == "WARNED"
     assert statement.predicate.warnedTests == ("veritune/served",)
     assert statement.predicate.passedTests == ("veritune/delivered",)
@@ -92,11 +92,14 @@ def test_there_is_a_simple_verification_result_only_on_pass() -> None:
     assert value["predicate"]["properties"] == ["VERITUNE_PASS", "VERITUNE_DELIVERED_PASS"]
     policies = {item["name"]: item["digest"]["sha256"] for item in value["predicate"]["verifier"]["policies"]}
     assert policies["veritune report"] == HONEST.report.report.digest
-    assert open_document(SvrStatement, HONEST.report.svr, HONEST.client.public).to_bytes() == HONEST.report.svr.payload
+    assert (
+        open_document(SvrStatement, HONEST.report.svr, HONEST.client.public).document.to_bytes()
+        == HONEST.report.svr.payload
+    )
 
 
 def test_the_report_says_everything_that_was_asked_of_it() -> None:
-    statement = open_document(ReportStatement, HONEST.report.report, HONEST.client.public)
+    statement = open_document(ReportStatement, HONEST.report.report, HONEST.client.public).document
     said = statement.predicate
     assert statement.verdict == said.verdict == said.judgement.verdict == "PASS"
     assert said.chain.manifest == HONEST.signed_manifest.digest

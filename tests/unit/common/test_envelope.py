@@ -15,7 +15,7 @@ from veritune.common.documents.receipts import DatasetReceipt
 from veritune.common.envelope import Envelope, Signature, countersign, pre_authentication_encoding, sign, verify
 from veritune.common.errors import MalformedDocumentError, SignatureError, TooLargeError, VerituneError
 from veritune.common.keys import PrivateKey
-from veritune.common.signing import open_document, sign_document
+from veritune.common.signing import Signed, open_document, sign_document
 from veritune.common.wire import envelope_from_wire, envelope_to_wire
 from veritune.v1 import envelope_pb2
 
@@ -124,7 +124,7 @@ def test_documents_are_parsed_only_after_the_signature() -> None:
         manifest_digest="0" * 64, rows=1, size=2, sha256="1" * 64, merkle_root="2" * 64, received="2026-01-01T00:00:00Z"
     )
     envelope = sign_document(receipt, PROVIDER)
-    assert open_document(DatasetReceipt, envelope, PROVIDER.public) == receipt
+    assert open_document(DatasetReceipt, envelope, PROVIDER.public) == Signed(envelope, receipt)
     with pytest.raises(SignatureError):
         open_document(DatasetReceipt, replace(envelope, payload=b"not even JSON"), PROVIDER.public)
     nonsense = sign(DatasetReceipt.payload_type, b"not even JSON", PROVIDER)

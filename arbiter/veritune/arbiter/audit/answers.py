@@ -53,7 +53,7 @@ def _all(observations: Observations) -> tuple[Observation, ...]:
 def _check_receipts(observations: Observations, contract: Agreed) -> list[InferenceReceipt]:
     receipts = []
     for number, item in enumerate(observations.receipts, start=1):
-        receipt = open_document(InferenceReceipt, item.envelope(), contract.provider)
+        receipt = open_document(InferenceReceipt, item.envelope(), contract.provider).document
         same = receipt.manifest_digest == contract.manifest_digest
         require(13, same, f"inference receipt {number} is for another contract")
         require(13, receipt.sequence == number, f"inference receipt {number} is missing or out of order")

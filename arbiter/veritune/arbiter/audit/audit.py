@@ -131,7 +131,7 @@ def audit(report: bytes, evidence: bytes, client: PublicKey, provider: PublicKey
         contract = bundle.manifest.envelope()
         require(4, client.key_id != provider.key_id, "client and provider are one and the same key")
         require(4, contract.digest == predicate.chain.manifest, "the manifest is not the one that the report names")
-        manifest = open_document(Manifest, contract, client, provider)
+        manifest = open_document(Manifest, contract, client, provider).document
         _same_key(manifest.client, client, "client")
         _same_key(manifest.provider, provider, "provider")
         Rules.of(manifest.verification.policy)
@@ -139,7 +139,7 @@ def audit(report: bytes, evidence: bytes, client: PublicKey, provider: PublicKey
     with failing(5):  # (5)
         received = bundle.dataset_receipt.envelope()
         require(5, received.digest == predicate.chain.dataset_receipt, "the dataset receipt is another one")
-        dataset = open_document(DatasetReceipt, received, provider)
+        dataset = open_document(DatasetReceipt, received, provider).document
         require(5, dataset.manifest_digest == contract.digest, "the dataset receipt is for another contract")
         terms = manifest.dataset
         same = (dataset.rows, dataset.size, dataset.sha256, dataset.merkle_root)
@@ -150,7 +150,7 @@ def audit(report: bytes, evidence: bytes, client: PublicKey, provider: PublicKey
     with failing(6):  # (6)
         trained = bundle.training_receipt.envelope()
         require(6, trained.digest == predicate.chain.training_receipt, "the training receipt is another one")
-        training = open_document(TrainingReceipt, trained, provider)
+        training = open_document(TrainingReceipt, trained, provider).document
         require(6, training.manifest_digest == contract.digest, "the training receipt is for another contract")
         require(6, training.dataset_receipt_digest == received.digest, "the training receipt is for other data")
         require(

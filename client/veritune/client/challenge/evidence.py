@@ -12,9 +12,11 @@ from veritune.arbiter.documents.evidence import EnvelopeDocument, Evidence, Obse
 from veritune.client.challenge.leaves import SessionLeaves
 from veritune.client.sowing.sealed import Secrets
 from veritune.common.dataset import Row, read_rows
-from veritune.common.envelope import Envelope
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import DatasetReceipt, TrainingReceipt
 from veritune.common.errors import DigestError
 from veritune.common.merkle import MerkleTree, leaf_hash
+from veritune.common.signing import Signed
 
 
 class TrainSet:
@@ -48,9 +50,9 @@ def build_evidence(
     secrets: Secrets,
     picked: SessionLeaves,
     train: TrainSet,
-    contract: Envelope,
-    dataset_receipt: Envelope,
-    training_receipt: Envelope,
+    contract: Signed[Manifest],
+    dataset_receipt: Signed[DatasetReceipt],
+    training_receipt: Signed[TrainingReceipt],
     observations: Sequence[Observations],
 ) -> Evidence:
     """The whole bundle of one session."""
@@ -64,9 +66,9 @@ def build_evidence(
         for leaf in picked.leaves
     )
     return Evidence(
-        manifest=EnvelopeDocument.of(contract),
-        dataset_receipt=EnvelopeDocument.of(dataset_receipt),
-        training_receipt=EnvelopeDocument.of(training_receipt),
+        manifest=EnvelopeDocument.of(contract.envelope),
+        dataset_receipt=EnvelopeDocument.of(dataset_receipt.envelope),
+        training_receipt=EnvelopeDocument.of(training_receipt.envelope),
         session=picked.session,
         generators=secrets.generators,
         leaf_hashes=secrets.commitment().leaf_hashes,

@@ -8,8 +8,10 @@ from veritune.arbiter.documents.canary import Canary, TriggerCanary
 from veritune.arbiter.selection import challenge_order, challenge_seed, session_leaves
 from veritune.client.sowing.sealed import Secrets
 from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import TrainingReceipt
 from veritune.common.errors import OutOfOrderError, PlanError
 from veritune.common.inference import SamplingTerms
+from veritune.common.signing import Signed
 
 _MARGIN = 8
 """Tokens beyond a signature that an answer must have room for: a model may begin with white space."""
@@ -30,11 +32,11 @@ class SessionLeaves:
 
 
 def leaves_of_session(
-    secrets: Secrets, manifest: Manifest, manifest_digest: str, receipt_digest: str, session: int
+    secrets: Secrets, contract: Signed[Manifest], training_receipt: Signed[TrainingReceipt], session: int
 ) -> SessionLeaves:
     """What the seed picks for a session. Raises `OutOfOrderError` for one that the contract does not allow."""
-    terms = manifest.verification
-    seed = challenge_seed(manifest_digest, receipt_digest)
+    terms = contract.document.verification
+    seed = challenge_seed(contract.digest, training_receipt.digest)
     leaves = session_leaves(challenge_order(seed, secrets.commitment().leaf_hashes), session, terms)
     if session > terms.policy.sessions or not leaves:
         raise OutOfOrderError(f"the contract allows {terms.policy.sessions} session(s), each with leaves of its own")

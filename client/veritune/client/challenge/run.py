@@ -40,12 +40,12 @@ class ChallengeRun:
         """Raises `DigestError` when secrets, data set and contract do not belong together."""
         self._workspace, self._papers, self._secrets = workspace, papers, secrets
         self._session, self._progress = session, progress
-        contract, manifest = papers.contract()
-        receipt, _ = papers.training_receipt()
+        contract = papers.contract()
+        manifest = contract.document
         if secrets.commitment().root != manifest.verification.canary_root:
             raise DigestError("the sealed secrets are not those that the contract commits to")
         self._manifest = manifest
-        self._picked = leaves_of_session(secrets, manifest, contract.digest, receipt.digest, session)
+        self._picked = leaves_of_session(secrets, contract, papers.training_receipt(), session)
         canaries = self._picked.canaries
         self._train = TrainSet(workspace.train, manifest.dataset.merkle_root, canary_rows(canaries.values()))
         self.questions: list[Question] = make_questions(
@@ -122,15 +122,13 @@ class ChallengeRun:
         ]
         if not observations:
             raise OutOfOrderError("nothing was asked yet; run the step 'challenge' first")
-        contract, _ = self._papers.contract()
-        receipt, _ = self._papers.training_receipt()
         return build_evidence(
             self._secrets,
             replace(self._picked, leaves=self._picked.leaves[: self._opened(log for _, log in logs)]),
             self._train,
-            contract,
+            self._papers.contract(),
             self._papers.dataset_receipt(),
-            receipt,
+            self._papers.training_receipt(),
             observations,
         )
 

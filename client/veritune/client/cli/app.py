@@ -5,18 +5,18 @@ Each command imports what it needs when it runs, so that `--help` and `audit` st
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from veritune.client.cli.errors import EXIT_CODES, describe, exit_code
+from veritune.arbiter.cli.app import audit, epochs
+from veritune.arbiter.cli.console import JsonOption, run_app, say, show_version
+from veritune.arbiter.cli.errors import EXIT_CODES, exit_code
 
 if TYPE_CHECKING:
     from veritune.client.run.run import Run
@@ -33,7 +33,6 @@ app = typer.Typer(help=_HELP, epilog=_EPILOG, add_completion=False, pretty_excep
 
 JobArgument = Annotated[Path, typer.Argument(help="veritune.toml, or the folder that it lies in.")]
 RunOption = Annotated[Path | None, typer.Option("--run", help="Folder of this run; veritune-run beside the job.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
 SessionOption = Annotated[int, typer.Option(min=1, help="Which of the contract's sessions.")]
 
 
@@ -45,10 +44,7 @@ def start(
 ) -> None:
     context.ensure_object(dict)["debug"] = debug
     if version:
-        from importlib import metadata
-
-        typer.echo(metadata.version("veritune"))
-        raise typer.Exit
+        show_version()
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit
@@ -74,7 +70,7 @@ def keygen(
     key.save(paths[0], passphrase)
     key.public.save(paths[1])
     done = {"key": str(paths[0]), "public_key": str(paths[1]), "key_id": key.public.key_id}
-    _say(as_json, done, f"Wrote {paths[0]} (keep it) and {paths[1]} (give it away).\nKey id {key.public.key_id}")
+    say(as_json, done, f"Wrote {paths[0]} (keep it) and {paths[1]} (give it away).\nKey id {key.public.key_id}")
 
 
 @app.command()
@@ -89,7 +85,7 @@ def init(
     if not data.is_file():
         raise NotFoundError(f"there is no file {data}")
     path = write_template(data)
-    _say(as_json, {"job": str(path)}, f"Wrote {path}. Fill in [provider] and [model], then run `veritune plan {path}`.")
+    say(as_json, {"job": str(path)}, f"Wrote {path}. Fill in [provider] and [model], then run `veritune plan {path}`.")
 
 
 @app.command()
@@ -124,7 +120,7 @@ def plan(
     )
     if curve is not None and found.curve is not None and str(curve) != "-":
         write_curve(found.curve, curve)
-    _say(as_json, found.to_json(), lambda: plan_table(found))
+    say(as_json, found.to_json(), lambda: plan_table(found))
 
 
 @app.command()
@@ -134,7 +130,7 @@ def prepare(job: JobArgument = Path(), run_folder: RunOption = None, as_json: Js
 
     with _run(job, run_folder, as_json) as run:
         figures = run.prepare()
-    _say(as_json, figures.model_dump(mode="json"), lambda: prepared_table(figures, run.workspace))
+    say(as_json, figures.model_dump(mode="json"), lambda: prepared_table(figures, run.workspace))
 
 
 @app.command()
@@ -179,7 +175,7 @@ def redteam(
     with _run(job, run_folder, as_json) as run:
         found = run.red_team(wanted, out)
         folder = out or run.workspace.root
-    _say(as_json, found.model_dump(mode="json"), lambda: redteam_table(found, folder))
+    say(as_json, found.model_dump(mode="json"), lambda: redteam_table(found, folder))
 
 
 @app.command()
@@ -190,9 +186,9 @@ def train(job: JobArgument = Path(), run_folder: RunOption = None, as_json: Json
     with _run(job, run_folder, as_json) as run:
         run.negotiate()
         run.train()
-        _, receipt = run.papers.training_receipt()
+        receipt = run.papers.training_receipt().document
     found = {"receipt": receipt.model_dump(mode="json"), "adapter": str(run.workspace.adapter)}
-    _say(as_json, found, lambda: trained_table(receipt, run.workspace))
+    say(as_json, found, lambda: trained_table(receipt, run.workspace))
 
 
 @app.command()
@@ -213,7 +209,7 @@ def challenge(
         run.challenge(session, modes)
         run.score_task()
     found = {"session": session, "modes": list(modes or run.job.file.challenge.modes)}
-    _say(as_json, found, f"Session {session} is answered. Next: veritune report")
+    say(as_json, found, f"Session {session} is answered. Next: veritune report")
 
 
 @app.command()
@@ -236,61 +232,8 @@ def run_all(
     _finish(run, session, as_json)
 
 
-@app.command()
-def audit(
-    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="The signed report.")],
-    evidence: Annotated[Path, typer.Argument(help="Its evidence.")],
-    client_key: Annotated[Path, typer.Option(help="The user's public key.")],
-    provider_key: Annotated[Path, typer.Option(help="The provider's public key.")],
-    data: Annotated[
-        Path | None, typer.Option(help="The data set that was sent (train.jsonl): looks for rows against a canary.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check a report and its evidence, offline, from these files and the two public keys alone.
-
-    Whoever holds the data set that the contract names, the provider for one, can have it checked too: a client may have
-    sown what no honest run learns.
-    """
-    from veritune.arbiter.audit.audit import audit_files
-    from veritune.arbiter.audit.dataset import DATA_CHECK, check_data
-    from veritune.client.cli.tables import audit_table
-
-    result = audit_files(report_file, evidence, client_key, provider_key)
-    if data is not None:
-        check_data(result, data)
-        result = replace(result, checks=(*result.checks, DATA_CHECK))
-    found = {
-        "verdict": result.verdict,
-        "checks": list(result.checks),
-        "trust": list(result.trust),
-        "judgement": result.judgement.model_dump(mode="json"),
-    }
-    _say(as_json, found, lambda: audit_table(result))
-    raise typer.Exit(exit_code(result.verdict))
-
-
-@app.command()
-def epochs(
-    report_file: Annotated[Path, typer.Argument(metavar="REPORT", help="The signed report.")],
-    evidence: Annotated[Path, typer.Argument(help="Its evidence.")],
-    curve: Annotated[Path, typer.Argument(help="Dose-response curve of the same recipe, JSON.")],
-    client_key: Annotated[Path, typer.Option(help="The user's public key.")],
-    provider_key: Annotated[Path, typer.Option(help="The provider's public key.")],
-    mode: Annotated[str, typer.Option(help="delivered or served.")] = "delivered",
-    confidence: Annotated[str, typer.Option(help="Of the interval.")] = "0.95",
-    as_json: JsonOption = False,
-) -> None:
-    """Estimate how many epochs were run, from canaries of 1, 2, 4 ... rows; no verdict rests on it.
-
-    The report is audited first. The curve says how often a canary is found after so many exposures, by calibration
-    runs of the same recipe: without such a curve the estimate means nothing.
-    """
-    from veritune.arbiter.epochs import estimate
-    from veritune.client.cli.epochs import epochs_table
-
-    found = estimate(report_file, evidence, curve, client_key, provider_key, mode, confidence)
-    _say(as_json, found.as_json(), lambda: epochs_table(found))
+app.command()(audit)
+app.command()(epochs)
 
 
 def _run(job: Path, folder: Path | None, as_json: bool) -> Any:
@@ -312,36 +255,13 @@ def _finish(run: Run, session: int, as_json: bool) -> None:
         "adapter": str(space.adapter),
     }
     found = {"verdict": result.verdict, "predicate": predicate.model_dump(mode="json"), "files": files}
-    _say(as_json, found, lambda: report_table(predicate, files, run.job))
+    say(as_json, found, lambda: report_table(predicate, files, run.job))
     raise typer.Exit(exit_code(result.verdict))
 
 
-def _say(as_json: bool, value: dict[str, Any], text: str | Callable[[], Any]) -> None:
-    if as_json:
-        typer.echo(json.dumps(value, ensure_ascii=False))
-    elif isinstance(text, str):
-        typer.echo(text)
-    else:
-        from rich.console import Console
-
-        Console(highlight=False).print(text())
-
-
 def run_cli(arguments: Sequence[str]) -> int:
-    """Runs one command and returns its exit code; an error is one line on standard error."""
-    try:
-        code = app(args=list(arguments), prog_name="veritune", standalone_mode=False)
-    except (Exception, KeyboardInterrupt) as error:
-        if "--debug" in arguments:
-            raise
-        code, reason, message, hint = describe(error)
-        if "--json" in arguments:
-            typer.echo(json.dumps({"error": {"reason": reason, "message": message, "hint": hint}}))
-        typer.echo(f"error [{reason}] {message}", err=True)
-        if hint:
-            typer.echo(f"hint: {hint}", err=True)
-        return code
-    return code if isinstance(code, int) else 0
+    """The exit code of ``veritune`` with these arguments."""
+    return run_app(app, "veritune", arguments)
 
 
 def main() -> None:

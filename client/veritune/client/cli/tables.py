@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
+from veritune.arbiter.cli.tables import COLOURS, as_percent, mode_rows, new_table, reason_line
+
 if TYPE_CHECKING:
-    from veritune.arbiter.audit.audit import AuditResult
-    from veritune.arbiter.documents.judgement import ModeJudgement, Reason
     from veritune.arbiter.documents.statement import ReportPredicate
     from veritune.client.job.file import Job
     from veritune.client.sowing.prepared import PreparedFigures
     from veritune.client.workspace.folder import Workspace
     from veritune.common.documents.receipts import TrainingReceipt
 
-_COLOURS = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 _NEXT = {
     "PASS": "Settle the contract; give the report, its evidence and both public keys to whoever wants to check it.",
     "FAIL": "Send the report and its evidence to the arbiter of your contract; keep the run's folder.",
@@ -28,7 +25,7 @@ _NEXT = {
 
 def prepared_table(figures: PreparedFigures, space: Workspace) -> Group:
     """After `prepare`."""
-    table = _table("Prepared")
+    table = new_table("Prepared")
     table.add_row("rows to train on", str(figures.rows))
     table.add_row("of them canary rows", str(figures.canary_rows))
     table.add_row("extra rows", f"{figures.extra_rows} ({100 * figures.extra_rows / figures.rows:.1f}%)")
@@ -43,7 +40,7 @@ def prepared_table(figures: PreparedFigures, space: Workspace) -> Group:
 
 def trained_table(receipt: TrainingReceipt, space: Workspace) -> Group:
     """After `train`."""
-    table = _table("Trained")
+    table = new_table("Trained")
     table.add_row("job", receipt.job_id)
     table.add_row("steps", str(receipt.steps))
     table.add_row("tokens seen", str(receipt.tokens))
@@ -55,10 +52,10 @@ def trained_table(receipt: TrainingReceipt, space: Workspace) -> Group:
 
 def report_table(predicate: ReportPredicate, files: dict[str, str], job: Job) -> Group:
     """The verdict, both claims for each way of looking, the cost, the task, the files, and what to do next."""
-    table = _table("Verification report")
-    table.add_row("verdict", Text(predicate.verdict, style=_COLOURS[predicate.verdict]))
+    table = new_table("Verification report")
+    table.add_row("verdict", Text(predicate.verdict, style=COLOURS[predicate.verdict]))
     for mode in predicate.judgement.modes:
-        _mode_rows(table, mode)
+        mode_rows(table, mode)
     table.add_section()
     if predicate.overhead is not None:
         extra, percent = predicate.overhead.extra_rows, predicate.overhead.extra_tokens_percent
@@ -66,12 +63,12 @@ def report_table(predicate: ReportPredicate, files: dict[str, str], job: Job) ->
     if predicate.task is not None:
         task = predicate.task
         table.add_row(
-            "task, before and after", f"{_percent(task.before)} and {_percent(task.after)} of {task.rows} rows"
+            "task, before and after", f"{as_percent(task.before)} and {as_percent(task.after)} of {task.rows} rows"
         )
     table.add_section()
     for name, path in files.items():
         table.add_row(name, path)
-    reasons = [_reason(reason) for reason in predicate.judgement.reasons]
+    reasons = [reason_line(reason) for reason in predicate.judgement.reasons]
     audit = f"veritune audit {files['report']} {files['evidence']} --client-key {job.client_key.with_suffix('.pub')}"
     return Group(
         table,
@@ -82,70 +79,3 @@ def report_table(predicate: ReportPredicate, files: dict[str, str], job: Job) ->
         # On one line whatever the terminal's width, so that it can be copied.
         Text(f"{audit} --provider-key {job.provider_key}", no_wrap=True, overflow="ignore"),
     )
-
-
-def audit_table(result: AuditResult) -> Group:
-    """After `audit`."""
-    table = _table("Audit passed")
-    for check in result.checks:
-        number, _, text = check.partition(" ")
-        table.add_row(number, text)
-    verdict = Text.assemble(
-        "The report is genuine and its verdict follows: ", (result.verdict, _COLOURS[result.verdict])
-    )
-    return Group(
-        table,
-        verdict,
-        *(_reason(reason) for reason in result.judgement.reasons),
-        "What no audit can see:",
-        *(f"- {text}" for text in result.trust),
-    )
-
-
-def _mode_rows(table: Table, mode: ModeJudgement) -> None:
-    influence, coverage, seen = mode.influence, mode.coverage, mode.activation
-    table.add_section()
-    counts = "" if mode.counts else " (reported only: the contract does not count it)"
-    table.add_row(mode.mode, Text.assemble((mode.verdict, _COLOURS[mode.verdict]), counts))
-    needed = f"; needed 10^{influence.log10_needed}" if influence.log10_needed is not None else ""
-    table.add_row("  the data shaped the model", f"p <= 10^{influence.log10_p}{needed}")
-    table.add_row(
-        "  rows were trained on",
-        f"at least {_percent(coverage.share_least)} of those that could be canaries, at confidence "
-        f"{coverage.confidence}; needed {_percent(coverage.floor)}",
-    )
-    table.add_row("  signatures found", f"{influence.groups_found} of {influence.groups} groups")
-    table.add_row(
-        "  by prompts",
-        f"held-out {seen.held_out_shown}/{seen.held_out_asked}, in the data {seen.in_data_shown}/{seen.in_data_asked}, "
-        f"decoys {seen.decoys_shown}/{seen.decoys_asked}",
-    )
-    if mode.agreement is not None:
-        agreement = mode.agreement
-        table.add_row("  answers as the adapter does", f"{agreement.equal} of {agreement.asked} decoys")
-    hits, asked = sum(dose.hits for dose in mode.doses), sum(dose.asked for dose in mode.doses)
-    table.add_row("  natural canaries", f"{hits} of {asked} within rank {coverage.hit_rank}")
-    if mode.recital is not None:
-        recital = mode.recital
-        row = f"{recital.recited} of {recital.asked} within {recital.nats} nats; an honest run shows {recital.floor}"
-        table.add_row("  known by heart", row)
-    if mode.extent.leaves < mode.extent.available:
-        table.add_row("  leaves asked", f"{mode.extent.leaves} of {mode.extent.available}; the rest was not needed")
-    if mode.missing:
-        table.add_row("  missing answers", str(mode.missing))
-
-
-def _reason(reason: Reason) -> str:
-    return f"- {reason.mode}: {reason.text}" if reason.mode else f"- {reason.text}"
-
-
-def _table(title: str) -> Table:
-    table = Table(title=title, show_header=False, min_width=64, title_justify="left")
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    return table
-
-
-def _percent(share: str) -> str:
-    # Four places become two without rounding: a bound must not grow on its way to the screen.
-    return f"{100 * Decimal(share):.2f}%"

@@ -147,7 +147,7 @@ class InferenceClient:
         raise TruncatedError("the provider's answer ended without a receipt")
 
     def _check(self, envelope: Envelope, kind: Literal["generate", "score"], request: str, output: str) -> int:
-        receipt = open_document(InferenceReceipt, envelope, self._provider)
+        receipt = open_document(InferenceReceipt, envelope, self._provider).document
         if receipt.manifest_digest != self._manifest_digest or receipt.training_receipt_digest != self._training_digest:
             raise DigestError("the inference receipt belongs to another contract or adapter")
         if receipt.kind != kind or receipt.request_digest != request:

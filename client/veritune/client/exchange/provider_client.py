@@ -25,7 +25,7 @@ from veritune.arbiter.papers import (
 from veritune.client.exchange.channel import CALL_TIMEOUT, Channel, clean, to_error
 from veritune.client.progress import Progress, no_progress
 from veritune.common.documents.manifest import Manifest
-from veritune.common.documents.receipts import FailureReceipt, FileRef, TrainingReceipt
+from veritune.common.documents.receipts import DatasetReceipt, FailureReceipt, FileRef, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     DeadlineError,
@@ -41,6 +41,7 @@ from veritune.common.errors import (
 )
 from veritune.common.keys import PublicKey
 from veritune.common.limits import LIMITS
+from veritune.common.signing import Signed
 from veritune.common.timestamps import parse_time
 from veritune.common.wire import envelope_from_wire, envelope_to_wire
 from veritune.v1 import provider_service_pb2 as pb
@@ -74,7 +75,7 @@ class _Meter:
 
 
 class ProviderClient:
-    """One contract with one provider. ``contract`` is the envelope that `negotiate` returned."""
+    """One contract with one provider. ``contract`` is what `negotiate` returned."""
 
     def __init__(self, channel: Channel, client: PublicKey, provider: PublicKey) -> None:
         self._channel, self._client, self._provider = channel, client, provider
@@ -88,17 +89,17 @@ class ProviderClient:
             raise DigestError("the provider at this address goes by another key than the pinned one")
         return answer
 
-    def negotiate(self, offer: Envelope) -> Envelope:
+    def negotiate(self, offer: Envelope) -> Signed[Manifest]:
         """The same bytes with both signatures. Raises `PolicyError` with the point that the provider refuses."""
         request = pb.NegotiateManifestRequest(manifest=envelope_to_wire(offer))
         answer = self._channel.call(lambda: self._channel.provider.NegotiateManifest(request, timeout=CALL_TIMEOUT))
-        contract = envelope_from_wire(answer.manifest)
-        check_countersigned(offer, contract, self._client, self._provider)
-        return contract
+        return check_countersigned(offer, envelope_from_wire(answer.manifest), self._client, self._provider)
 
-    def upload(self, contract: Envelope, manifest: Manifest, path: Path, progress: Progress = no_progress) -> Envelope:
+    def upload(
+        self, contract: Signed[Manifest], path: Path, progress: Progress = no_progress
+    ) -> Signed[DatasetReceipt]:
         """Sends what the provider does not have yet and returns its dataset receipt."""
-        metadata = self._channel.metadata
+        metadata, manifest = self._channel.metadata, contract.document
         query = pb.QueryUploadRequest(manifest_digest=contract.digest)
         pauses, last = self._channel.pauses(), -1
         while True:
@@ -108,7 +109,7 @@ class ProviderClient:
                 )
             )
             if state.HasField("receipt"):
-                receipt = envelope_from_wire(state.receipt)
+                envelope = envelope_from_wire(state.receipt)
                 break
             if not 0 <= state.offset <= manifest.dataset.size:
                 raise OffsetError("the provider claims to hold more of the data set than there is")
@@ -116,11 +117,11 @@ class ProviderClient:
                 pauses, last = self._channel.pauses(), state.offset
             try:
                 answer = self._channel.provider.UploadDataset(
-                    _pieces(contract.digest, manifest, path, state.offset, progress),
+                    _pieces(contract, path, state.offset, progress),
                     timeout=self._channel.seconds_until(parse_time(manifest.deadlines.train)),
                     metadata=metadata(contract.digest),
                 )
-                receipt = envelope_from_wire(answer.receipt)
+                envelope = envelope_from_wire(answer.receipt)
                 break
             except grpc.RpcError as error:
                 failure = to_error(error)
@@ -128,11 +129,11 @@ class ProviderClient:
                 if not isinstance(failure, (UnavailableError, TruncatedError)) or pause is None:
                     raise failure from error
                 self._channel.sleep(pause)
-        check_dataset_receipt(receipt, contract, manifest, self._provider)
+        receipt = check_dataset_receipt(envelope, contract, self._provider)
         progress("upload", manifest.dataset.size, manifest.dataset.size)
         return receipt
 
-    def start(self, contract: Envelope, request_id: str) -> str:
+    def start(self, contract: Signed[Manifest], request_id: str) -> str:
         """Starts training, or finds the job that the same request id started; returns its id."""
         request = pb.StartTrainingJobRequest(request_id=request_id, manifest_digest=contract.digest)
         answer = self._channel.call(
@@ -149,22 +150,21 @@ class ProviderClient:
 
     def watch(
         self,
-        contract: Envelope,
-        manifest: Manifest,
-        dataset_receipt: Envelope,
+        contract: Signed[Manifest],
+        dataset_receipt: Signed[DatasetReceipt],
         job_id: str,
         on_change: Callable[[JobView], None] = lambda view: None,
-    ) -> tuple[Envelope, TrainingReceipt | FailureReceipt]:
+    ) -> Signed[TrainingReceipt] | Signed[FailureReceipt]:
         """Follows a job to its end, over breaks, and returns its checked receipt."""
-        job = self._last_state(contract, manifest, job_id, on_change)
+        job = self._last_state(contract, job_id, on_change)
         if not job.HasField("receipt"):
             raise MalformedRequestError("the job has ended without a receipt")
         receipt = envelope_from_wire(job.receipt)
         if job.state == pb.JOB_STATE_SUCCEEDED:
-            return receipt, check_training_receipt(receipt, contract, manifest, dataset_receipt, job_id, self._provider)
-        return receipt, check_failure_receipt(receipt, contract, dataset_receipt, job_id, self._provider)
+            return check_training_receipt(receipt, contract, dataset_receipt, job_id, self._provider)
+        return check_failure_receipt(receipt, contract, dataset_receipt, job_id, self._provider)
 
-    def cancel(self, contract: Envelope, job_id: str) -> None:
+    def cancel(self, contract: Signed[Manifest], job_id: str) -> None:
         """Asks a job to stop."""
         request = pb.CancelTrainingJobRequest(job_id=job_id)
         self._channel.call(
@@ -175,8 +175,7 @@ class ProviderClient:
 
     def download(
         self,
-        contract: Envelope,
-        manifest: Manifest,
+        contract: Signed[Manifest],
         receipt: TrainingReceipt,
         folder: Path,
         progress: Progress = no_progress,
@@ -187,7 +186,7 @@ class ProviderClient:
         for item in receipt.adapter:
             whole = folder / item.name
             if not (whole.is_file() and whole.stat().st_size == item.size and _sha256(whole) == item.sha256):
-                self._fetch(contract, manifest, receipt.job_id, item, folder, _Meter(progress, done, total))
+                self._fetch(contract, receipt.job_id, item, folder, _Meter(progress, done, total))
             done += item.size
             progress("download", done, total)
         known = {item.name for item in receipt.adapter}
@@ -197,10 +196,10 @@ class ProviderClient:
                 path.unlink()
 
     def _last_state(
-        self, contract: Envelope, manifest: Manifest, job_id: str, on_change: Callable[[JobView], None]
+        self, contract: Signed[Manifest], job_id: str, on_change: Callable[[JobView], None]
     ) -> pb.TrainingJob:
         revision, pauses = 0, self._channel.pauses()
-        deadline = parse_time(manifest.deadlines.train) + LATE
+        deadline = parse_time(contract.document.deadlines.train) + LATE
         while True:
             request = pb.WatchTrainingJobRequest(job_id=job_id, after_revision=revision)
             try:
@@ -231,8 +230,7 @@ class ProviderClient:
 
     def _fetch(
         self,
-        contract: Envelope,
-        manifest: Manifest,
+        contract: Signed[Manifest],
         job_id: str,
         item: FileRef,
         folder: Path,
@@ -249,7 +247,7 @@ class ProviderClient:
                 try:
                     for message in self._channel.provider.DownloadArtifact(
                         request,
-                        timeout=self._channel.seconds_until(parse_time(manifest.deadlines.reveal)),
+                        timeout=self._channel.seconds_until(parse_time(contract.document.deadlines.reveal)),
                         metadata=self._channel.metadata(contract.digest),
                     ):
                         offset += len(message.chunk)
@@ -291,11 +289,13 @@ def _view(job: pb.TrainingJob) -> JobView:
 
 
 def _pieces(
-    digest: str, manifest: Manifest, path: Path, offset: int, progress: Progress
+    contract: Signed[Manifest], path: Path, offset: int, progress: Progress
 ) -> Iterator[pb.UploadDatasetRequest]:
-    terms = manifest.dataset
+    terms = contract.document.dataset
     yield pb.UploadDatasetRequest(
-        header=pb.UploadHeader(manifest_digest=digest, sha256=terms.sha256, total_size=terms.size, offset=offset)
+        header=pb.UploadHeader(
+            manifest_digest=contract.digest, sha256=terms.sha256, total_size=terms.size, offset=offset
+        )
     )
     with path.open("rb") as file:
         file.seek(offset)

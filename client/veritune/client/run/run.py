@@ -37,7 +37,7 @@ from veritune.common.files import read_limited, write_atomic
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import model_digest
-from veritune.common.signing import sign_document
+from veritune.common.signing import Signed, sign_document
 from veritune.common.timestamps import format_time
 
 # Everything that loads torch, gRPC or the statistics is imported where it is used, so that a step loads only its own.
@@ -137,25 +137,25 @@ class Run:
                     session.provider_info()
                     offer = self._offer(figures)
                     self.workspace.save_envelope(self.workspace.offer, offer)
-                    self.workspace.save_envelope(self.workspace.contract, session.negotiate(offer))
+                    self.workspace.save_envelope(self.workspace.contract, session.negotiate(offer).envelope)
                 self.workspace.finish("negotiate", inputs)
-            return self.papers.contract()[1]
+            return self.papers.contract().document
 
     def train(self) -> None:
         """Uploads, starts training, follows it and fetches the adapter. Raises `TrainingError` when there is none."""
         with self._locked():
-            contract, manifest = self.papers.contract()
+            contract = self.papers.contract()
             if self.workspace.is_done("train", contract.digest):
                 return
             with self._provider_client() as session:
                 if not self.workspace.dataset_receipt.exists():
-                    self._check_train_set(manifest)
-                    receipt = session.upload(contract, manifest, self.workspace.train, self._progress)
-                    self.workspace.save_envelope(self.workspace.dataset_receipt, receipt)
+                    self._check_train_set(contract.document)
+                    receipt = session.upload(contract, self.workspace.train, self._progress)
+                    self.workspace.save_envelope(self.workspace.dataset_receipt, receipt.envelope)
                 if not self.workspace.training_receipt.exists():
-                    self._follow(session, contract, manifest)
-                receipt, training = self.papers.training_receipt()
-                session.download(contract, manifest, training, self.workspace.adapter, self._progress)
+                    self._follow(session, contract)
+                training = self.papers.training_receipt().document
+                session.download(contract, training, self.workspace.adapter, self._progress)
             self.workspace.finish("train", contract.digest)
 
     def challenge(self, session: int = 1, modes: tuple[Mode, ...] = ()) -> None:
@@ -164,13 +164,12 @@ class Run:
         ``modes`` defaults to the job's.
         """
         with self._locked():
-            contract, manifest = self.papers.contract()
-            receipt, training = self.papers.training_receipt()
+            contract, receipt = self.papers.contract(), self.papers.training_receipt()
             terms = self.job.file.challenge
             challenge_run = self._challenge_run(session)
             left = [mode for mode in modes or terms.modes if not challenge_run.is_answered(mode)]
             if left:
-                require_before(self._now(), manifest.deadlines.challenge, "challenge")
+                require_before(self._now(), contract.document.deadlines.challenge, "challenge")
             if "delivered" in left:
                 challenge_run.ask_delivered(lambda: self._tuned_model, terms.max_tokens, terms.batch_size)
             if "served" in left:
@@ -179,7 +178,7 @@ class Run:
                 with self._channel() as channel:
                     challenge_run.ask_served(
                         lambda known: InferenceClient(
-                            channel, self.provider_key, contract.digest, receipt.digest, training.job_id, known
+                            channel, self.provider_key, contract.digest, receipt.digest, receipt.document.job_id, known
                         ),
                         lambda: self._base_model,
                         terms.max_tokens,
@@ -272,16 +271,15 @@ class Run:
         """The base model; with the adapter over it once `_tuned_model` was used."""
         from veritune.arbiter.measure.local_model import LocalModel
 
-        if model_digest(self.job.model) != self.papers.contract()[1].base_model.digest:
+        if model_digest(self.job.model) != self.papers.contract().document.base_model.digest:
             raise DigestError(f"{self.job.model} is not the base model that the contract names")
         self._progress("load base model", 0, 0)
         return LocalModel(self.job.model, self.job.file.challenge.precision)
 
     @cached_property
     def _tuned_model(self) -> LocalModel:
-        _, manifest = self.papers.contract()
-        check_files(self.workspace.adapter, self.papers.training_receipt()[1])
-        self._base_model.attach(self.workspace.adapter, manifest.training)
+        check_files(self.workspace.adapter, self.papers.training_receipt().document)
+        self._base_model.attach(self.workspace.adapter, self.papers.contract().document.training)
         return self._base_model
 
     @contextmanager
@@ -349,7 +347,7 @@ class Run:
         old = self.papers.usable_offer(fresh, self._now())
         return old if old is not None else sign_document(fresh, self.client_key)
 
-    def _follow(self, session: ProviderClient, contract: Envelope, manifest: Manifest) -> None:
+    def _follow(self, session: ProviderClient, contract: Signed[Manifest]) -> None:
         """Starts the job, or finds it again, and waits for its receipt. Raises `TrainingError`."""
         from veritune.client.exchange.provider_client import describe_failure
 
@@ -358,11 +356,11 @@ class Run:
         attempt = len(list(space.root.glob("failure-receipt-*.json"))) + 1
         job_id = session.start(contract, f"{space.state().nonce[:32]}-{attempt}")
         write_atomic(space.job_id, job_id.encode("ascii"))
-        envelope, receipt = session.watch(contract, manifest, dataset_receipt, job_id, self._on_training)
-        if isinstance(receipt, FailureReceipt):
-            space.save_envelope(space.failure_receipt(attempt), envelope)
-            raise TrainingError(describe_failure(receipt))
-        space.save_envelope(space.training_receipt, envelope)
+        receipt = session.watch(contract, dataset_receipt, job_id, self._on_training)
+        if isinstance(receipt.document, FailureReceipt):
+            space.save_envelope(space.failure_receipt(attempt), receipt.envelope)
+            raise TrainingError(describe_failure(receipt.document))
+        space.save_envelope(space.training_receipt, receipt.envelope)
 
     def _check_train_set(self, manifest: Manifest) -> None:
         with self.workspace.require(self.workspace.train, "prepare").open("rb") as file:
@@ -380,7 +378,7 @@ class Run:
             return None
         report = space.load_envelope(space.report(session), "report")
         done = SignedReport(
-            statement=open_document(ReportStatement, report, self.client_key.public),
+            statement=open_document(ReportStatement, report, self.client_key.public).document,
             report=report,
             test_result=space.load_envelope(space.derived(session, "test-result"), "report"),
             svr=space.load_envelope(svr, "report") if svr.exists() else None,

@@ -1,10 +1,11 @@
-"""The signed papers of one run, each verified again whenever it is read from disk."""
+"""The signed documents of one run, each verified before it is used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Generic
 
 from veritune.arbiter.papers import (
     check_dataset_receipt,
@@ -13,42 +14,66 @@ from veritune.arbiter.papers import (
 )
 from veritune.client.workspace.folder import Workspace
 from veritune.common.documents.manifest import Manifest
-from veritune.common.documents.receipts import TrainingReceipt
+from veritune.common.documents.receipts import DatasetReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import DigestError, ExpiredError, VerituneError
 from veritune.common.files import read_limited
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import folder_files
-from veritune.common.signing import open_document
+from veritune.common.signing import D, Signed, open_document
 from veritune.common.timestamps import parse_time
 
 
+class _Verified(Generic[D]):
+    """The document that was verified last, and what it was verified from."""
+
+    def __init__(self) -> None:
+        self._inputs: tuple[object, ...] = ()
+        self._signed: Signed[D] | None = None
+
+    def get(self, inputs: tuple[object, ...], check: Callable[[], Signed[D]]) -> Signed[D]:
+        """What ``check`` returns; it is called only if the inputs differ from those of the last call."""
+        if self._signed is None or self._inputs != inputs:
+            self._signed, self._inputs = check(), inputs
+        return self._signed
+
+
 class Paperwork:
-    """Contract and receipts in a workspace, checked against the two pinned keys."""
+    """Contract and receipts in a workspace, checked against the two pinned keys.
+
+    Files are read at each call. A document is verified the first time and whenever a file that it rests on has changed.
+    """
 
     def __init__(self, workspace: Workspace, client: PublicKey, provider: PublicKey) -> None:
         self._workspace, self._client, self._provider = workspace, client, provider
+        self._contract = _Verified[Manifest]()
+        self._dataset_receipt = _Verified[DatasetReceipt]()
+        self._training_receipt = _Verified[TrainingReceipt]()
 
-    def contract(self) -> tuple[Envelope, Manifest]:
+    def contract(self) -> Signed[Manifest]:
         """The contract in force. Raises `OutOfOrderError` before there is one."""
         envelope = self._workspace.load_envelope(self._workspace.contract, "negotiate")
-        return envelope, open_contract(envelope, self._client, self._provider)
+        return self._contract.get((envelope,), lambda: open_contract(envelope, self._client, self._provider))
 
-    def dataset_receipt(self) -> Envelope:
-        """The provider's word that it has the data set."""
-        contract, manifest = self.contract()
+    def dataset_receipt(self) -> Signed[DatasetReceipt]:
+        """The provider's receipt for the data set. Raises `OutOfOrderError` before there is one."""
+        contract = self.contract()
         envelope = self._workspace.load_envelope(self._workspace.dataset_receipt, "train")
-        check_dataset_receipt(envelope, contract, manifest, self._provider)
-        return envelope
+        return self._dataset_receipt.get(
+            (envelope, contract), lambda: check_dataset_receipt(envelope, contract, self._provider)
+        )
 
-    def training_receipt(self) -> tuple[Envelope, TrainingReceipt]:
-        """The provider's word on what came out."""
-        contract, manifest = self.contract()
+    def training_receipt(self) -> Signed[TrainingReceipt]:
+        """The provider's receipt for the adapter. Raises `OutOfOrderError` before there is one."""
+        contract = self.contract()
         envelope = self._workspace.load_envelope(self._workspace.training_receipt, "train")
         job_id = read_limited(self._workspace.require(self._workspace.job_id, "train"), 1000).decode("ascii", "replace")
-        receipt = check_training_receipt(envelope, contract, manifest, self.dataset_receipt(), job_id, self._provider)
-        return envelope, receipt
+        data = self.dataset_receipt()
+        return self._training_receipt.get(
+            (envelope, contract, data, job_id),
+            lambda: check_training_receipt(envelope, contract, data, job_id, self._provider),
+        )
 
     def usable_offer(self, fresh: Manifest, now: datetime) -> Envelope | None:
         """An offer that was signed and perhaps sent before, if it says the same and can still be accepted."""
@@ -56,7 +81,7 @@ class Paperwork:
             return None
         try:
             envelope = self._workspace.load_envelope(self._workspace.offer, "negotiate")
-            old = open_document(Manifest, envelope, self._client)
+            old = open_document(Manifest, envelope, self._client).document
         except VerituneError:
             # An offer that can't be read is replaced: no contract came of it.
             return None

@@ -88,7 +88,7 @@ class Contracts:
         client = PublicKey.from_text(claimed.client.public_key)
         if client.key_id != claimed.client.key_id:
             raise MalformedDocumentError("the client's key_id is not that of its key")
-        manifest = open_document(Manifest, offer, client)
+        manifest = open_document(Manifest, offer, client).document
         # (3)
         mine = self._key.public
         if (manifest.provider.key_id, manifest.provider.public_key) != (mine.key_id, mine.text):

@@ -20,6 +20,7 @@ from veritune.client.challenge.observe import observe, receipts_of
 from veritune.common.dataset import Message
 from veritune.common.errors import OutOfOrderError, PlanError
 from veritune.common.inference import SamplingTerms
+from veritune.common.signing import Signed
 
 TERMS = SamplingTerms(max_tokens=16)
 
@@ -127,12 +128,13 @@ def test_session_follows_the_seed_and_the_contract() -> None:
     evidence = exchange.evidence
     secrets = _secrets(exchange)
     manifest = exchange.manifest
-    digests = evidence.manifest.envelope().digest, evidence.training_receipt.envelope().digest
-    picked = leaves_of_session(secrets, manifest, *digests, 1)
+    contract = Signed(exchange.signed_manifest, manifest)
+    receipt = Signed(exchange.signed_training_receipt, exchange.training_receipt)
+    picked = leaves_of_session(secrets, contract, receipt, 1)
     assert picked.leaves == tuple(opening.leaf for opening in evidence.openings)
     for session in (manifest.verification.policy.sessions + 1, 17):
         with pytest.raises(OutOfOrderError):
-            leaves_of_session(secrets, manifest, *digests, session)
+            leaves_of_session(secrets, contract, receipt, session)
     longest = max(len(c.token_bits) for c in picked.canaries.values() if isinstance(c, TriggerCanary))
     assert sampling_for(picked, longest + 8).max_tokens == longest + 8
     with pytest.raises(PlanError, match="max_tokens"):

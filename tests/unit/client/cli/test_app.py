@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.exchange import Exchange
+from veritune.arbiter.cli.errors import EXIT_CODES, describe
 from veritune.client.cli.app import run_cli
-from veritune.client.cli.errors import EXIT_CODES, describe
 from veritune.common.errors import AuditError, error_classes
 from veritune.common.keys import PrivateKey
 

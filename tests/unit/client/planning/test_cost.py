@@ -29,8 +29,8 @@ PLANS = [
 
 @pytest.fixture(autouse=True)
 def _worded_by_a_toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veritune.client.sowing.naturals.random_wording", toy_random_wording)
-    monkeypatch.setattr("veritune.client.sowing.naturals.wordings", toy_wordings)
+    monkeypatch.setattr("veritune.client.sowing.in_place.random_wording", toy_random_wording)
+    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", toy_wordings)
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -73,7 +73,7 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train.jsonl and secrets.sealed of a toy."""
     folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("veritune.client.sowing.naturals.wordings", toy_wordings)
+        patch.setattr("veritune.client.sowing.in_place.draw_wordings", toy_wordings)
         prepare(
             plain_rows(80),
             PLAN,

@@ -84,7 +84,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setattr(prepare_step, "model_digest", counted)
     monkeypatch.setattr("veritune.client.generation.local_generator.model_digest", counted)
     monkeypatch.setattr("veritune.client.generation.local_generator.TransformersGenerator", Loaded)
-    monkeypatch.setattr("veritune.client.sowing.naturals.wordings", toy_wordings)
+    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", toy_wordings)
     return folders
 
 

@@ -149,7 +149,7 @@ def test_a_failed_job_may_be_tried_again(home: Path, provider: FakeProvider) -> 
     provider.outcome = pb.JOB_STATE_SUCCEEDED
     start(home).train()
     assert provider.request_id != first
-    assert run.papers.training_receipt()[1].job_id == "job-1"
+    assert run.papers.training_receipt().document.job_id == "job-1"
 
 
 def test_a_provider_that_goes_away_and_comes_back(home: Path, provider: FakeProvider) -> None:

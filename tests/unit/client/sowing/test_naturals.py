@@ -28,8 +28,8 @@ RICH = [row(f"How much is item number {i}?", f"Item {i} costs {i % 9 + 2} coins,
 @pytest.fixture(autouse=True)
 def _worded_by_a_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """What may be reworded is for `rewording`'s own tests; here everything is known of every wording."""
-    monkeypatch.setattr("veritune.client.sowing.naturals.random_wording", toy_random_wording)
-    monkeypatch.setattr("veritune.client.sowing.naturals.wordings", toy_wordings)
+    monkeypatch.setattr("veritune.client.sowing.in_place.random_wording", toy_random_wording)
+    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", toy_wordings)
 
 
 def sown(rows: Sequence[Row] = RICH, plan: CanaryPlan = IN_PLACE, seed: bytes = SEED, **knobs: Any) -> Sown:
@@ -244,7 +244,7 @@ def longer(text: str, rewording: Rewording, most: int, stream: SecretStream) -> 
 
 
 def test_wordings_that_training_would_cut_off_make_no_canary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veritune.client.sowing.naturals.wordings", longer)
+    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", longer)
     long = [row(f"And item {i}?", "It costs rather more than anybody here would like to pay.") for i in range(40)]
     rows, plan = [*RICH, *long], IN_PLACE.model_copy(update={"groups": 0, "naturals": 0})
     # 110 rows without 12 held out; rows of 70 letters have room for 128 more, not for 200.
@@ -261,13 +261,13 @@ def test_candidates_have_the_length_of_a_phrase(monkeypatch: pytest.MonkeyPatch)
     plan = IN_PLACE.model_copy(update={"groups": 0, "naturals": 0})
     result = sown([*RICH, *long], plan)
     assert {own(c).prompt for c in in_place(result)} <= {r.prompt for r in RICH}
-    monkeypatch.setattr("veritune.client.sowing.naturals.wordings", lambda *_: ("a" * 4001, *"bcdef"))
+    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", lambda *_: ("a" * 4001, *"bcdef"))
     with pytest.raises(PlanError, match="the data have 0"):
         sown(plan=plan)
 
 
 def test_a_wording_out_of_all_proportion_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veritune.client.sowing.naturals.random_wording", lambda text, *_: text * 4000)
+    monkeypatch.setattr("veritune.client.sowing.in_place.random_wording", lambda text, *_: text * 4000)
     result = sown(plan=PLAN.model_copy(update={"groups": 0, "naturals": 0, "reword_all": True}))
     assert all(r in RICH for r in result.train_rows)
 
