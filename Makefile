@@ -59,7 +59,7 @@ $(DOCS_READY): $(READY) pyproject.toml
 	touch $@
 
 docs: $(DOCS_READY)  ## Build the documentation's site into site/; a warning is an error
-	NO_MKDOCS_2_WARNING=true $(RUN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=true $(RUN)/mkdocs build --strict
 
 proto: $(READY)  ## Make the committed stubs again
 	$(RUN)/python proto/generate.py
