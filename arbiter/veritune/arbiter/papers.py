@@ -1,11 +1,18 @@
-"""The manifest: built from a job and what was prepared, offered, and checked when it comes back countersigned."""
+"""The rules for contract and receipts: each document alone, and how it must fit the ones before it (SPEC section 8).
+
+One rule stands once. The audit makes its checks (4) to (7) by the ``open_`` functions and `check_times`; a client that
+receives a document calls ``receive_``, which is made of these; the provider holds its own training receipts to
+`check_training` before it signs. Signatures come first: no byte of a document is read before they verify.
+
+Raised are `SignatureError`, `DigestError` (a document that belongs to others), `MalformedDocumentError` (figures that
+can't be true) and `ExpiredError`.
+"""
 
 from __future__ import annotations
 
-from veritune.common.documents.manifest import (
-    KeyRef,
-    Manifest,
-)
+from typing import Protocol
+
+from veritune.common.documents.manifest import DatasetTerms, Deadlines, KeyRef, Manifest
 from veritune.common.documents.receipts import DatasetReceipt, FailureReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import DigestError, ExpiredError, MalformedDocumentError, SignatureError
@@ -18,59 +25,114 @@ from veritune.common.timestamps import parse_time
 _PLAIN_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".jinja")
 
 
+class DatasetFigures(Protocol):
+    """What names a data set: a receipt has it, a contract's terms, and whoever read the file."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def merkle_root(self) -> str: ...
+
+
 def key_ref(key: PublicKey) -> KeyRef:
     """A key as a manifest carries it."""
     return KeyRef(key_id=key.key_id, public_key=key.text)
 
 
+def is_dataset(found: DatasetFigures, terms: DatasetTerms) -> bool:
+    """True where these figures name the contract's data set: rows, bytes, SHA-256 and Merkle root."""
+    figures = (found.rows, found.size, found.sha256, found.merkle_root)
+    return figures == (terms.rows, terms.size, terms.sha256, terms.merkle_root)
+
+
+def are_in_order(deadlines: Deadlines) -> bool:
+    """True where the contract's deadlines follow each other: created, accept, train, challenge, reveal."""
+    steps = (deadlines.created, deadlines.accept, deadlines.train, deadlines.challenge, deadlines.reveal)
+    times = [parse_time(step) for step in steps]
+    return times == sorted(times)
+
+
 def open_contract(envelope: Envelope, client: PublicKey, provider: PublicKey) -> Signed[Manifest]:
-    """The manifest, once exactly both parties have signed it and it names exactly their keys."""
+    """The contract, once exactly two different parties have signed it and it names exactly their keys."""
+    if client.key_id == provider.key_id:
+        raise SignatureError("client and provider are one and the same key")
     contract = open_document(Manifest, envelope, client, provider)
-    if contract.document.client != key_ref(client) or contract.document.provider != key_ref(provider):
+    named = (contract.document.client, contract.document.provider)
+    if named != (key_ref(client), key_ref(provider)):
         raise SignatureError("the contract names other keys than those that signed it")
     return contract
 
 
 def check_countersigned(offer: Envelope, answer: Envelope, client: PublicKey, provider: PublicKey) -> Signed[Manifest]:
-    """The contract in force: the very bytes that were offered, signed by both.
-
-    Raises `SignatureError` or `DigestError`.
-    """
+    """The contract in force: the very bytes that were offered, signed by both."""
     if answer.payload != offer.payload:
         raise DigestError("the provider countersigned other terms than those that were offered")
     return open_contract(answer, client, provider)
 
 
-def check_dataset_receipt(
+def open_dataset_receipt(envelope: Envelope, contract: Signed[Manifest], provider: PublicKey) -> Signed[DatasetReceipt]:
+    """The receipt, once it says that the provider received exactly the contract's data set."""
+    receipt = open_document(DatasetReceipt, envelope, provider)
+    if receipt.document.manifest_digest != contract.digest:
+        raise DigestError("the dataset receipt belongs to another contract")
+    if not is_dataset(receipt.document, contract.document.dataset):
+        raise DigestError("the dataset receipt names other figures than the contract")
+    return receipt
+
+
+def open_training_receipt(
+    envelope: Envelope, contract: Signed[Manifest], dataset_receipt: Signed[DatasetReceipt], provider: PublicKey
+) -> Signed[TrainingReceipt]:
+    """The receipt, once it follows the two documents before it and its figures and files make sense."""
+    receipt = open_document(TrainingReceipt, envelope, provider)
+    _check_chain(receipt.document, contract.digest, dataset_receipt.digest)
+    check_training(receipt.document, contract.document)
+    return receipt
+
+
+def receive_dataset_receipt(
     envelope: Envelope, contract: Signed[Manifest], provider: PublicKey
 ) -> Signed[DatasetReceipt]:
-    """The receipt, once it says that the provider received exactly the contract's data set.
-
-    Raises `SignatureError`, `DigestError` or `ExpiredError`.
-    """
-    signed = open_document(DatasetReceipt, envelope, provider)
-    manifest, receipt = contract.document, signed.document
-    if receipt.manifest_digest != contract.digest:
-        raise DigestError("the dataset receipt belongs to another contract")
-    terms = manifest.dataset
-    figures = (receipt.rows, receipt.size, receipt.sha256, receipt.merkle_root)
-    if figures != (terms.rows, terms.size, terms.sha256, terms.merkle_root):
-        raise DigestError("the dataset receipt names other figures than the contract")
-    _check_time("dataset receipt", receipt.received, manifest.deadlines.train)
-    return signed
+    """`open_dataset_receipt`, and the receipt kept the contract's deadline: what a client checks on arrival."""
+    receipt = open_dataset_receipt(envelope, contract, provider)
+    check_times(contract.document, receipt.document)
+    return receipt
 
 
-def check_training_receipt(
-    envelope: Envelope, contract: Signed[Manifest], dataset_receipt: Signed[DatasetReceipt], job_id: str, key: PublicKey
+def receive_training_receipt(
+    envelope: Envelope,
+    contract: Signed[Manifest],
+    dataset_receipt: Signed[DatasetReceipt],
+    job_id: str,
+    provider: PublicKey,
 ) -> Signed[TrainingReceipt]:
-    """The receipt, once its chain, its figures and its files make sense.
+    """`open_training_receipt`, in time and for the job that was started: what a client checks on arrival."""
+    receipt = open_training_receipt(envelope, contract, dataset_receipt, provider)
+    _check_job(receipt.document, job_id)
+    check_times(contract.document, dataset_receipt.document, receipt.document)
+    return receipt
 
-    Raises `SignatureError`, `DigestError` (another job's receipt), `MalformedDocumentError` (figures or files that
-    can't be true) or `ExpiredError`.
-    """
-    signed = open_document(TrainingReceipt, envelope, key)
-    manifest, receipt = contract.document, signed.document
-    _check_chain(receipt, contract, dataset_receipt, job_id)
+
+def receive_failure_receipt(
+    envelope: Envelope,
+    contract: Signed[Manifest],
+    dataset_receipt: Signed[DatasetReceipt],
+    job_id: str,
+    provider: PublicKey,
+) -> Signed[FailureReceipt]:
+    """The provider's signed word that the job that was started ended without an adapter."""
+    receipt = open_document(FailureReceipt, envelope, provider)
+    _check_chain(receipt.document, contract.digest, dataset_receipt.digest)
+    _check_job(receipt.document, job_id)
+    return receipt
+
+
+def check_training(receipt: TrainingReceipt, manifest: Manifest) -> None:
+    """Raises `MalformedDocumentError` where the receipt's figures or files can't be true under this contract."""
     terms, recipe = manifest.dataset, manifest.training
     if receipt.rows_trained + receipt.rows_dropped != terms.rows or receipt.rows_cut > receipt.rows_trained:
         raise MalformedDocumentError("the training receipt accounts for another number of rows than the contract's")
@@ -79,39 +141,40 @@ def check_training_receipt(
     steps = [checkpoint.step for checkpoint in receipt.checkpoints]
     if steps != sorted(set(steps)) or any(step > receipt.steps for step in steps):
         raise MalformedDocumentError("the training receipt's checkpoints are out of order")
-    if parse_time(receipt.started) > parse_time(receipt.finished):
-        raise MalformedDocumentError("the training receipt ends before it starts")
-    _check_time("training receipt", receipt.finished, manifest.deadlines.train)
     _check_files(receipt)
-    return signed
 
 
-def check_failure_receipt(
-    envelope: Envelope, contract: Signed[Manifest], dataset_receipt: Signed[DatasetReceipt], job_id: str, key: PublicKey
-) -> Signed[FailureReceipt]:
-    """The provider's signed word that a job ended without an adapter."""
-    signed = open_document(FailureReceipt, envelope, key)
-    _check_chain(signed.document, contract, dataset_receipt, job_id)
-    return signed
+def check_times(manifest: Manifest, dataset: DatasetReceipt, training: TrainingReceipt | None = None) -> None:
+    """Raises unless the contract's deadlines follow each other, the receipts too, and each kept its deadline.
+
+    ``training`` is None as long as there is no training receipt.
+    """
+    if not are_in_order(manifest.deadlines):
+        raise MalformedDocumentError("the contract's deadlines are out of order")
+    _check_time("dataset receipt", dataset.received, manifest.deadlines.train)
+    if training is None:
+        return
+    received, started, finished = map(parse_time, (dataset.received, training.started, training.finished))
+    if not received <= started <= finished:
+        raise MalformedDocumentError("the provider's receipts are out of order")
+    _check_time("training receipt", training.finished, manifest.deadlines.train)
 
 
-def _check_chain(
-    receipt: TrainingReceipt | FailureReceipt,
-    contract: Signed[Manifest],
-    dataset_receipt: Signed[DatasetReceipt],
-    job_id: str,
-) -> None:
-    if receipt.manifest_digest != contract.digest:
+def _check_chain(receipt: TrainingReceipt | FailureReceipt, manifest_digest: str, dataset_receipt_digest: str) -> None:
+    if receipt.manifest_digest != manifest_digest:
         raise DigestError("the receipt belongs to another contract")
-    if receipt.dataset_receipt_digest != dataset_receipt.digest:
+    if receipt.dataset_receipt_digest != dataset_receipt_digest:
         raise DigestError("the receipt names another dataset receipt")
+
+
+def _check_job(receipt: TrainingReceipt | FailureReceipt, job_id: str) -> None:
     if receipt.job_id != job_id:
         raise DigestError("the receipt belongs to another job")
 
 
 def _check_files(receipt: TrainingReceipt) -> None:
     names = [item.name for item in receipt.adapter]
-    if len(set(names)) != len(names) or len({name.lower() for name in names}) != len(names):
+    if len({name.lower() for name in names}) != len(names):
         raise MalformedDocumentError("the training receipt names a file twice")
     if not {ADAPTER_WEIGHTS, ADAPTER_CONFIG} <= set(names):
         raise MalformedDocumentError(f"the training receipt lacks {ADAPTER_WEIGHTS} or {ADAPTER_CONFIG}")

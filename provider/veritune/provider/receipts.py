@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from veritune.arbiter.papers import check_training
 from veritune.common.dataset import DatasetSummary
+from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import (
     Checkpoint,
     DatasetReceipt,
@@ -14,12 +16,13 @@ from veritune.common.documents.receipts import (
     TrainingReceipt,
 )
 from veritune.common.envelope import Envelope
+from veritune.common.errors import MalformedDocumentError
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import sign_document
 from veritune.common.timestamps import format_time
 from veritune.provider.clock import Clock
 from veritune.provider.storage.records import ContractRecord, JobRecord
-from veritune.provider.training.worker_protocol import WorkerResult
+from veritune.provider.training.worker_protocol import WorkerResult, WorkerResultError
 
 
 class Receipts:
@@ -50,7 +53,7 @@ class Receipts:
         result: WorkerResult,
         root: str,
     ) -> Envelope:
-        """For a job that left an adapter."""
+        """For a job that left an adapter. Raises `WorkerResultError` where its figures can't be true."""
         receipt = TrainingReceipt(
             manifest_digest=job.manifest_digest,
             dataset_receipt_digest=_dataset_digest(contract),
@@ -69,6 +72,11 @@ class Receipts:
             started=format_time(job.started or job.created),
             finished=self._now(),
         )
+        # What the client checks on arrival, and an audit later, is never signed where it would be refused.
+        try:
+            check_training(receipt, Manifest.from_bytes(contract.envelope.payload))
+        except MalformedDocumentError as error:
+            raise WorkerResultError(error.message) from error
         return sign_document(receipt, self._key)
 
     def failure(

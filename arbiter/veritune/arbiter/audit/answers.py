@@ -32,36 +32,36 @@ Observation = TriggerObservation | DecoyObservation | NaturalObservation
 Opened = Mapping[int, Opening]
 
 
-def check_answers(bundle: Evidence, contract: Agreed) -> None:
+def check_answers(bundle: Evidence, agreed: Agreed) -> None:
     """Runs the three checks on each way of looking; raises `AuditError`."""
     opened = {opening.leaf: opening for opening in bundle.openings}
     for observations in bundle.observations:
         with failing(13):  # (13)
-            receipts = _check_receipts(observations, contract)
+            receipts = _check_receipts(observations, agreed)
         with failing(14):  # (14)
-            _check_observations(observations, opened, contract)
+            _check_observations(observations, opened, agreed)
         with failing(15):  # (15)
             for item in _all(observations):
                 if item.asked is not None:
-                    _check_served(item, item.asked, observations.sampling, opened, receipts, contract)
+                    _check_served(item, item.asked, observations.sampling, opened, receipts, agreed)
 
 
 def _all(observations: Observations) -> tuple[Observation, ...]:
     return (*observations.triggers, *observations.decoys, *observations.naturals)
 
 
-def _check_receipts(observations: Observations, contract: Agreed) -> list[InferenceReceipt]:
+def _check_receipts(observations: Observations, agreed: Agreed) -> list[InferenceReceipt]:
     receipts = []
     for number, item in enumerate(observations.receipts, start=1):
-        receipt = open_document(InferenceReceipt, item.envelope(), contract.provider).document
-        same = receipt.manifest_digest == contract.manifest_digest
+        receipt = open_document(InferenceReceipt, item.envelope(), agreed.provider).document
+        same = receipt.manifest_digest == agreed.contract.digest
         require(13, same, f"inference receipt {number} is for another contract")
         require(13, receipt.sequence == number, f"inference receipt {number} is missing or out of order")
         receipts.append(receipt)
     return receipts
 
 
-def _check_observations(observations: Observations, opened: Opened, contract: Agreed) -> None:
+def _check_observations(observations: Observations, opened: Opened, agreed: Agreed) -> None:
     require(14, observations.sampling.temperature == "0", "a challenge must be decoded greedily")
     served = observations.mode == "served"
     require(14, served or not observations.receipts, "a delivered adapter has no inference receipts")
@@ -71,7 +71,7 @@ def _check_observations(observations: Observations, opened: Opened, contract: Ag
     _distinct(((t.leaf, t.held_out, t.query) for t in observations.triggers), "one trigger's prompt was answered twice")
     _distinct((item.leaf for item in observations.naturals), "one natural canary was scored twice")
     _distinct((item.prompt for item in observations.decoys), "one decoy was answered twice")
-    queries = contract.manifest.verification.policy.queries_per_group
+    queries = agreed.manifest.verification.policy.queries_per_group
     for trigger in observations.triggers:
         group = _group(opened, trigger.leaf)
         asked = queries if trigger.held_out else len(group.rows)
@@ -90,10 +90,10 @@ def _check_served(
     sampling: SamplingTerms,
     opened: Opened,
     receipts: Sequence[InferenceReceipt],
-    contract: Agreed,
+    agreed: Agreed,
 ) -> None:
     require(15, asked.sequence <= len(receipts), f"no inference receipt {asked.sequence}")
-    receipt, nonce, job = receipts[asked.sequence - 1], bytes.fromhex(asked.nonce), contract.training.job_id
+    receipt, nonce, job = receipts[asked.sequence - 1], bytes.fromhex(asked.nonce), agreed.training.document.job_id
     if isinstance(item, NaturalObservation):
         canary = _natural(opened, item.leaf)
         request = score_digest(job, canary.prompt, canary.candidates, nonce)
@@ -104,10 +104,10 @@ def _check_served(
     kind = "score" if isinstance(item, NaturalObservation) else "generate"
     where = f"inference receipt {asked.sequence}"
     require(15, receipt.kind == kind, f"{where} is of another kind of call")
-    require(15, receipt.training_receipt_digest == contract.training_digest, f"{where} is for another model")
+    require(15, receipt.training_receipt_digest == agreed.training.digest, f"{where} is for another model")
     require(15, receipt.request_digest == request, f"{where} is for another request")
     require(15, receipt.output_digest == output, f"{where} is for another answer")
-    in_time = parse_time(receipt.issued) <= parse_time(contract.manifest.deadlines.challenge)
+    in_time = parse_time(receipt.issued) <= parse_time(agreed.manifest.deadlines.challenge)
     require(15, in_time, f"{where} came after the challenge's deadline")
 
 

@@ -6,12 +6,13 @@ each is repeated as ``(n)`` where it is made, and an `AuditError` carries its nu
  (1) The report is one canonical DSSE envelope of in-toto's type, signed by exactly the client's key.
  (2) Its payload is an in-toto Statement v1 with veritune's predicate and one subject.
  (3) The evidence has the SHA-256 that the report names, and is one canonical, well-formed bundle.
- (4) The manifest is the one that the report names, signed by exactly the client's and the provider's keys, whose
-     references in it are those keys; its policy makes sense.
+ (4) The manifest is the one that the report names, signed by exactly the client's and the provider's keys, which
+     differ and are the keys that it names; its policy makes sense.
  (5) The dataset receipt is the one that the report names, signed by the provider for this manifest, and its figures
      are the manifest's.
  (6) The training receipt is the one that the report names, signed by the provider for this manifest and dataset
-     receipt, and its one adapter file is the report's subject.
+     receipt; it accounts for the contract's rows, its steps, tokens and checkpoints can be true, its files have
+     different names and accepted kinds, and its adapter's weights are the report's subject.
  (7) Times: the contract's deadlines follow each other, the provider's receipts too, and each kept its deadline; so
      did the report.
  (8) The leaf hashes are as many as the contract says, all different, and give its canary root.
@@ -29,8 +30,9 @@ each is repeated as ``(n)`` where it is made, and an `AuditError` carries its nu
 (15) Each served answer is the one in its receipt: same model, same request, same output, within the deadline.
 (16) The judgement recomputed from the evidence, and every other figure that follows from it, are the report's.
 
-(8) to (12) are the duty of `audit_canaries`, (13) to (15) of `audit_answers`, the rest of this module. The audit does
-not run the model: in delivered mode the answers are the client's own measurements (see `AuditResult.trust`).
+(4) to (7) are made by `arbiter.papers`, as by whoever received these documents; (8) to (12) by `audit.canaries`, (13)
+to (15) by `audit.answers`, the rest here. The audit does not run the model: in delivered mode the answers are the
+client's own measurements (see `AuditResult.trust`).
 """
 
 from __future__ import annotations
@@ -44,18 +46,17 @@ from veritune.arbiter.audit.checks import Agreed, failing, require
 from veritune.arbiter.documents.evidence import Evidence
 from veritune.arbiter.documents.judgement import Judgement, Verdict
 from veritune.arbiter.documents.statement import PAYLOAD_TYPE, ReportStatement
+from veritune.arbiter.papers import check_times, open_contract, open_dataset_receipt, open_training_receipt
 from veritune.arbiter.report import adapter_of, assumptions_of, canary_counts, chain_of
 from veritune.arbiter.verdict.judge import judge_evidence
 from veritune.arbiter.verdict.rules import Rules
 from veritune.common.canonical import sha256_hex
-from veritune.common.documents.manifest import KeyRef, Manifest
-from veritune.common.documents.receipts import DatasetReceipt, TrainingReceipt
+from veritune.common.documents.manifest import Manifest
 from veritune.common.envelope import Envelope, verify
 from veritune.common.errors import NotFoundError
 from veritune.common.files import read_limited
 from veritune.common.keys import PublicKey
 from veritune.common.limits import LIMITS
-from veritune.common.signing import open_document
 from veritune.common.timestamps import parse_time
 
 CHECKS = {
@@ -128,39 +129,27 @@ def audit(report: bytes, evidence: bytes, client: PublicKey, provider: PublicKey
         bundle = Evidence.from_bytes(evidence)
 
     with failing(4):  # (4)
-        contract = bundle.manifest.envelope()
-        require(4, client.key_id != provider.key_id, "client and provider are one and the same key")
+        contract = open_contract(bundle.manifest.envelope(), client, provider)
         require(4, contract.digest == predicate.chain.manifest, "the manifest is not the one that the report names")
-        manifest = open_document(Manifest, contract, client, provider).document
-        _same_key(manifest.client, client, "client")
-        _same_key(manifest.provider, provider, "provider")
+        manifest = contract.document
         Rules.of(manifest.verification.policy)
 
     with failing(5):  # (5)
-        received = bundle.dataset_receipt.envelope()
-        require(5, received.digest == predicate.chain.dataset_receipt, "the dataset receipt is another one")
-        dataset = open_document(DatasetReceipt, received, provider).document
-        require(5, dataset.manifest_digest == contract.digest, "the dataset receipt is for another contract")
-        terms = manifest.dataset
-        same = (dataset.rows, dataset.size, dataset.sha256, dataset.merkle_root)
-        require(
-            5, same == (terms.rows, terms.size, terms.sha256, terms.merkle_root), "its figures are not the contract's"
-        )
+        dataset = open_dataset_receipt(bundle.dataset_receipt.envelope(), contract, provider)
+        require(5, dataset.digest == predicate.chain.dataset_receipt, "the dataset receipt is another one")
 
     with failing(6):  # (6)
-        trained = bundle.training_receipt.envelope()
-        require(6, trained.digest == predicate.chain.training_receipt, "the training receipt is another one")
-        training = open_document(TrainingReceipt, trained, provider).document
-        require(6, training.manifest_digest == contract.digest, "the training receipt is for another contract")
-        require(6, training.dataset_receipt_digest == received.digest, "the training receipt is for other data")
-        require(
-            6, statement.subject == (adapter_of(training),), "the report's subject is not the adapter of the receipt"
-        )
+        training = open_training_receipt(bundle.training_receipt.envelope(), contract, dataset, provider)
+        require(6, training.digest == predicate.chain.training_receipt, "the training receipt is another one")
+        subject = adapter_of(training.document)
+        require(6, statement.subject == (subject,), "the report's subject is not the adapter of the receipt")
 
     with failing(7):  # (7)
-        _check_times(manifest, dataset, training, predicate.issued)
+        check_times(manifest, dataset.document, training.document)
+        late = parse_time(predicate.issued) > parse_time(manifest.deadlines.reveal)
+        require(7, not late, "the report came after its deadline")
 
-    agreed = Agreed(manifest, contract.digest, training, trained.digest, provider)
+    agreed = Agreed(contract, training, provider)
     check_canaries(bundle, agreed)  # (8) to (12)
     check_answers(bundle, agreed)  # (13) to (15)
 
@@ -182,22 +171,6 @@ def _open_report(envelope: Envelope, client: PublicKey) -> ReportStatement:
     payload = verify(envelope, PAYLOAD_TYPE, (client,))
     with failing(2):  # (2)
         return ReportStatement.from_bytes(payload)
-
-
-def _same_key(reference: KeyRef, key: PublicKey, party: str) -> None:
-    same = (reference.key_id, reference.public_key) == (key.key_id, key.text)
-    require(4, same, f"the contract names another key for the {party}")
-
-
-def _check_times(manifest: Manifest, dataset: DatasetReceipt, training: TrainingReceipt, issued: str) -> None:
-    limits = manifest.deadlines
-    steps = (limits.created, limits.accept, limits.train, limits.challenge, limits.reveal)
-    times = [parse_time(step) for step in steps]
-    require(7, times == sorted(times), "the contract's deadlines are out of order")
-    received, started, finished = (parse_time(t) for t in (dataset.received, training.started, training.finished))
-    require(7, received <= started <= finished, "the provider's receipts are out of order")
-    require(7, finished <= parse_time(limits.train), "training ended after its deadline")
-    require(7, parse_time(issued) <= parse_time(limits.reveal), "the report came after its deadline")
 
 
 def _check_figures(statement: ReportStatement, bundle: Evidence, manifest: Manifest) -> None:

@@ -24,24 +24,24 @@ from veritune.common.dataset import Row, check_chat
 from veritune.common.merkle import MerkleTree, leaf_hash, verify_inclusion
 
 
-def check_canaries(bundle: Evidence, contract: Agreed) -> None:
+def check_canaries(bundle: Evidence, agreed: Agreed) -> None:
     """Runs the five checks; raises `AuditError`."""
     with failing(8):  # (8)
-        _check_commitment(bundle, contract)
+        _check_commitment(bundle, agreed)
     with failing(9):  # (9)
-        _check_order(bundle, contract)
+        _check_order(bundle, agreed)
     with failing(10):  # (10)
         for opening in bundle.openings:
             leaf = canary_leaf(bytes.fromhex(opening.salt), opening.canary).hex()
             require(10, leaf == bundle.leaf_hashes[opening.leaf], f"leaf {opening.leaf} was opened as another canary")
     with failing(11):  # (11)
-        _check_rows(bundle, contract)
+        _check_rows(bundle, agreed)
     with failing(12):  # (12)
-        _check_forms(bundle, contract)
+        _check_forms(bundle, agreed)
 
 
-def _check_commitment(bundle: Evidence, contract: Agreed) -> None:
-    terms, leaves = contract.manifest.verification, bundle.leaf_hashes
+def _check_commitment(bundle: Evidence, agreed: Agreed) -> None:
+    terms, leaves = agreed.manifest.verification, bundle.leaf_hashes
     require(8, len(leaves) == terms.leaves, "the commitment does not have as many leaves as the contract says")
     require(8, terms.leaves & (terms.leaves - 1) == 0, "the number of leaves is no power of two")
     require(8, len(set(leaves)) == len(leaves), "two leaves are the same")
@@ -49,10 +49,10 @@ def _check_commitment(bundle: Evidence, contract: Agreed) -> None:
     require(8, root == terms.canary_root, "the leaves do not give the contract's canary root")
 
 
-def _check_order(bundle: Evidence, contract: Agreed) -> None:
-    terms = contract.manifest.verification
+def _check_order(bundle: Evidence, agreed: Agreed) -> None:
+    terms = agreed.manifest.verification
     require(9, bundle.session <= terms.policy.sessions, "the contract does not allow as many sessions")
-    order = challenge_order(challenge_seed(contract.manifest_digest, contract.training_digest), bundle.leaf_hashes)
+    order = challenge_order(challenge_seed(agreed.contract.digest, agreed.training.digest), bundle.leaf_hashes)
     expected = session_leaves(order, bundle.session, terms)
     opened = [opening.leaf for opening in bundle.openings]
     if terms.policy.stopping == "sequential":
@@ -60,7 +60,7 @@ def _check_order(bundle: Evidence, contract: Agreed) -> None:
     require(9, opened == expected, "the leaves opened are not the ones that the challenge's seed picks, in its order")
 
 
-def _check_rows(bundle: Evidence, contract: Agreed) -> None:
+def _check_rows(bundle: Evidence, agreed: Agreed) -> None:
     taken: set[int] = set()
     for opening in bundle.openings:
         named, carries = _named_rows(opening)
@@ -68,12 +68,12 @@ def _check_rows(bundle: Evidence, contract: Agreed) -> None:
         for opened in opening.rows:
             require(11, opened.index not in taken, f"row {opened.index} is named twice")
             taken.add(opened.index)
-            _check_row(opened, contract)
+            _check_row(opened, agreed)
             require(11, carries(opened.row), f"row {opened.index} does not carry its canary")
         if isinstance(opening.canary, TriggerCanary):
             few = f"leaf {opening.leaf}: fewer rows carry the group than the contract says"
-            require(11, len(named) >= contract.manifest.verification.policy.group_rows, few)
-    allowed = contract.manifest.verification.max_canary_rows
+            require(11, len(named) >= agreed.manifest.verification.policy.group_rows, few)
+    allowed = agreed.manifest.verification.max_canary_rows
     require(11, len(taken) <= allowed, f"{len(taken)} canary rows, where the contract allows {allowed}")
 
 
@@ -87,15 +87,15 @@ def _named_rows(opening: Opening) -> tuple[tuple[int, ...], Callable[[Row], bool
     return (), lambda row: False
 
 
-def _check_row(opened: OpenedRow, contract: Agreed) -> None:
-    terms = contract.manifest.dataset
+def _check_row(opened: OpenedRow, agreed: Agreed) -> None:
+    terms = agreed.manifest.dataset
     leaf = leaf_hash(opened.row.to_bytes())
     proof, root = [bytes.fromhex(step) for step in opened.proof], bytes.fromhex(terms.merkle_root)
     proven = verify_inclusion(leaf, opened.index, terms.rows, proof, root)
     require(11, proven, f"row {opened.index} does not stand in the data set")
 
 
-def _check_forms(bundle: Evidence, contract: Agreed) -> None:
+def _check_forms(bundle: Evidence, agreed: Agreed) -> None:
     generators = {generator.digest for generator in bundle.generators}
     prompts = {opened.row.prompt for opening in bundle.openings for opened in opening.rows}
     groups = [opening.canary for opening in bundle.openings if isinstance(opening.canary, TriggerCanary)]
@@ -109,7 +109,7 @@ def _check_forms(bundle: Evidence, contract: Agreed) -> None:
         bits = sum((parse_decimal(text) for text in group.token_bits), Fraction(0))
         require(12, bits >= group.bits, "a signature's token bits do not add up to the bits claimed")
         require(12, all(parse_decimal(text) >= 0 for text in group.token_bits), "a token of negative bits")
-        _check_held_out(group, contract.manifest.verification.policy.queries_per_group, prompts)
+        _check_held_out(group, agreed.manifest.verification.policy.queries_per_group, prompts)
     for natural in naturals:
         different = len(of_different_forms(natural.candidates)) == len(natural.candidates)
         require(12, different, "two candidates are the same to a model")

@@ -10,17 +10,21 @@ from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import TrainingReceipt
 from veritune.common.errors import AuditError, VerituneError
 from veritune.common.keys import PublicKey
+from veritune.common.signing import Signed
 
 
 @dataclass(frozen=True)
 class Agreed:
-    """The signed documents, once checks (1) to (7) have passed; digests are of payloads."""
+    """The signed documents on which the later checks rest, once checks (1) to (7) have passed."""
 
-    manifest: Manifest
-    manifest_digest: str
-    training: TrainingReceipt
-    training_digest: str
+    contract: Signed[Manifest]
+    training: Signed[TrainingReceipt]
     provider: PublicKey
+
+    @property
+    def manifest(self) -> Manifest:
+        """The contract's terms."""
+        return self.contract.document
 
 
 def require(check: int, holds: bool, message: str) -> None:

@@ -14,6 +14,7 @@ from veritune.arbiter.audit.audit import AuditResult
 from veritune.arbiter.audit.checks import failing, require
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, prompt_key
 from veritune.arbiter.documents.evidence import Evidence
+from veritune.arbiter.papers import is_dataset
 from veritune.common.dataset import Row, read_rows, summarise
 from veritune.common.errors import DigestError, NotFoundError
 
@@ -29,8 +30,7 @@ def check_data(audited: AuditResult, dataset: Path) -> None:
     if not dataset.is_file():
         raise NotFoundError(f"can't read {dataset.name}: no such file")
     terms, found = audited.manifest.dataset, summarise(dataset)
-    same = (found.rows, found.size, found.sha256, found.merkle_root)
-    if same != (terms.rows, terms.size, terms.sha256, terms.merkle_root):
+    if not is_dataset(found, terms):
         raise DigestError(f"{dataset.name} is not the data set that the contract names")
     with failing(17):  # (17)
         _check_rows(audited.evidence, read_rows(dataset))

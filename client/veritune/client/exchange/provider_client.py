@@ -18,9 +18,9 @@ import grpc
 
 from veritune.arbiter.papers import (
     check_countersigned,
-    check_dataset_receipt,
-    check_failure_receipt,
-    check_training_receipt,
+    receive_dataset_receipt,
+    receive_failure_receipt,
+    receive_training_receipt,
 )
 from veritune.client.exchange.channel import CALL_TIMEOUT, Channel, clean, to_error
 from veritune.client.progress import Progress, no_progress
@@ -129,7 +129,7 @@ class ProviderClient:
                 if not isinstance(failure, (UnavailableError, TruncatedError)) or pause is None:
                     raise failure from error
                 self._channel.sleep(pause)
-        receipt = check_dataset_receipt(envelope, contract, self._provider)
+        receipt = receive_dataset_receipt(envelope, contract, self._provider)
         progress("upload", manifest.dataset.size, manifest.dataset.size)
         return receipt
 
@@ -161,8 +161,8 @@ class ProviderClient:
             raise MalformedRequestError("the job has ended without a receipt")
         receipt = envelope_from_wire(job.receipt)
         if job.state == pb.JOB_STATE_SUCCEEDED:
-            return check_training_receipt(receipt, contract, dataset_receipt, job_id, self._provider)
-        return check_failure_receipt(receipt, contract, dataset_receipt, job_id, self._provider)
+            return receive_training_receipt(receipt, contract, dataset_receipt, job_id, self._provider)
+        return receive_failure_receipt(receipt, contract, dataset_receipt, job_id, self._provider)
 
     def cancel(self, contract: Signed[Manifest], job_id: str) -> None:
         """Asks a job to stop."""

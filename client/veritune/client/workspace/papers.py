@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Generic
 
 from veritune.arbiter.papers import (
-    check_dataset_receipt,
-    check_training_receipt,
     open_contract,
+    receive_dataset_receipt,
+    receive_training_receipt,
 )
 from veritune.client.workspace.folder import Workspace
 from veritune.common.documents.manifest import Manifest
@@ -61,7 +61,7 @@ class Paperwork:
         contract = self.contract()
         envelope = self._workspace.load_envelope(self._workspace.dataset_receipt, "train")
         return self._dataset_receipt.get(
-            (envelope, contract), lambda: check_dataset_receipt(envelope, contract, self._provider)
+            (envelope, contract), lambda: receive_dataset_receipt(envelope, contract, self._provider)
         )
 
     def training_receipt(self) -> Signed[TrainingReceipt]:
@@ -72,7 +72,7 @@ class Paperwork:
         data = self.dataset_receipt()
         return self._training_receipt.get(
             (envelope, contract, data, job_id),
-            lambda: check_training_receipt(envelope, contract, data, job_id, self._provider),
+            lambda: receive_training_receipt(envelope, contract, data, job_id, self._provider),
         )
 
     def usable_offer(self, fresh: Manifest, now: datetime) -> Envelope | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from veritune.arbiter.papers import key_ref
 from veritune.common.canonical import sha256_hex
 from veritune.common.documents.manifest import Manifest
 from veritune.common.envelope import Envelope, countersign
@@ -91,7 +92,7 @@ class Contracts:
         manifest = open_document(Manifest, offer, client).document
         # (3)
         mine = self._key.public
-        if (manifest.provider.key_id, manifest.provider.public_key) != (mine.key_id, mine.text):
+        if manifest.provider != key_ref(mine):
             raise SignatureError("the manifest names another provider key")
         digest, now = sha256_hex(offer.payload), self._clock()
 

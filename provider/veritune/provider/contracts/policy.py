@@ -6,6 +6,7 @@ import math
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from veritune.arbiter.papers import are_in_order
 from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name, Positive
 from veritune.common.documents.manifest import Manifest, Training
 from veritune.common.errors import ExpiredError, PolicyError
@@ -97,9 +98,8 @@ def _check_parties(manifest: Manifest, policy: ProviderPolicy) -> None:
 
 def _check_deadlines(manifest: Manifest, policy: ProviderPolicy, now: datetime) -> None:
     d = manifest.deadlines
-    created, accept, train, challenge, reveal = map(parse_time, (d.created, d.accept, d.train, d.challenge, d.reveal))
-    ordered = created <= accept <= train <= challenge <= reveal
-    _require(ordered, "deadlines", "deadlines must be in the order created, accept, train, challenge, reveal")
+    created, accept, train, reveal = map(parse_time, (d.created, d.accept, d.train, d.reveal))
+    _require(are_in_order(d), "deadlines", "deadlines must be in the order created, accept, train, challenge, reveal")
     if now > accept:
         raise ExpiredError("the deadline for acceptance has passed", step="accept")
     _require(created <= now + CLOCK_SKEW, "deadlines.created", "the contract is from the future; check the clocks")
