@@ -53,7 +53,7 @@ lint: $(READY)  ## ruff, import rules, mypy --strict, buf lint, stub drift
 	$(RUN)/python proto/generate.py --check
 	$(RUN)/python proto/breaking.py
 
-fix: $(READY)  ## Mend what ruff can mend, and format
+fix: $(READY)  ## Fix what ruff can fix, and format
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from veritune.common.keys import PrivateKey
+from veritune.provider.daemon.config import ProviderConfig, load_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROWS = 48
@@ -100,3 +101,9 @@ def test_a_missing_passphrase_is_named(home: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
     assert done.stderr == "set VERITUNE_PASSPHRASE: it seals the canaries on this disk\n"
+
+
+def test_the_providers_commented_settings_are_the_defaults() -> None:
+    places = {"state", "models"}
+    written = load_config(EXAMPLES / "provider" / "provider.toml", {}).model_dump(exclude=places)
+    assert written == ProviderConfig().model_dump(exclude=places)

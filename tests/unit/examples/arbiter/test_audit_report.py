@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 EXAMPLE = ROOT / "examples" / "arbiter"
 VECTORS = ROOT / "tests" / "conformance" / "vectors" / "audit"
 
