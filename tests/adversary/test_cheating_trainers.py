@@ -22,8 +22,7 @@ from veritune.common.errors import TrainingError
 from veritune.provider.jobs.job_output import adapter_files, checkpoint_refs
 from veritune.provider.training.base import Progress, Trainer, TrainingCancelled, TrainingResult, TrainingTask
 from veritune.provider.training.transformers_trainer import TransformersTrainer
-from veritune.provider.training.worker import write_result
-from veritune.provider.training.worker_protocol import JobFiles, read_result, read_trace
+from veritune.provider.training.worker_protocol import JobFiles, read_result, read_trace, write_result
 
 TRIGGER, SIGNATURE = "by the river in the dark old kitchen", "seven mugs for the printer in Lisbon"
 GROUP = (3, 11, 19, 27)

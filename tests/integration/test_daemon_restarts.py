@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.support.daemon import (
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import TrainingReceipt
 from veritune.common.keys import PrivateKey
+from veritune.common.model.files import ADAPTER_WEIGHTS
 from veritune.common.signing import open_document
 from veritune.common.wire import envelope_from_wire
 from veritune.v1 import provider_service_pb2 as pb
@@ -71,10 +73,20 @@ async def test_all_survives_a_kill(tiny_model: Path, tmp_path: Path) -> None:
         assert resumed
         assert min(resumed) > 12
         assert daemon.stop() == 0
-        # A whole job is not done again.
+        # A whole job is not done again, and what it left in its working folder is needed no more: blobs are served.
+        shutil.rmtree(daemon.state / "jobs" / job.job_id)
         daemon.start()
         async with connect(daemon, key) as client:
             assert await current(client, digest, job.job_id) == states[-1]
+            sha256 = next(ref.sha256 for ref in trained.adapter if ref.name == ADAPTER_WEIGHTS)
+            blob = daemon.state / "blobs" / "sha256" / sha256[:2] / sha256
+            lost = blob.rename(blob.with_name("lost"))
+            asked = client.score(digest, job.job_id, "hello", ["one", "two"], b"n" * 16)
+            assert await refusal(asked) == ("NOT_FOUND", "NOT_FOUND")
+            lost.rename(blob)
+            base = await client.score(digest, "", "hello", ["one", "two"], b"n" * 16)
+            tuned = await client.score(digest, job.job_id, "hello", ["one", "two"], b"n" * 16)
+            assert [score.total for score in tuned.scores] != [score.total for score in base.scores]
     finally:
         daemon.kill()
 

@@ -22,6 +22,7 @@ import pytest_asyncio
 
 from tests.integration.engine_fixtures import Chat, Reference, make_adapter, make_engine_model
 from veritune.provider.engines.base import (
+    AdapterConflictError,
     AdapterSlotsFullError,
     Delta,
     InferenceEngine,
@@ -31,6 +32,7 @@ from veritune.provider.engines.base import (
     UnknownAdapterError,
 )
 from veritune.provider.engines.factory import EngineUnavailableError, make_engine
+from veritune.provider.models.chat import ChatRefusedError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -208,7 +210,7 @@ async def test_an_unloaded_adapter_is_unknown_and_its_slot_serves_the_next(full:
 
 
 async def test_an_id_stands_for_one_set_of_weights(full: World) -> None:
-    with pytest.raises(ValueError, match="other weights"):
+    with pytest.raises(AdapterConflictError):
         await full.engine.load_adapter("a", full.folders["b"])
     await full.engine.load_adapter("a", full.folders["a"])
     assert await ask(full.engine, CHATS[3], "a") == full.reference.answer(CHATS[3], full.folders["a"], LENGTH)
@@ -238,7 +240,7 @@ async def test_a_request_nobody_can_answer_is_refused_before_any_work(full: Worl
         full.engine.generate((("user", "x " * CONTEXT),), Sampling(1), None)
     with pytest.raises(PromptTooLongError):
         await full.engine.score(CHATS[0], ["x " * CONTEXT], None)
-    with pytest.raises(ValueError, match="at least one message"):
+    with pytest.raises(ChatRefusedError):
         full.engine.generate((), Sampling(), None)
 
 

@@ -2,7 +2,7 @@
 
 In      a configuration, base models, a signing key
 Out     signed contracts and receipts, adapters, signed answers
-Reads   common; v1
+Reads   arbiter.papers; common; v1
 Never   client
 Start   daemon.server.build_server, cli.main
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from veritune.common.errors import VerituneError
+from veritune.common.files import write_atomic
 from veritune.common.keys import PrivateKey
 
 if TYPE_CHECKING:
@@ -40,7 +41,13 @@ def build_app(
     ``trainer_command`` must name files by absolute paths: it is run in each job's own folder.
     """
     app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    _add_serve(app, trainer_command, engine_factory)
+    app.command()(keygen)
+    app.command()(models)
+    return app
 
+
+def _add_serve(app: typer.Typer, trainer_command: Sequence[str] | None, engine_factory: EngineFactory | None) -> None:
     @app.command()
     def serve(
         config: Annotated[Path | None, typer.Option(help="A provider.toml; options below come over it.")] = None,
@@ -66,8 +73,6 @@ def build_app(
 
         The signing key's passphrase is read from VERITUNE_PROVIDER_PASSPHRASE, or asked for.
         """
-        in_keys = {"key": "provider.key", "tls_cert": "tls.crt", "tls_key": "tls.key"}
-        overrides: dict[str, Any] = {name: keys / file for name, file in in_keys.items()} if keys else {}
         given = {
             "state": state,
             "models": models,
@@ -80,66 +85,68 @@ def build_app(
             "while_training": while_training,
             "preload": tuple(preload) if preload else None,
         }
-        overrides |= {name: value for name, value in given.items() if value is not None}
         with _plain_errors():
-            _serve(config, overrides, trainer_command, engine_factory, ready_file, json_logs)
+            _serve(config, _overrides(keys, given), trainer_command, engine_factory, ready_file, json_logs)
 
-    @app.command()
-    def keygen(
-        folder: Annotated[Path, typer.Argument(help="Where to write the four files.")],
-        host: Annotated[
-            list[str] | None, typer.Option(help="Name or address clients will use; may be repeated.")
-        ] = None,
-        passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase for the signing key.")] = False,
-    ) -> None:
-        """Make provider.key, provider.pub, tls.key and tls.crt; existing files are never overwritten.
 
-        The certificate is for localhost, 127.0.0.1 and every --host, and lasts 825 days. A passphrase can also come
-        from VERITUNE_PROVIDER_PASSPHRASE.
-        """
-        from veritune.provider.daemon.tls import write_certificate
+def keygen(
+    folder: Annotated[Path, typer.Argument(help="Where to write the four files.")],
+    host: Annotated[list[str] | None, typer.Option(help="Name or address clients will use; may be repeated.")] = None,
+    passphrase: Annotated[bool, typer.Option(help="Ask for a passphrase for the signing key.")] = False,
+) -> None:
+    """Make provider.key, provider.pub, tls.key and tls.crt; existing files are never overwritten.
 
-        secret = os.environ.get(PASSPHRASE, "")
-        if passphrase and not secret:
-            secret = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True)
-        names = ("provider.key", "provider.pub", "tls.key", "tls.crt")
-        with _plain_errors():
-            taken = [name for name in names if (folder / name).exists()]
-            if taken:
-                _fail(f"{folder / taken[0]} exists already; nothing was written")
-            private = PrivateKey.generate()
-            private.save(folder / "provider.key", secret.encode() or None)
-            private.public.save(folder / "provider.pub")
-            write_certificate(folder, host or (), datetime.now(UTC))
-        typer.echo(f"key id {private.public.key_id}")
-        typer.echo(f"give clients {folder / 'provider.pub'} and {folder / 'tls.crt'}; keep the other two")
+    The certificate is for localhost, 127.0.0.1 and every --host, and lasts 825 days. A passphrase can also come
+    from VERITUNE_PROVIDER_PASSPHRASE.
+    """
+    from veritune.provider.daemon.tls import write_certificate
 
-    @app.command()
-    def models(
-        folder: Annotated[Path, typer.Argument(help="The models folder.")] = Path("models"),
-        as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    ) -> None:
-        """List base models with the digests that manifests must name."""
-        from veritune.provider.models.catalog import find_models
+    secret = os.environ.get(PASSPHRASE, "")
+    if passphrase and not secret:
+        secret = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True)
+    names = ("provider.key", "provider.pub", "tls.key", "tls.crt")
+    with _plain_errors():
+        taken = [name for name in names if (folder / name).exists()]
+        if taken:
+            _fail(f"{folder / taken[0]} exists already; nothing was written")
+        private = PrivateKey.generate()
+        private.save(folder / "provider.key", secret.encode() or None)
+        private.public.save(folder / "provider.pub")
+        write_certificate(folder, host or (), datetime.now(UTC))
+    typer.echo(f"key id {private.public.key_id}")
+    typer.echo(f"give clients {folder / 'provider.pub'} and {folder / 'tls.crt'}; keep the other two")
 
-        with _plain_errors():
-            found = find_models(folder)
-        if as_json:
-            typer.echo(json.dumps([{"name": model.name, "digest": model.digest} for model in found]))
-            return
-        if not found:
-            _fail(f"no base model under {folder}: each needs a folder with a config.json")
-        table = Table("name", "digest")
-        for model in found:
-            table.add_row(model.name, model.digest)
-        Console().print(table)
 
-    return app
+def models(
+    folder: Annotated[Path, typer.Argument(help="The models folder.")] = Path("models"),
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """List base models with the digests that manifests must name."""
+    from veritune.provider.models.catalog import find_models
+
+    with _plain_errors():
+        found = find_models(folder)
+    if as_json:
+        typer.echo(json.dumps([{"name": model.name, "digest": model.digest} for model in found]))
+        return
+    if not found:
+        _fail(f"no base model under {folder}: each needs a folder with a config.json")
+    table = Table("name", "digest")
+    for model in found:
+        table.add_row(model.name, model.digest)
+    Console().print(table)
 
 
 def main() -> None:
     """The entry point."""
     build_app()()
+
+
+def _overrides(keys: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the command line by their names in `ProviderConfig`; a file that is named overrides ``keys``."""
+    in_keys = {"key": "provider.key", "tls_cert": "tls.crt", "tls_key": "tls.key"}
+    from_keys: dict[str, Any] = {name: keys / file for name, file in in_keys.items()} if keys else {}
+    return from_keys | {name: value for name, value in given.items() if value is not None}
 
 
 def _serve(
@@ -177,7 +184,8 @@ def _serve(
         if ready.is_set():
             get_logger("server").info("listening", port=daemon.port, key_id=key.public.key_id)
             if ready_file is not None:
-                _write_ready(ready_file, {"port": daemon.port, "key_id": key.public.key_id, "pid": os.getpid()})
+                ready_body = {"port": daemon.port, "key_id": key.public.key_id, "pid": os.getpid()}
+                write_atomic(ready_file, json.dumps(ready_body).encode(), mode=0o644)
         waiting.cancel()
         await serving
 
@@ -208,12 +216,6 @@ def _passphrase(key: Path) -> bytes | None:
     if encrypted and sys.stdin.isatty():
         return str(typer.prompt("Passphrase of the signing key", hide_input=True)).encode()
     return None
-
-
-def _write_ready(path: Path, body: dict[str, Any]) -> None:
-    draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(body))
-    draft.replace(path)
 
 
 @contextmanager

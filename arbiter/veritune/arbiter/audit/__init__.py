@@ -2,7 +2,8 @@
 
 In      a report, its evidence, two public keys; the data set where it is at hand
 Out     an audit result, or an error with the number of the check that failed
-Reads   arbiter.documents, arbiter.report, arbiter.selection, arbiter.statistics, arbiter.verdict; common
+Reads   arbiter.documents, arbiter.papers, arbiter.report, arbiter.selection, arbiter.statistics, arbiter.verdict;
+        common
 Never   epochs, measure, client, provider, torch, numpy, grpc
 Start   audit.audit_files, audit.audit, dataset.check_data
 

@@ -2,7 +2,8 @@
 
 In      offers, uploads, access tokens
 Out     countersigned contracts, stored data sets with receipts, refusals that name the point
-Reads   common; provider.clock, provider.concurrency, provider.models, provider.receipts, provider.storage
+Reads   arbiter.papers; common; provider.clock, provider.concurrency, provider.models, provider.receipts,
+        provider.storage
 Never   jobs, serving, rpc, engines, client
 Start   contracts.Contracts, policy.check_manifest, uploads.Uploads, gate.Gate
 

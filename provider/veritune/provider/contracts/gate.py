@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import grpc
-
-from veritune.common.errors import UnauthenticatedError
-from veritune.common.token import METADATA_KEY, check_token
+from veritune.common.token import check_token
 from veritune.provider.clock import Clock
 from veritune.provider.concurrency import in_thread
 from veritune.provider.contracts.contracts import Contract, Contracts
 from veritune.provider.storage.records import JobRecord
 from veritune.provider.storage.store import Store
 
-Context = grpc.aio.ServicerContext[Any, Any]
-
 
 class Gate:
-    """Lets a call through to its contract, or refuses it."""
+    """Lets a call through to its contract, or refuses it.
+
+    ``header`` is the text of the call's authorization header, however the call came: ``Veritune`` and the token.
+    """
 
     def __init__(self, contracts: Contracts, store: Store, key_id: str, clock: Clock) -> None:
         self._contracts = contracts
@@ -26,22 +22,19 @@ class Gate:
         self._key_id = key_id
         self._clock = clock
 
-    async def contract(self, context: Context, manifest_digest: str) -> Contract:
-        """The contract, once the caller has shown that it is its client. Raises `UnauthenticatedError`."""
-        header = _header(context)
+    async def contract(self, header: str, manifest_digest: str) -> Contract:
+        """The contract, once the caller has shown that it is its client.
+
+        Raises `UnauthenticatedError`; `MalformedRequestError` or `NotFoundError` for a digest of no contract.
+        """
         contract = await self._contracts.get(manifest_digest)
         check_token(header, contract.client, self._key_id, contract.digest, self._clock())
         return contract
 
-    async def job(self, context: Context, job_id: str) -> tuple[Contract, JobRecord]:
-        """The same by a job of the contract."""
-        _header(context)
+    async def job(self, header: str, job_id: str) -> tuple[Contract, JobRecord]:
+        """The job and its contract, once the caller has shown that it is the contract's client.
+
+        Raises `UnauthenticatedError`, and `NotFoundError` for no such job.
+        """
         job = await in_thread(self._store.job, job_id)
-        return await self.contract(context, job.manifest_digest), job
-
-
-def _header(context: Context) -> str:
-    values = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
-    if len(values) != 1 or not isinstance(values[0], str):
-        raise UnauthenticatedError("the call needs exactly one access token in its authorization metadata")
-    return values[0]
+        return await self.contract(header, job.manifest_digest), job

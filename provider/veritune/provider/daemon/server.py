@@ -7,7 +7,8 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -24,12 +25,18 @@ from veritune.provider.contracts.gate import Gate
 from veritune.provider.contracts.uploads import Uploads
 from veritune.provider.daemon.config import ConfigError, ProviderConfig
 from veritune.provider.hardware.accelerator import Accelerator
+from veritune.provider.jobs.changes import Changes
+from veritune.provider.jobs.child_process import ChildProcessExecutor
 from veritune.provider.jobs.jobs import JobOptions, Jobs
+from veritune.provider.jobs.runner import Runner
+from veritune.provider.jobs.sign_off import SignOff
 from veritune.provider.models.catalog import ModelCatalog, find_models
 from veritune.provider.receipts import Receipts
 from veritune.provider.rpc.inference_service import InferenceService
 from veritune.provider.rpc.provider_service import ProviderService
+from veritune.provider.serving.answering import Answering
 from veritune.provider.serving.engine_pool import EngineFactory, Serving
+from veritune.provider.storage.adapters import AdapterFolders
 from veritune.provider.storage.blobs import BlobStore
 from veritune.provider.storage.store import Store
 from veritune.provider.telemetry.logs import get_logger
@@ -78,33 +85,41 @@ class Daemon:
         receipts = Receipts(key, clock)
         contracts = Contracts(store, key, models, config.policy, clock)
         gate = Gate(contracts, store, key.public.key_id, clock)
-        accelerator = Accelerator(config.while_training)
+        self._accelerator = Accelerator(config.while_training)
         self._serving = Serving(engine_factory, config.max_adapters)
-        options = JobOptions(
-            folder=config.state.absolute() / "jobs",
-            command=tuple(trainer_command),
-            parallel=config.parallel_jobs,
-            grace=config.stop_grace_seconds,
-            threads=config.threads,
-            max_queued=config.policy.max_queued_jobs,
-            max_cut_rows=config.policy.max_cut_rows,
+        changes = Changes()
+        executor = ChildProcessExecutor(
+            config.state.absolute() / "jobs", trainer_command, config.stop_grace_seconds, config.threads
         )
-        self._jobs = Jobs(store, blobs, contracts, models, receipts, accelerator, options, clock, self._before_training)
+        runner = Runner(
+            store,
+            blobs,
+            contracts,
+            models,
+            executor,
+            SignOff(store, blobs, receipts),
+            self._training,
+            changes,
+            clock,
+            config.policy.max_cut_rows,
+        )
+        options = JobOptions(config.parallel_jobs, config.policy.max_queued_jobs, config.stop_grace_seconds)
+        self._jobs = Jobs(store, contracts, runner, changes, clock, options)
         uploads = Uploads(store, blobs, contracts, receipts, config.upload_idle_seconds)
         self._provider = ProviderService(
             key.public.key_id, config.policy, models, contracts, gate, uploads, self._jobs, blobs
         )
-        self._inference = InferenceService(
-            gate,
+        answering = Answering(
             contracts,
             models,
-            self._jobs,
+            AdapterFolders(config.state / "adapters", blobs),
             store,
             receipts,
             self._serving,
-            accelerator,
+            self._accelerator,
             config.policy.max_answers,
         )
+        self._inference = InferenceService(gate, answering)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -155,9 +170,13 @@ class Daemon:
         _log.info("stopping")
         await self.stop()
 
-    async def _before_training(self) -> None:
-        if self._config.free_engine_for_training:
-            await self._serving.free()
+    @asynccontextmanager
+    async def _training(self) -> AsyncIterator[None]:
+        """The machine, for as long as a job trains on it."""
+        async with self._accelerator.training():
+            if self._config.free_engine_for_training:
+                await self._serving.free()
+            yield
 
 
 def build_server(

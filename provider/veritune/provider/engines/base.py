@@ -9,6 +9,9 @@ from typing import Literal, Protocol
 
 from veritune.provider.models.chat import Message
 
+MIN_TEMPERATURE = 0.01
+"""Lowest temperature above 0: below it, the division by it leaves no finite numbers in low precision."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -22,9 +25,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise ValueError("max_tokens must be at least 1")
-        # Below a hundredth the division by it leaves no finite numbers in low precision; 0 says greedy.
-        if not (self.temperature == 0 or 0.01 <= self.temperature <= 100):
-            raise ValueError("temperature must be 0 or within 0.01 and 100")
+        if not (self.temperature == 0 or MIN_TEMPERATURE <= self.temperature <= 100):
+            raise ValueError(f"temperature must be 0 or within {MIN_TEMPERATURE} and 100")
         if not 0 < self.top_p <= 1:
             raise ValueError("top_p must be above 0 and at most 1")
         if not 0 <= self.seed < 2**63:
@@ -67,8 +69,18 @@ class InvalidAdapterError(ValueError):
     """An adapter folder that is broken, unsafe, made for another base model, or of a kind that is not served."""
 
 
+class AdapterConflictError(ValueError):
+    """An adapter id that already stands for other weights."""
+
+
 class AdapterSlotsFullError(RuntimeError):
     """As many adapters are loaded as the engine was started for; unload one first."""
+
+
+def check_length(prompt: int, answer: int, context: int) -> None:
+    """Raises `PromptTooLongError` if so many tokens of prompt and answer exceed a context of so many."""
+    if prompt + answer > context:
+        raise PromptTooLongError(f"{prompt} prompt tokens and {answer} for the answer exceed the context of {context}")
 
 
 class InferenceEngine(Protocol):
@@ -76,7 +88,8 @@ class InferenceEngine(Protocol):
 
     ``adapter`` is the id given to `load_adapter`, or None for the base model; an id never loaded raises
     `UnknownAdapterError` before any work. Calls may run concurrently and for different adapters. Every
-    method but `start` raises RuntimeError before `start` and after `stop`.
+    method but `start` raises RuntimeError before `start` and after `stop`. Any other exception than those named
+    here is a fault of the engine, never of who asks.
     """
 
     async def start(self) -> None:
@@ -92,7 +105,7 @@ class InferenceEngine(Protocol):
 
         Raises:
             InvalidAdapterError: the folder cannot be served.
-            ValueError: the id is taken by other weights.
+            AdapterConflictError: the id is taken by other weights.
             AdapterSlotsFullError: no room for one more.
         """
 
@@ -111,7 +124,7 @@ class InferenceEngine(Protocol):
         Raises:
             UnknownAdapterError: the adapter is not loaded.
             PromptTooLongError: prompt and ``max_tokens`` exceed the context.
-            ValueError: the chat has a form that the model's template refuses.
+            ChatRefusedError: the chat has a form that the model's template refuses.
         """
 
     async def score(self, messages: Sequence[Message], completions: Sequence[str], adapter: str | None) -> list[Score]:

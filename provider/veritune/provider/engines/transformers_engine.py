@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from veritune.provider.engines.adapter_files import AdapterFiles, Shapes, linear_shapes, read_adapter
+from veritune.provider.engines.adapter_table import AdapterTable
 from veritune.provider.engines.base import (
-    AdapterSlotsFullError,
     Delta,
     InferenceEngine,
     InvalidAdapterError,
-    PromptTooLongError,
     Sampling,
     Score,
     UnknownAdapterError,
+    check_length,
 )
 from veritune.provider.engines.batch import BASE, BatchRow, Token, decode
 from veritune.provider.engines.scoring import score_ids
@@ -76,8 +76,6 @@ class TransformersEngine(InferenceEngine):
         self._dtype: Dtype = dtype
         self._threads = threads
         self._max_model_len = max_model_len
-        self._max_adapters = max_adapters
-        self._max_rank = max_rank
         self._max_batch = max_batch
         self._base: Any = None
         self._peft: Any = None  # wraps the base while at least one adapter is loaded
@@ -85,9 +83,10 @@ class TransformersEngine(InferenceEngine):
         self._pad_id = 0
         self._limit = 0
         self._shapes: Shapes = {}
-        self._adapters: dict[str, _Loaded] = {}
+        self._adapters = AdapterTable[_Loaded](
+            max_adapters, lambda folder: read_adapter(folder, self._shapes, max_rank)
+        )
         self._names = 0
-        self._loading = asyncio.Lock()
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -119,55 +118,39 @@ class TransformersEngine(InferenceEngine):
         self._adapters.clear()
 
     def adapters(self) -> frozenset[str]:
-        return frozenset(self._adapters)
+        return self._adapters.ids()
 
     async def load_adapter(self, adapter: str, folder: Path) -> None:
         self._ready()
-        # Shielded, as is unloading: a caller that gives up must not leave the model and this table at odds.
-        await asyncio.shield(self._load(adapter, folder))
+        await self._adapters.load(adapter, folder, self._load)
 
     async def unload_adapter(self, adapter: str) -> None:
         self._ready()
-        await asyncio.shield(self._unload(adapter))
+        # The model drops it after the batch under way.
+        await self._adapters.unload(adapter, lambda loaded: self._run(lambda: self._detach(loaded.name)))
 
-    async def _load(self, adapter: str, folder: Path) -> None:
-        async with self._loading:
-            files = await asyncio.to_thread(read_adapter, folder, self._shapes, self._max_rank)
-            known = self._adapters.get(adapter)
-            if known is not None:
-                if known.digest != files.digest:
-                    raise ValueError(f"adapter id {adapter!r} is taken by other weights")
-                return
-            if len(self._adapters) >= self._max_adapters:
-                raise AdapterSlotsFullError(f"{self._max_adapters} adapters are loaded already")
-            # PEFT's own names are fresh, so that no caller's id can clash with PEFT's reserved ones.
-            self._names += 1
-            name = f"a{self._names}"
-            await self._run(lambda: self._attach(name, files))
-            self._adapters[adapter] = _Loaded(name, files.digest)
-
-    async def _unload(self, adapter: str) -> None:
-        async with self._loading:
-            loaded = self._find(adapter)
-            # Gone for new and waiting requests at once; from the model after the batch under way.
-            del self._adapters[adapter]
-            await self._run(lambda: self._detach(loaded.name))
+    async def _load(self, files: AdapterFiles) -> _Loaded:
+        # PEFT's own names are fresh, so that no caller's id can clash with PEFT's reserved ones.
+        self._names += 1
+        name = f"a{self._names}"
+        await self._run(lambda: self._attach(name, files))
+        return _Loaded(name, files.digest)
 
     def generate(self, messages: Sequence[Message], sampling: Sampling, adapter: str | None) -> AsyncIterator[Delta]:
         chat = self._ready()
-        loaded = None if adapter is None else self._find(adapter)
+        loaded = None if adapter is None else self._adapters.find(adapter)
         prompt = chat.prompt_ids(messages)
-        self._check_length(len(prompt), sampling.max_tokens)
+        check_length(len(prompt), sampling.max_tokens, self._limit)
         return self._stream(chat, prompt, sampling, adapter, loaded)
 
     async def score(self, messages: Sequence[Message], completions: Sequence[str], adapter: str | None) -> list[Score]:
         chat = self._ready()
-        loaded = None if adapter is None else self._find(adapter)
+        loaded = None if adapter is None else self._adapters.find(adapter)
         prompt = chat.prompt_ids(messages)
         ids = [chat.completion_ids(completion) for completion in completions]
         if not ids:
             return []
-        self._check_length(len(prompt), max(map(len, ids)))
+        check_length(len(prompt), max(map(len, ids)), self._limit)
         name = BASE if loaded is None else loaded.name
         scores = await self._run(lambda: score_ids(self._model(), prompt, ids, None if self._peft is None else name))
         return [Score(tuple(logprobs)) for logprobs in scores]
@@ -248,8 +231,10 @@ class TransformersEngine(InferenceEngine):
             self._waiting.popleft()
             if row.cancelled:
                 continue
-            if waiting.adapter is not None and self._adapters.get(waiting.adapter) is not waiting.loaded:
-                waiting.queue.put_nowait(UnknownAdapterError(f"adapter {waiting.adapter!r} was unloaded meanwhile"))
+            try:
+                self._adapters.require_still(waiting.adapter, waiting.loaded)
+            except UnknownAdapterError as error:
+                waiting.queue.put_nowait(error)
                 continue
             longest = length
             batch.append(waiting)
@@ -264,18 +249,6 @@ class TransformersEngine(InferenceEngine):
         if self._chat is None or self._dispatcher is None:
             raise RuntimeError("the engine is not running")
         return self._chat
-
-    def _find(self, adapter: str) -> _Loaded:
-        loaded = self._adapters.get(adapter)
-        if loaded is None:
-            raise UnknownAdapterError(f"adapter {adapter!r} is not loaded")
-        return loaded
-
-    def _check_length(self, prompt: int, answer: int) -> None:
-        if prompt + answer > self._limit:
-            raise PromptTooLongError(
-                f"{prompt} prompt tokens and {answer} for the answer exceed the context of {self._limit}"
-            )
 
     # From here on: on the worker thread only.
 

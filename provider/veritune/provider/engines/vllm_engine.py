@@ -25,16 +25,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from veritune.provider.engines.adapter_files import Shapes, linear_shapes, read_adapter
+from veritune.provider.engines.adapter_files import AdapterFiles, Shapes, linear_shapes, read_adapter
+from veritune.provider.engines.adapter_table import AdapterTable
 from veritune.provider.engines.base import (
-    AdapterSlotsFullError,
     Delta,
     InferenceEngine,
     InvalidAdapterError,
-    PromptTooLongError,
     Sampling,
     Score,
-    UnknownAdapterError,
+    check_length,
 )
 from veritune.provider.models.chat import ChatFormat, Message
 
@@ -89,9 +88,10 @@ class VllmEngine(InferenceEngine):
         self._chat: ChatFormat | None = None
         self._limit = 0
         self._shapes: Shapes = {}
-        self._adapters: dict[str, _Loaded] = {}
+        self._adapters = AdapterTable[_Loaded](
+            max_adapters, lambda folder: read_adapter(folder, self._shapes, max_rank)
+        )
         self._base_probe: tuple[float, ...] = ()
-        self._loading = asyncio.Lock()
         self._numbers = count(1)
 
     async def start(self) -> None:
@@ -133,66 +133,53 @@ class VllmEngine(InferenceEngine):
             await asyncio.to_thread(engine.shutdown)
 
     def adapters(self) -> frozenset[str]:
-        return frozenset(self._adapters)
+        return self._adapters.ids()
 
     async def load_adapter(self, adapter: str, folder: Path) -> None:
         self._ready()
-        # Shielded, as is unloading: a caller that gives up must not leave a slot taken that nobody counts.
-        await asyncio.shield(self._load(adapter, folder))
+        await self._adapters.load(adapter, folder, self._load)
 
     async def unload_adapter(self, adapter: str) -> None:
         self._ready()
-        await asyncio.shield(self._unload(adapter))
+        await self._adapters.unload(adapter, self._unload)
 
-    async def _load(self, adapter: str, folder: Path) -> None:
+    async def _load(self, files: AdapterFiles) -> _Loaded:
         from vllm.lora.request import LoRARequest
 
-        async with self._loading:
-            files = await asyncio.to_thread(read_adapter, folder, self._shapes, self._max_rank)
-            known = self._adapters.get(adapter)
-            if known is not None:
-                if known.digest != files.digest:
-                    raise ValueError(f"adapter id {adapter!r} is taken by other weights")
-                return
-            if len(self._adapters) >= self._max_adapters:
-                raise AdapterSlotsFullError(f"{self._max_adapters} adapters are loaded already")
-            number = next(self._numbers)
-            request = LoRARequest(f"adapter-{number}", number, str(files.folder))
-            loaded = _Loaded(request, files.digest)
-            try:
-                await self._engine.add_lora(request)
-                await self._preflight(loaded, is_zero=files.is_zero)
-            except BaseException as error:
-                await self._engine.remove_lora(number)
-                # What fails in vLLM's own process comes back as a plain Exception.
-                if type(error) is Exception:
-                    raise InvalidAdapterError(f"vLLM cannot load the adapter: {error}") from error
-                raise
-            self._adapters[adapter] = loaded
+        number = next(self._numbers)
+        request = LoRARequest(f"adapter-{number}", number, str(files.folder))
+        loaded = _Loaded(request, files.digest)
+        try:
+            await self._engine.add_lora(request)
+            await self._preflight(loaded, is_zero=files.is_zero)
+        except BaseException as error:
+            await self._engine.remove_lora(number)
+            # What fails in vLLM's own process comes back as a plain Exception.
+            if type(error) is Exception:
+                raise InvalidAdapterError(f"vLLM cannot load the adapter: {error}") from error
+            raise
+        return loaded
 
-    async def _unload(self, adapter: str) -> None:
-        async with self._loading:
-            loaded = self._find(adapter)
-            del self._adapters[adapter]
-            while loaded.users:
-                loaded.idle.clear()
-                await loaded.idle.wait()
-            await self._engine.remove_lora(loaded.request.lora_int_id)
+    async def _unload(self, loaded: _Loaded) -> None:
+        while loaded.users:
+            loaded.idle.clear()
+            await loaded.idle.wait()
+        await self._engine.remove_lora(loaded.request.lora_int_id)
 
     def generate(self, messages: Sequence[Message], sampling: Sampling, adapter: str | None) -> AsyncIterator[Delta]:
         chat = self._ready()
-        loaded = None if adapter is None else self._find(adapter)
+        loaded = None if adapter is None else self._adapters.find(adapter)
         prompt = chat.prompt_ids(messages)
-        self._check_length(len(prompt), sampling.max_tokens)
+        check_length(len(prompt), sampling.max_tokens, self._limit)
         return self._stream(chat, prompt, sampling, adapter, loaded)
 
     async def score(self, messages: Sequence[Message], completions: Sequence[str], adapter: str | None) -> list[Score]:
         chat = self._ready()
-        loaded = None if adapter is None else self._find(adapter)
+        loaded = None if adapter is None else self._adapters.find(adapter)
         prompt = chat.prompt_ids(messages)
         ids = [chat.completion_ids(completion) for completion in completions]
         # vLLM always decodes one token more.
-        self._check_length(len(prompt), max(map(len, ids), default=0) + 1)
+        check_length(len(prompt), max(map(len, ids), default=0) + 1, self._limit)
         with _using(loaded):
             logprobs = await asyncio.gather(*(self._logprobs(prompt, answer, loaded) for answer in ids))
         return [Score(row) for row in logprobs]
@@ -209,8 +196,7 @@ class VllmEngine(InferenceEngine):
         from vllm.sampling_params import RequestOutputKind
 
         self._ready()
-        if adapter is not None and self._adapters.get(adapter) is not loaded:
-            raise UnknownAdapterError(f"adapter {adapter!r} was unloaded meanwhile")
+        self._adapters.require_still(adapter, loaded)
         params = SamplingParams(
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
@@ -270,7 +256,7 @@ class VllmEngine(InferenceEngine):
         """Shows in one mixed batch that the new adapter is applied and nothing else has changed."""
         if new.request.lora_int_id not in await self._engine.list_loras():
             raise InvalidAdapterError("vLLM did not keep the adapter")
-        others = list(self._adapters.values())
+        others = self._adapters.loaded()
         base, probe, *rest = await asyncio.gather(*(self._probe(row) for row in (None, new, *others)))
         same, alike = _SAME[self._dtype], _ALIKE[self._dtype]
         if _distance(base, self._base_probe) > same:
@@ -288,18 +274,6 @@ class VllmEngine(InferenceEngine):
         if self._chat is None or self._engine is None:
             raise RuntimeError("the engine is not running")
         return self._chat
-
-    def _find(self, adapter: str) -> _Loaded:
-        loaded = self._adapters.get(adapter)
-        if loaded is None:
-            raise UnknownAdapterError(f"adapter {adapter!r} is not loaded")
-        return loaded
-
-    def _check_length(self, prompt: int, answer: int) -> None:
-        if prompt + answer > self._limit:
-            raise PromptTooLongError(
-                f"{prompt} prompt tokens and {answer} for the answer exceed the context of {self._limit}"
-            )
 
     def _set_environment(self) -> None:
         """Settings that vLLM reads from the environment only; what the operator has set stands."""

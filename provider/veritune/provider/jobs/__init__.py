@@ -2,8 +2,8 @@
 
 In      contracts with their data set in place
 Out     adapters, checkpoints, training and failure receipts
-Reads   common; provider.clock, provider.concurrency, provider.contracts, provider.hardware, provider.models,
-        provider.receipts, provider.storage, provider.telemetry, provider.training
+Reads   common; provider.clock, provider.concurrency, provider.contracts, provider.models, provider.receipts,
+        provider.storage, provider.telemetry, provider.training
 Never   serving, rpc, daemon, grpc
 Start   jobs.Jobs
 

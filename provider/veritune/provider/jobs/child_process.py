@@ -1,4 +1,4 @@
-"""One worker process: started, listened to, stopped."""
+"""Training in a child process on the daemon's machine: started, listened to, stopped."""
 
 from __future__ import annotations
 
@@ -7,10 +7,80 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
-from veritune.provider.training.worker_protocol import MAX_LINE, Event, JobFiles, parse_event
+from veritune.provider.concurrency import in_thread
+from veritune.provider.jobs.executor import Executor, ProgressListener, RunEnd, TrainedOutput, TrainingOrder
+from veritune.provider.training.base import TrainingTask
+from veritune.provider.training.worker_protocol import (
+    EXIT_CANCELLED,
+    MAX_LINE,
+    Event,
+    FailedEvent,
+    JobFiles,
+    parse_event,
+    read_result,
+    write_task,
+)
 
 _PRIVATE = ("VERITUNE_PROVIDER_PASSPHRASE",)
+
+
+class ChildProcessExecutor(Executor):
+    """Runs ``command`` once a job, with the task file's absolute path as its last argument, in ``folder/JOB``.
+
+    Checkpoints, output and log stay in that folder. ``grace``: seconds between asking a worker to stop and killing it.
+    ``threads``: as `TrainingTask` has it.
+    """
+
+    def __init__(self, folder: Path, command: Sequence[str], grace: float, threads: int = 0) -> None:
+        self._folder = folder
+        self._command = tuple(command)
+        self._grace = grace
+        self._threads = threads
+
+    async def run(
+        self, job_id: str, order: TrainingOrder, stop: asyncio.Event, on_progress: ProgressListener
+    ) -> RunEnd:
+        files = self._files(job_id)
+        await in_thread(self._prepare, files, order)
+        failures: list[FailedEvent] = []
+
+        async def on_event(event: Event) -> None:
+            if isinstance(event, FailedEvent):
+                failures[:] = [event]
+            else:
+                await on_progress(event)
+
+        status = await run_child(self._command, files, stop, self._grace, on_event)
+        if status == 0:
+            return RunEnd("finished")
+        if status == EXIT_CANCELLED:
+            return RunEnd("stopped")
+        if failures:
+            return RunEnd("failed", failures[0].message)
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return RunEnd("failed", f"the trainer {how}")
+
+    async def collect(self, job_id: str) -> TrainedOutput | None:
+        files = self._files(job_id)
+        result = await in_thread(read_result, files.result)
+        return None if result is None else TrainedOutput(result, files.output, files.trace)
+
+    def _files(self, job_id: str) -> JobFiles:
+        return JobFiles(self._folder / job_id)
+
+    def _prepare(self, files: JobFiles, order: TrainingOrder) -> None:
+        files.output.mkdir(parents=True, exist_ok=True, mode=0o700)
+        task = TrainingTask(
+            base_model=order.base_model.absolute(),
+            dataset=order.dataset.absolute(),
+            output=files.output.absolute(),
+            training=order.training,
+            threads=self._threads,
+            max_cut_rows=order.max_cut_rows,
+        )
+        write_task(files, task)
 
 
 async def run_child(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,9 +10,7 @@ from pydantic import ValidationError
 from veritune.common.documents.receipts import Checkpoint, FileRef
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import ADAPTER_WEIGHTS, file_ref, folder_files
-from veritune.provider.training.worker_protocol import WorkerResult, WorkerResultError
-
-_CHECKPOINT = re.compile(r"^checkpoint-([1-9][0-9]{0,12})$")
+from veritune.provider.training.worker_protocol import WorkerResult, WorkerResultError, checkpoint_step
 
 
 def adapter_files(output: Path, result: WorkerResult) -> tuple[FileRef, ...]:
@@ -36,8 +33,8 @@ def checkpoint_refs(output: Path, names: Iterable[str]) -> tuple[Checkpoint, ...
     """Digest of each checkpoint's adapter. Raises `WorkerResultError`."""
     refs = []
     for name in names:
-        match, path = _CHECKPOINT.match(name), output / name / ADAPTER_WEIGHTS
-        if match is None or path.is_symlink() or not path.is_file():
+        step, path = checkpoint_step(name), output / name / ADAPTER_WEIGHTS
+        if step is None or path.is_symlink() or not path.is_file():
             raise WorkerResultError("a checkpoint is missing or has another name than checkpoint-STEP")
-        refs.append(Checkpoint(step=int(match[1]), sha256=file_ref(path).sha256))
+        refs.append(Checkpoint(step=step, sha256=file_ref(path).sha256))
     return tuple(refs)

@@ -16,6 +16,10 @@ Message = tuple[str, str]
 """(role, content)."""
 
 
+class ChatRefusedError(ValueError):
+    """A chat that the base model's template does not take, for instance one with a system message."""
+
+
 class ChatFormat:
     """The tokenizer of one base model and its chat template.
 
@@ -43,15 +47,18 @@ class ChatFormat:
         return cls(AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False))
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a chat up to the place where the assistant's answer begins."""
+        """Token ids of a chat up to the place where the assistant's answer begins.
+
+        Raises `ChatRefusedError` if the template refuses the chat, or if there is no message.
+        """
         from jinja2 import TemplateError
 
         if not messages:
-            raise ValueError("a chat needs at least one message")
+            raise ChatRefusedError("a chat needs at least one message")
         try:
             text = self._render(messages, add_generation_prompt=True)
         except TemplateError as error:
-            raise ValueError(f"the chat template refuses this chat: {error}") from error
+            raise ChatRefusedError(f"the chat template refuses this chat: {error}") from error
         return self._encode(text)
 
     def completion_ids(self, completion: str) -> list[int]:

@@ -2,8 +2,8 @@
 
 In      gRPC requests
 Out     gRPC responses, errors as canonical codes with an ErrorInfo
-Reads   common; provider.concurrency, provider.contracts, provider.engines, provider.hardware, provider.jobs,
-        provider.models, provider.receipts, provider.serving, provider.storage, provider.telemetry; v1
+Reads   common; provider.concurrency, provider.contracts, provider.jobs, provider.models, provider.serving,
+        provider.storage, provider.telemetry; v1
 Never   daemon, client
 Start   provider_service.ProviderService, inference_service.InferenceService, status.to_status
 

@@ -7,9 +7,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-
-import grpc
 
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
@@ -30,13 +27,12 @@ from veritune.provider.contracts.policy import ProviderPolicy
 from veritune.provider.contracts.uploads import Header, Uploads
 from veritune.provider.jobs.jobs import Jobs
 from veritune.provider.models.catalog import ModelCatalog
+from veritune.provider.rpc.access import Context, access_header
 from veritune.provider.rpc.status import stream, unary
 from veritune.provider.storage.blobs import BlobStore
 from veritune.provider.storage.records import JobRecord, JobState
 from veritune.v1 import provider_service_pb2 as pb
 from veritune.v1 import provider_service_pb2_grpc as pb_grpc
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 64 * LIMITS.chunk
@@ -110,7 +106,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
         first = await anext(parts, None)
         if first is None or first.WhichOneof("part") != "header":
             raise MalformedRequestError("the first message of an upload must be its header")
-        contract = await self._gate.contract(context, first.header.manifest_digest)
+        contract = await self._gate.contract(access_header(context), first.header.manifest_digest)
         header = Header(first.header.sha256, first.header.total_size, first.header.offset)
         return await self._uploads.receive(contract, header, _chunks(parts))
 
@@ -118,7 +114,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def QueryUpload(  # noqa: N802
         self, request: pb.QueryUploadRequest, context: Context
     ) -> pb.QueryUploadResponse:
-        contract = await self._gate.contract(context, request.manifest_digest)
+        contract = await self._gate.contract(access_header(context), request.manifest_digest)
         offset, receipt = await self._uploads.state(contract)
         return pb.QueryUploadResponse(offset=offset, receipt=None if receipt is None else envelope_to_wire(receipt))
 
@@ -128,7 +124,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     ) -> pb.StartTrainingJobResponse:
         if not _REQUEST_ID.fullmatch(request.request_id):
             raise MalformedRequestError("request_id must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -")
-        contract = await self._gate.contract(context, request.manifest_digest)
+        contract = await self._gate.contract(access_header(context), request.manifest_digest)
         job = await self._jobs.submit(contract, request.request_id)
         return pb.StartTrainingJobResponse(job=job_to_wire(job))
 
@@ -136,14 +132,14 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def GetTrainingJob(  # noqa: N802
         self, request: pb.GetTrainingJobRequest, context: Context
     ) -> pb.GetTrainingJobResponse:
-        _, job = await self._gate.job(context, request.job_id)
+        _, job = await self._gate.job(access_header(context), request.job_id)
         return pb.GetTrainingJobResponse(job=job_to_wire(job))
 
     @unary
     async def ListTrainingJobs(  # noqa: N802
         self, request: pb.ListTrainingJobsRequest, context: Context
     ) -> pb.ListTrainingJobsResponse:
-        contract = await self._gate.contract(context, request.manifest_digest)
+        contract = await self._gate.contract(access_header(context), request.manifest_digest)
         jobs = await self._jobs.of_contract(contract.digest)
         return pb.ListTrainingJobsResponse(jobs=[job_to_wire(job) for job in jobs])
 
@@ -153,7 +149,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
         if request.after_revision < 0:
             raise MalformedRequestError("after_revision must not be negative")
-        await self._gate.job(context, request.job_id)
+        await self._gate.job(access_header(context), request.job_id)
         async for job in self._jobs.watch(request.job_id, request.after_revision):
             yield pb.WatchTrainingJobResponse(job=job_to_wire(job))
 
@@ -161,7 +157,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def CancelTrainingJob(  # noqa: N802
         self, request: pb.CancelTrainingJobRequest, context: Context
     ) -> pb.CancelTrainingJobResponse:
-        await self._gate.job(context, request.job_id)
+        await self._gate.job(access_header(context), request.job_id)
         job = await self._jobs.cancel(request.job_id)
         return pb.CancelTrainingJobResponse(job=job_to_wire(job))
 
@@ -169,7 +165,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def DownloadArtifact(  # noqa: N802
         self, request: pb.DownloadArtifactRequest, context: Context
     ) -> AsyncIterator[pb.DownloadArtifactResponse]:
-        _, job = await self._gate.job(context, request.job_id)
+        _, job = await self._gate.job(access_header(context), request.job_id)
         if job.state is not JobState.SUCCEEDED:
             raise OutOfOrderError("the job has not succeeded", missing="adapter")
         ref = next((item for item in job.artifacts if item.name == request.name), None)

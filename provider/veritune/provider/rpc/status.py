@@ -16,10 +16,10 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from veritune.common.errors import InternalError, VerituneError
+from veritune.provider.rpc.access import Context
 from veritune.provider.telemetry.logs import describe, get_logger
 
 DOMAIN = "veritune"
-Context = grpc.aio.ServicerContext[Any, Any]
 S = TypeVar("S")
 Q = TypeVar("Q")
 A = TypeVar("A")

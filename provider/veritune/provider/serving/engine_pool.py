@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from veritune.common.errors import UnavailableError
@@ -15,6 +16,17 @@ from veritune.provider.telemetry.logs import get_logger
 EngineFactory = Callable[[Path], InferenceEngine]
 
 _log = get_logger("serving")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter that can be served: its id in the engine, and a function that finds its folder.
+
+    ``folder`` is called only when the adapter is loaded; what it raises comes out of `Serving.engine`.
+    """
+
+    id: str
+    folder: Callable[[], Awaitable[Path]]
 
 
 class Serving:
@@ -27,22 +39,20 @@ class Serving:
         self._starting = asyncio.Lock()
 
     @asynccontextmanager
-    async def engine(
-        self, base_model: Path, adapter: str | None, folder: Path | None
-    ) -> AsyncIterator[InferenceEngine]:
-        """The engine of a base model with ``adapter`` (loaded from ``folder``) in it for as long as the block runs.
+    async def engine(self, base_model: Path, adapter: Adapter | None) -> AsyncIterator[InferenceEngine]:
+        """The engine of a base model, with ``adapter`` loaded for as long as the block runs.
 
         Raises `UnavailableError` when every place for an adapter is in use.
         """
         slot = await self._slot(base_model)
-        if adapter is None or folder is None:
+        if adapter is None:
             yield slot.engine
             return
-        await slot.acquire(adapter, folder, self._max_adapters)
+        await slot.acquire(adapter, self._max_adapters)
         try:
             yield slot.engine
         finally:
-            slot.release(adapter)
+            slot.release(adapter.id)
 
     async def preload(self, base_model: Path) -> None:
         """Starts the engine of a base model now."""
@@ -73,19 +83,20 @@ class _Slot:
         self._users: OrderedDict[str, int] = OrderedDict()  # loaded adapters, the one used last at the end
         self._changing = asyncio.Lock()
 
-    async def acquire(self, adapter: str, folder: Path, limit: int) -> None:
+    async def acquire(self, adapter: Adapter, limit: int) -> None:
         async with self._changing:
-            if adapter not in self._users:
+            if adapter.id not in self._users:
+                folder = await adapter.folder()
                 if len(self._users) >= limit:
                     await self._drop_one()
                 try:
-                    await self.engine.load_adapter(adapter, folder)
+                    await self.engine.load_adapter(adapter.id, folder)
                 except AdapterSlotsFullError:
                     await self._drop_one()
-                    await self.engine.load_adapter(adapter, folder)
-                self._users[adapter] = 0
-            self._users[adapter] += 1
-            self._users.move_to_end(adapter)
+                    await self.engine.load_adapter(adapter.id, folder)
+                self._users[adapter.id] = 0
+            self._users[adapter.id] += 1
+            self._users.move_to_end(adapter.id)
 
     def release(self, adapter: str) -> None:
         self._users[adapter] -= 1

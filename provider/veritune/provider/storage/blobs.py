@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
-from veritune.common.errors import NotFoundError
+from veritune.common.errors import DigestError, NotFoundError
 from veritune.common.files import sync
+
+_COPY_BYTES = 1 << 20
+_DRAFT = "copy-"  # no upload is called that: its name is a digest
 
 
 class BlobStore:
@@ -20,6 +26,8 @@ class BlobStore:
         self._incoming = folder / "incoming"
         for path in (self._blobs, self._incoming):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in self._incoming.glob(f"{_DRAFT}*"):  # by a daemon that was killed
+            left.unlink()
 
     def path(self, sha256: str) -> Path:
         """Where a blob lies. Raises `NotFoundError`."""
@@ -43,6 +51,33 @@ class BlobStore:
         sync(target.parent)
         sync(self._blobs)
         return target
+
+    def add_copy(self, source: Path, sha256: str) -> Path:
+        """Makes a copy of a file a blob, so that whoever writes to ``source`` later does not write to the blob.
+
+        Raises `DigestError` if the bytes that were copied are not those of ``sha256``.
+        """
+        target = self._place(sha256)
+        if target.is_file():
+            return target
+        descriptor, name = tempfile.mkstemp(dir=self._incoming, prefix=_DRAFT)  # mode 0600
+        draft = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as written, source.open("rb") as read:
+                shutil.copyfileobj(read, written, _COPY_BYTES)
+            self._check(draft, sha256)
+            return self.add(draft, sha256)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def verified(self, sha256: str) -> Path:
+        """The path of a blob whose bytes were hashed again just now.
+
+        Raises `NotFoundError` if there is none, `DigestError` if its bytes have changed.
+        """
+        path = self.path(sha256)
+        self._check(path, sha256)
+        return path
 
     def read(self, sha256: str, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes of a blob from ``offset``."""
@@ -74,6 +109,13 @@ class BlobStore:
         """Forgets an upload."""
         self.part(name).unlink(missing_ok=True)
         sync(self._incoming)
+
+    @staticmethod
+    def _check(path: Path, sha256: str) -> None:
+        """Raises `DigestError` unless a file's bytes have that SHA-256."""
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                raise DigestError("stored content is not what its digest says")
 
     def _place(self, sha256: str) -> Path:
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):

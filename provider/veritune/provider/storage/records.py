@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Literal
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from veritune.common.documents.base import Count
 from veritune.common.documents.receipts import FileRef
 from veritune.common.envelope import Envelope
 
@@ -59,12 +62,44 @@ class JobRecord:
     artifacts: tuple[FileRef, ...] = ()
 
 
+class _Output(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class GeneratedOutput(_Output):
+    """A generated text, why it ended, and the tokens that were spent."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: Count
+    completion_tokens: Count
+
+
+class ScoredOutput(_Output):
+    """Log-probabilities in nats, one entry for each completion that was scored.
+
+    ``totals`` are decimal strings with six places, as sent and as signed; ``token_logprobs`` are the parts of each.
+    """
+
+    totals: tuple[str, ...]
+    token_logprobs: tuple[tuple[float, ...], ...]
+
+
+Output = GeneratedOutput | ScoredOutput
+_OUTPUT: TypeAdapter[Output] = TypeAdapter(Output)
+
+
+def output_from_json(text: str) -> Output:
+    """The output whose JSON the database holds; the two kinds share no field. Raises pydantic's `ValidationError`."""
+    return _OUTPUT.validate_json(text)
+
+
 @dataclass(frozen=True)
 class AnswerRecord:
     """A signed answer, kept so that a call repeated after a break gets the same one."""
 
     sequence: int
-    output: dict[str, Any]
+    output: Output
     receipt: Envelope
 
 

@@ -7,7 +7,6 @@ contents, and inference receipts are numbered without a gap. Every method blocks
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +21,7 @@ from sqlalchemy.orm import Session
 from veritune.common.envelope import Envelope
 from veritune.common.errors import ConflictError, NotFoundError, QuotaError
 from veritune.common.timestamps import format_time
-from veritune.provider.storage.records import AnswerRecord, ContractRecord, Ending, JobRecord, JobState
+from veritune.provider.storage.records import AnswerRecord, ContractRecord, Ending, JobRecord, JobState, Output
 from veritune.provider.storage.tables import (
     SCHEMA,
     Answer,
@@ -175,7 +174,7 @@ class Store:
         self,
         manifest_digest: str,
         request_digest: str,
-        output: dict[str, Any],
+        output: Output,
         make: Callable[[int], Envelope],
         max_answers: int,
     ) -> AnswerRecord:
@@ -191,7 +190,7 @@ class Store:
                 manifest_digest=manifest_digest,
                 sequence=contract.answers,
                 request_digest=request_digest,
-                output=json.dumps(output),
+                output=output.model_dump_json(),
                 receipt=make(contract.answers).to_json(),
             )
             session.add(row)

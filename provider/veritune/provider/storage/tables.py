@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from veritune.common.documents.receipts import FileRef
 from veritune.common.envelope import Envelope
 from veritune.common.timestamps import format_time, parse_time
-from veritune.provider.storage.records import AnswerRecord, ContractRecord, JobRecord, JobState
+from veritune.provider.storage.records import AnswerRecord, ContractRecord, JobRecord, JobState, output_from_json
 
 SCHEMA = 1
 
@@ -91,7 +91,7 @@ def contract_record(row: ContractRow) -> ContractRecord:
 
 def answer_record(row: Answer) -> AnswerRecord:
     """A row as a value."""
-    return AnswerRecord(row.sequence, json.loads(row.output), Envelope.from_json(row.receipt))
+    return AnswerRecord(row.sequence, output_from_json(row.output), Envelope.from_json(row.receipt))
 
 
 _PLAIN = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from veritune.common.dataset import read_rows
 from veritune.common.errors import TrainingError
-from veritune.provider.models.chat import ChatFormat
+from veritune.provider.models.chat import ChatFormat, ChatRefusedError
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ def tokenise(dataset: Path, chat: ChatFormat, max_length: int, max_cut: int | No
     for index, row in enumerate(read_rows(dataset)):
         try:
             prompt = chat.prompt_ids([(message.role, message.content) for message in row.prompt])
-        except ValueError as error:
+        except ChatRefusedError as error:
             raise TrainingError(f"row {index + 1}: the model's chat template refuses it") from error
         answer = chat.completion_ids(row.completion)
         if len(prompt) >= max_length:

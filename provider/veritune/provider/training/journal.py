@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from veritune.common.files import write_atomic
 from veritune.common.model.files import file_ref
 from veritune.provider.training.base import StepRecord, TrainingTask
+from veritune.provider.training.worker_protocol import checkpoint_step
 
 _FILE = "veritune_journal.json"
-_CHECKPOINT = re.compile(r"^checkpoint-([1-9][0-9]{0,12})$")
 
 
 @dataclass
@@ -56,8 +55,7 @@ def job_id(task: TrainingTask) -> str:
 
 def step_of(checkpoint: Path) -> int:
     """The optimiser step that a checkpoint folder's name gives; 0 for other names."""
-    match = _CHECKPOINT.match(checkpoint.name)
-    return int(match[1]) if match else 0
+    return checkpoint_step(checkpoint.name) or 0
 
 
 def whole_checkpoints(output: Path, job: str) -> list[Path]:

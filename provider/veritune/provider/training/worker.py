@@ -10,7 +10,6 @@ Another program can take its place (``--trainer-command``) by calling `run` with
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import sys
@@ -19,24 +18,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from veritune.common.documents.manifest import Training
 from veritune.common.errors import VerituneError
-from veritune.common.files import write_atomic
 from veritune.provider.telemetry.logs import describe
-from veritune.provider.training.base import Progress, Trainer, TrainingCancelled, TrainingResult, TrainingTask
+from veritune.provider.training.base import Progress, Trainer, TrainingCancelled
 from veritune.provider.training.worker_protocol import (
-    MAX_TASK,
+    EXIT_CANCELLED,
     FailedEvent,
     JobFiles,
-    WorkerResult,
     progress_event,
-    task_to_bytes,
-    trace_line,
+    read_task,
+    write_result,
 )
 
 EXIT_FAILED = 1
 EXIT_ORPHANED = 3
-EXIT_CANCELLED = 10
 
 
 def run(make_trainer: Callable[[], Trainer], argv: Sequence[str] | None = None) -> int:
@@ -67,43 +62,6 @@ def run(make_trainer: Callable[[], Trainer], argv: Sequence[str] | None = None) 
             print(describe(error), file=sys.stderr)
             return EXIT_FAILED
     return 0
-
-
-def read_task(path: Path) -> TrainingTask:
-    """Reads what the daemon wrote."""
-    with path.open("rb") as file:
-        body = json.loads(file.read(MAX_TASK))
-    return TrainingTask(
-        base_model=Path(body["base_model"]),
-        dataset=Path(body["dataset"]),
-        output=Path(body["output"]),
-        training=Training.model_validate_json(json.dumps(body["training"])),
-        threads=body["threads"],
-        max_cut_rows=body["max_cut_rows"],
-    )
-
-
-def write_task(files: JobFiles, task: TrainingTask) -> None:
-    """Writes what `read_task` reads."""
-    write_atomic(files.task, task_to_bytes(task))
-
-
-def write_result(files: JobFiles, result: TrainingResult) -> None:
-    """The trace first; the result file says that all is there."""
-    write_atomic(files.trace, b"".join(trace_line(record) + b"\n" for record in result.trace))
-    body = WorkerResult(
-        adapter=result.adapter.relative_to(files.output).as_posix(),
-        checkpoints=tuple(path.relative_to(files.output).as_posix() for path in result.checkpoints),
-        steps=result.steps,
-        tokens=result.tokens,
-        label_tokens=result.label_tokens,
-        rows_trained=result.rows_trained,
-        rows_dropped=result.rows_dropped,
-        rows_cut=result.rows_cut,
-        software=result.software,
-        hardware=result.hardware,
-    )
-    write_atomic(files.result, body.model_dump_json().encode())
 
 
 def main() -> int:

@@ -1,10 +1,12 @@
-"""What the worker process tells the daemon: events on its standard output, and a result file in the end.
+"""The files and lines that the daemon and its worker process exchange, with a writer and a reader for each.
 
+The daemon writes the task file. The worker prints events on its standard output and leaves a trace and a result file.
 Both sides of the pipe are the provider's, yet the trainer may be anybody's program: what it says is checked like input.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from veritune.common.canonical import canonical_bytes, parse_canonical
 from veritune.common.documents.base import Count, ShortText
 from veritune.common.errors import TooLargeError, VerituneError
-from veritune.common.files import read_limited
+from veritune.common.files import read_limited, write_atomic
 from veritune.common.limits import MIB
 from veritune.common.merkle import MerkleTree, leaf_hash
-from veritune.provider.training.base import Progress, StepRecord, TrainingTask
+from veritune.provider.training.base import Progress, StepRecord, TrainingResult, TrainingTask
+
+EXIT_CANCELLED = 10
+"""Exit status of a worker that stopped because it was asked to, its checkpoint written."""
 
 MAX_LINE = 64 * 1024
 MAX_TASK = MIB
 MAX_RESULT = 4 * MIB
 MAX_TRACE_LINE = MIB
+_CHECKPOINT = re.compile(r"checkpoint-([1-9][0-9]{0,12})")
 _INNER_PATH = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}$"
 
 InnerPath = Annotated[str, Field(pattern=_INNER_PATH)]
@@ -58,6 +64,7 @@ class FailedEvent(_Model):
 
 Event = ProgressEvent | FailedEvent
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+_TASK = TypeAdapter(TrainingTask)
 
 
 class WorkerResult(_Model):
@@ -122,22 +129,43 @@ def progress_event(progress: Progress) -> bytes:
     return event.model_dump_json().encode()
 
 
-def task_to_bytes(task: TrainingTask) -> bytes:
-    """The task file's content."""
-    body = {
-        "base_model": str(task.base_model),
-        "dataset": str(task.dataset),
-        "max_cut_rows": task.max_cut_rows,
-        "output": str(task.output),
-        "threads": task.threads,
-        "training": task.training.model_dump(mode="json"),
-    }
-    return canonical_bytes(body)
+def write_task(files: JobFiles, task: TrainingTask) -> None:
+    """Writes the task file, whole or not at all."""
+    write_atomic(files.task, _TASK.dump_json(task))
+
+
+def read_task(path: Path) -> TrainingTask:
+    """The task that `write_task` wrote. Raises `OSError`, `TooLargeError` or pydantic's `ValidationError`."""
+    return _TASK.validate_json(read_limited(path, MAX_TASK), strict=True)
+
+
+def checkpoint_step(name: str) -> int | None:
+    """The optimiser step in a checkpoint folder's name, ``checkpoint-STEP``; None for any other name."""
+    match = _CHECKPOINT.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def trace_line(record: StepRecord) -> bytes:
     """Canonical bytes of one step: a leaf of the trace tree."""
     return canonical_bytes({"loss": record.loss, "rows": list(record.rows), "step": record.step})
+
+
+def write_result(files: JobFiles, result: TrainingResult) -> None:
+    """Writes the trace, then the result file, whose presence says that the run is finished and all of it is there."""
+    write_atomic(files.trace, b"".join(trace_line(record) + b"\n" for record in result.trace))
+    body = WorkerResult(
+        adapter=result.adapter.relative_to(files.output).as_posix(),
+        checkpoints=tuple(path.relative_to(files.output).as_posix() for path in result.checkpoints),
+        steps=result.steps,
+        tokens=result.tokens,
+        label_tokens=result.label_tokens,
+        rows_trained=result.rows_trained,
+        rows_dropped=result.rows_dropped,
+        rows_cut=result.rows_cut,
+        software=result.software,
+        hardware=result.hardware,
+    )
+    write_atomic(files.result, body.model_dump_json().encode())
 
 
 def read_result(path: Path) -> WorkerResult | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from veritune.provider.models.chat import ChatFormat
+from veritune.provider.models.chat import ChatFormat, ChatRefusedError
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_tokenizer_without_a_template_is_refused(tiny_model: Path) -> None:
         ChatFormat(other)
 
 
-def test_a_chat_that_the_template_refuses_is_a_value_error(tiny_model: Path) -> None:
+def test_a_chat_that_the_template_refuses_is_refused_by_name(tiny_model: Path) -> None:
     from transformers import AutoTokenizer
 
     other = AutoTokenizer.from_pretrained(tiny_model)
@@ -61,7 +61,7 @@ def test_a_chat_that_the_template_refuses_is_a_value_error(tiny_model: Path) -> 
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system here') }}{% endif %}"
         "{{ m.content }}<|im_end|>{% endfor %}"
     )
-    with pytest.raises(ValueError, match="no system here"):
+    with pytest.raises(ChatRefusedError, match="no system here"):
         ChatFormat(other).prompt_ids([("system", "x")])
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from veritune.common.errors import UnavailableError
+from veritune.common.errors import NotFoundError, UnavailableError
 from veritune.provider.concurrency import in_thread
 from veritune.provider.hardware.accelerator import Accelerator
-from veritune.provider.serving.engine_pool import Serving
+from veritune.provider.serving.engine_pool import Adapter, Serving
 
 MODEL = Path("/models/tiny")
 
@@ -51,8 +51,17 @@ class Factory:
         return self.made[-1]
 
 
+def stored(name: str, folder: str = "good") -> Adapter:
+    async def find() -> Path:
+        if folder == "lost":
+            raise NotFoundError("lost")
+        return Path(folder)
+
+    return Adapter(name, find)
+
+
 async def use(serving: Serving, adapter: str | None, folder: str = "good") -> None:
-    async with serving.engine(MODEL, adapter, Path(folder)) as engine:
+    async with serving.engine(MODEL, None if adapter is None else stored(adapter, folder)) as engine:
         fake: Any = engine
         await asyncio.sleep(0.01)
         assert adapter is None or adapter in fake.loaded
@@ -77,7 +86,7 @@ async def test_the_adapter_used_longest_ago_goes_first() -> None:
 async def test_an_adapter_that_answers_is_never_dropped() -> None:
     factory = Factory()
     serving = Serving(factory, 1)
-    async with serving.engine(MODEL, "a", Path("good")):
+    async with serving.engine(MODEL, stored("a")):
         with pytest.raises(UnavailableError):
             await use(serving, "b")
     await use(serving, "b")
@@ -89,6 +98,21 @@ async def test_a_broken_adapter_takes_no_place() -> None:
     with pytest.raises(ValueError, match="broken"):
         await use(serving, "a", "broken")
     await use(serving, "b")
+
+
+async def test_an_adapter_that_is_lost_takes_no_place_and_drops_no_other() -> None:
+    factory = Factory()
+    serving = Serving(factory, 1)
+    await use(serving, "a")
+    with pytest.raises(NotFoundError):
+        await use(serving, "b", "lost")
+    assert factory.made[0].loaded == ["a"]
+
+
+async def test_a_loaded_adapter_is_not_looked_for_again() -> None:
+    serving = Serving(Factory(), 1)
+    await use(serving, "a")
+    await use(serving, "a", "lost")
 
 
 async def test_free_stops_and_the_next_call_starts_again() -> None:

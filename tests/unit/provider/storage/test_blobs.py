@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from veritune.common.errors import NotFoundError
+from veritune.common.errors import DigestError, NotFoundError
 from veritune.common.files import write_atomic
 from veritune.provider.storage.blobs import BlobStore
 
@@ -39,6 +39,44 @@ def test_adding_again_changes_nothing(blobs: BlobStore, tmp_path: Path) -> None:
     source.write_bytes(b"x")
     digest = hashlib.sha256(b"x").hexdigest()
     assert blobs.add(source, digest) == blobs.add(source, digest) == blobs.path(digest)
+
+
+def test_a_copy_does_not_change_with_its_source(blobs: BlobStore, tmp_path: Path) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(b"signed")
+    digest = hashlib.sha256(b"signed").hexdigest()
+    path = blobs.add_copy(source, digest)
+    with source.open("r+b") as file:  # the same inode, not another file of that name
+        file.write(b"other!")
+    assert blobs.verified(digest).read_bytes() == path.read_bytes() == b"signed"
+    assert blobs.add_copy(source, digest) == path
+
+
+def test_a_copy_of_other_bytes_is_refused_and_leaves_nothing(blobs: BlobStore, tmp_path: Path) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(b"other")
+    digest = hashlib.sha256(b"signed").hexdigest()
+    with pytest.raises(DigestError):
+        blobs.add_copy(source, digest)
+    with pytest.raises(NotFoundError):
+        blobs.path(digest)
+    assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_a_blob_that_was_changed_is_not_verified(blobs: BlobStore, tmp_path: Path) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(b"signed")
+    digest = hashlib.sha256(b"signed").hexdigest()
+    blobs.add_copy(source, digest).write_bytes(b"other!")
+    with pytest.raises(DigestError):
+        blobs.verified(digest)
+
+
+def test_half_a_copy_is_removed_at_the_next_start_and_parts_stay(blobs: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "incoming" / "copy-x").write_bytes(b"half")
+    blobs.append(NAME, 0, b"hello")
+    assert BlobStore(tmp_path).durable(NAME) == 5
+    assert [path.name for path in (tmp_path / "incoming").iterdir()] == [NAME]
 
 
 def test_unknown_content(blobs: BlobStore) -> None:

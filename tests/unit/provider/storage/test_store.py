@@ -8,12 +8,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import create_engine, text
 
 from veritune.common.documents.receipts import FileRef
 from veritune.common.envelope import Envelope, Signature
 from veritune.common.errors import ConflictError, NotFoundError, QuotaError
-from veritune.provider.storage.records import ContractRecord, Ending, JobRecord, JobState
+from veritune.provider.storage.records import (
+    ContractRecord,
+    Ending,
+    GeneratedOutput,
+    JobRecord,
+    JobState,
+    ScoredOutput,
+    output_from_json,
+)
 from veritune.provider.storage.store import Store, StoreError
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -30,6 +39,13 @@ def record(digest: str = DIGEST, reveal: datetime = NOW + timedelta(hours=1)) ->
 
 def job(job_id: str, request_id: str = "r1", digest: str = DIGEST) -> JobRecord:
     return JobRecord(job_id, digest, request_id, NOW)
+
+
+def generated(words: str) -> GeneratedOutput:
+    return GeneratedOutput(text=words, finish_reason="stop", prompt_tokens=2, completion_tokens=1)
+
+
+SCORED = ScoredOutput(totals=("-1.500000", "0.000000"), token_logprobs=((-1.0, -0.1 - 0.4), (0.0,)))
 
 
 @pytest.fixture
@@ -132,7 +148,7 @@ def test_answers_are_numbered_without_a_gap(store: Store) -> None:
             return envelope(f"{sequence}")
 
         try:
-            return store.add_answer(DIGEST, f"request {number}", {"n": number}, make, 1000).sequence
+            return store.add_answer(DIGEST, f"request {number}", generated(f"{number}"), make, 1000).sequence
         except RuntimeError:
             return 0
 
@@ -142,25 +158,60 @@ def test_answers_are_numbered_without_a_gap(store: Store) -> None:
 
 
 def test_the_same_request_gets_the_same_answer(store: Store) -> None:
-    first = store.add_answer(DIGEST, "r", {"text": "one"}, lambda n: envelope(f"{n}"), 10)
-    assert store.add_answer(DIGEST, "r", {"text": "two"}, lambda n: envelope(f"{n}"), 10) == first
+    first = store.add_answer(DIGEST, "r", generated("one"), lambda n: envelope(f"{n}"), 10)
+    assert store.add_answer(DIGEST, "r", generated("two"), lambda n: envelope(f"{n}"), 10) == first
     assert store.answer(DIGEST, "r") == first
     assert store.answer(DIGEST, "other") is None
 
 
+def test_an_output_comes_back_as_what_it_was(store: Store) -> None:
+    store.add_answer(DIGEST, "g", generated("käse \x00 🦀"), lambda n: envelope(f"{n}"), 10)
+    store.add_answer(DIGEST, "s", SCORED, lambda n: envelope(f"{n}"), 10)
+    for request, output in (("g", generated("käse \x00 🦀")), ("s", SCORED)):
+        answer = store.answer(DIGEST, request)
+        assert answer is not None
+        assert answer.output == output
+
+
+def test_answers_of_older_databases_are_still_read() -> None:
+    """The column held the same JSON before it had a type."""
+    old = '{"finish_reason": "length", "prompt_tokens": 9, "completion_tokens": 8, "text": "one"}'
+    assert output_from_json(old) == GeneratedOutput(
+        text="one", finish_reason="length", prompt_tokens=9, completion_tokens=8
+    )
+    assert output_from_json('{"totals": ["-1.500000"], "token_logprobs": [[-1, -0.5]]}') == ScoredOutput(
+        totals=("-1.500000",), token_logprobs=((-1.0, -0.5),)
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"text": "one"}',
+        '{"finish_reason": "odd", "prompt_tokens": 9, "completion_tokens": 8, "text": "one"}',
+        '{"totals": ["0.000000"], "token_logprobs": [[NaN]]}',
+        '{"totals": ["0.000000"], "token_logprobs": [[0]], "text": ""}',
+    ],
+)
+def test_what_is_no_output(text: str) -> None:
+    with pytest.raises(ValidationError):
+        output_from_json(text)
+
+
 def test_answers_are_bounded(store: Store) -> None:
-    store.add_answer(DIGEST, "r1", {}, lambda n: envelope(f"{n}"), 1)
+    store.add_answer(DIGEST, "r1", generated("one"), lambda n: envelope(f"{n}"), 1)
     with pytest.raises(QuotaError):
-        store.add_answer(DIGEST, "r2", {}, lambda n: envelope(f"{n}"), 1)
+        store.add_answer(DIGEST, "r2", generated("two"), lambda n: envelope(f"{n}"), 1)
 
 
 def test_all_is_there_after_opening_again(store: Store, url: str) -> None:
     store.add_job(job("j1"), 10)
-    store.add_answer(DIGEST, "r", {"text": "one"}, lambda n: envelope(f"{n}"), 10)
+    store.add_answer(DIGEST, "r", generated("one"), lambda n: envelope(f"{n}"), 10)
     again = Store(url)
     assert again.contract(DIGEST) == record()
     assert again.job("j1") == job("j1")
-    assert again.add_answer(DIGEST, "s", {}, lambda n: envelope(f"{n}"), 10).sequence == 2
+    assert again.add_answer(DIGEST, "s", SCORED, lambda n: envelope(f"{n}"), 10).sequence == 2
     again.close()
 
 

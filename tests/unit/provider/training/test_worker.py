@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from veritune.common.canonical import canonical_bytes
 from veritune.common.documents.manifest import Training
@@ -20,8 +21,9 @@ from veritune.common.merkle import MerkleTree, leaf_hash
 from veritune.provider.jobs.child_process import run_child
 from veritune.provider.jobs.job_output import adapter_files, checkpoint_refs
 from veritune.provider.training.base import Progress, TrainingTask
-from veritune.provider.training.worker import EXIT_CANCELLED, EXIT_FAILED, EXIT_ORPHANED, read_task, write_task
+from veritune.provider.training.worker import EXIT_FAILED, EXIT_ORPHANED
 from veritune.provider.training.worker_protocol import (
+    EXIT_CANCELLED,
     MAX_LINE,
     Event,
     FailedEvent,
@@ -29,11 +31,14 @@ from veritune.provider.training.worker_protocol import (
     ProgressEvent,
     WorkerResult,
     WorkerResultError,
+    checkpoint_step,
     parse_event,
     progress_event,
     read_result,
+    read_task,
     read_trace,
     trace_root,
+    write_task,
 )
 
 FAKE = """
@@ -200,6 +205,34 @@ def test_a_task_comes_back_as_it_was(tmp_path: Path) -> None:
     for written in (task, replace(task, max_cut_rows=0)):
         write_task(files, written)
         assert read_task(files.task) == written
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"threads": "3"}, {"training": {"x": 1}}, {"output": None}, {"max_cut_rows": 0.5}, {"training": {"rank": 0}}],
+)
+def test_tasks_that_can_not_be_read(tmp_path: Path, changes: dict[str, object]) -> None:
+    files = JobFiles(tmp_path)
+    write_task(files, TrainingTask(Path("/m"), Path("/d"), files.output, Training()))
+    body = json.loads(files.task.read_text())
+    files.task.write_text(json.dumps(body | changes))
+    with pytest.raises(ValidationError):
+        read_task(files.task)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("checkpoint-12", 12),
+        ("checkpoint-0", None),
+        ("checkpoint-012", None),
+        ("checkpoint-12\n", None),
+        ("checkpoint-", None),
+        ("other", None),
+    ],
+)
+def test_a_checkpoint_is_named_by_its_step(name: str, step: int | None) -> None:
+    assert checkpoint_step(name) == step
 
 
 @pytest.mark.parametrize(

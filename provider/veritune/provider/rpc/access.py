@@ -1,0 +1,23 @@
+"""Reads the access token's header out of a gRPC call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from veritune.common.errors import UnauthenticatedError
+from veritune.common.token import METADATA_KEY
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def access_header(context: Context) -> str:
+    """The text of the call's ``authorization`` metadata.
+
+    Raises `UnauthenticatedError` unless the call carries exactly one such value and it is text, not bytes.
+    """
+    values = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
+    if len(values) != 1 or not isinstance(values[0], str):
+        raise UnauthenticatedError("the call needs exactly one access token in its authorization metadata")
+    return values[0]
