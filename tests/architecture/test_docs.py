@@ -61,7 +61,13 @@ def test_paths_exist(document: Path) -> None:
     if document.name == "CHANGELOG.md":
         pytest.skip("it tells of what was")
     named = PATHS.findall(document.read_text(encoding="utf-8"))
-    assert not [path for path in named if "*" not in path and not (ROOT / path).exists()]
+    assert not [path for path in named if "*" not in path and not is_there(path)]
+
+
+def is_there(path: str) -> bool:
+    """True for a path from the root, or one that leaves out a wing's package: `common/keys.py`."""
+    wing, _, rest = path.partition("/")
+    return (ROOT / path).exists() or (ROOT / wing / "veritune" / wing / rest).exists()
 
 
 def exists(dotted: str) -> bool:
