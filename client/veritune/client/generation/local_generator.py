@@ -143,8 +143,7 @@ class TransformersGenerator:
 
         model = self.model
         usual_length = median(len(model.encode(row.completion)) for row in examples) if examples else 0
-        one_line = all("\n" not in row.completion for row in examples)
-        newlines = model.newlines if one_line else frozenset[int]()
+        newlines = frozenset[int]() if any("\n" in row.completion for row in examples) else model.newlines
         stop = model.stop | newlines
         # Examples are short ones, and so are the answers behind them; a fitted model has the lengths of its rows.
         shown, temperatures = ((), _FITTED_TEMPERATURES) if model.is_fitted else (examples, _TEMPERATURES)
@@ -176,13 +175,9 @@ class TransformersGenerator:
                         _steps(on_progress, complete, len(part), len(prompts), plan.candidate_tokens),
                     )
                 for i, answers in zip(part, drawn, strict=True):
-                    for answer in answers:
-                        text, ended = self._answer_text(answer, newlines)
-                        if text:
-                            found[i][text] = found[i].get(text, False) or ended
+                    self._keep(answers, newlines, found[i])
         chosen = [_chosen(texts, plan, True) for texts in found]
-        fewest = min(map(len, chosen), default=plan.candidates)
-        if fewest < plan.candidates:
+        if (fewest := min(map(len, chosen), default=plan.candidates)) < plan.candidates:
             raise PlanError(
                 f"the generator gives {fewest} different answers to a question of this data; "
                 f"ask for fewer than {plan.candidates} candidates"
@@ -208,6 +203,13 @@ class TransformersGenerator:
         if max(map(len, ids), default=0) > room:
             raise PlanError(f"a prompt with its examples is over the {room} tokens for which the generator has room")
         return ids
+
+    def _keep(self, answers: Sequence[Sequence[int]], newlines: frozenset[int], found: dict[str, bool]) -> None:
+        """Adds the texts of drawn answers to those of one prompt, which say whether they ended by themselves."""
+        for answer in answers:
+            text, ended = self._answer_text(answer, newlines)
+            if text:
+                found[text] = found.get(text, False) or ended
 
     def _answer_text(self, tokens: Sequence[int], newlines: frozenset[int]) -> tuple[str, bool]:
         """An answer's text and whether it ended by itself; an unfinished one is cut at its last sentence or word."""
