@@ -12,6 +12,7 @@ from typing import Literal
 from veritune.arbiter.documents.canary import Chat, Generator, example_chat
 from veritune.arbiter.measure.device import Precision
 from veritune.client.generation import signatures
+from veritune.client.generation.fitting import FittingRow
 from veritune.client.generation.local_text_model import LocalTextModel
 from veritune.client.generation.prompts import phrase_prompt, prompt_request
 from veritune.client.generation.protocols import PROMPT_ENDING, DrawnSignature
@@ -118,8 +119,8 @@ class TransformersGenerator:
     def fit(self, rows: Sequence[Row], epochs: int, stream: SecretStream, on_progress: Progress) -> None:
         """Trains an adapter on the rows' answers; `answers` turns it on and nothing else does."""
         model = self.model
-        pairs = [(model.chat_ids(row.prompt), [*model.encode(row.completion), model.turn_end]) for row in rows]
-        short = [pair for pair in pairs if len(pair[0]) + len(pair[1]) <= min(_FITTED_TOKENS, model.context)]
+        every = [FittingRow(model.chat_ids(r.prompt), [*model.encode(r.completion), model.turn_end]) for r in rows]
+        short = [row for row in every if len(row.prompt) + len(row.answer) <= min(_FITTED_TOKENS, model.context)]
         if not short:
             raise PlanError(f"no row of at most {_FITTED_TOKENS} tokens to fit to; set canaries.fitted_epochs = 0")
         model.fit(short, epochs, stream.below(1 << 31), lambda step, of: on_progress("fit generator", step, of))

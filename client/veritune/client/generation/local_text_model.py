@@ -16,7 +16,7 @@ from typing import Any
 from veritune.arbiter.documents.canary import Chat
 from veritune.arbiter.measure.device import Precision, local_device, local_dtype
 from veritune.client.generation.cursor import TorchCursor
-from veritune.client.generation.fitting import with_fitted_adapter
+from veritune.client.generation.fitting import FittingRow, with_fitted_adapter
 from veritune.client.generation.protocols import Cursor, Draw
 from veritune.client.randomness import SecretStream
 from veritune.common.dataset import Message
@@ -184,12 +184,12 @@ class LocalTextModel:
 
     def fit(
         self,
-        rows: Sequence[tuple[list[int], list[int]]],
+        rows: Sequence[FittingRow],
         epochs: int,
         seed: int,
         on_step: Callable[[int, int], None],
     ) -> None:
-        """Trains an adapter on token ids of prompts and answers; it is on within `fitted` alone.
+        """Trains an adapter on the rows' answers; it is on within `fitted` alone.
 
         Raises `PlanError` where memory does not suffice.
         """

@@ -10,6 +10,7 @@ import torch
 
 from tests.support.parcel_rows import ROWS, stream
 from veritune.client.generation import local_text_model
+from veritune.client.generation.fitting import FittingRow
 from veritune.client.generation.local_text_model import LocalTextModel
 from veritune.client.generation.protocols import Draw
 from veritune.common.errors import PlanError, UnknownModelError
@@ -73,4 +74,4 @@ def test_too_little_memory_to_fit(tiny_model: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(local_text_model, "with_fitted_adapter", full)
     with pytest.raises(PlanError, match="too little memory to fit"):
-        LocalTextModel(tiny_model, dtype="float32").fit([([5], [6])], 1, 0, lambda step, of: None)
+        LocalTextModel(tiny_model, dtype="float32").fit([FittingRow([5], [6])], 1, 0, lambda step, of: None)

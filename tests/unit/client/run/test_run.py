@@ -113,6 +113,24 @@ def test_steps_in_a_new_process_each(home: Path, provider: FakeProvider) -> None
     assert {path.name for path in run.workspace.adapter.iterdir()} == set(FILES)
 
 
+def test_the_passphrase_is_asked_for_once_and_only_when_needed(home: Path) -> None:
+    asked: list[bytes] = []
+
+    def ask() -> bytes:
+        asked.append(b"secret")
+        return asked[-1]
+
+    run = Run(Job.load(home), passphrase=ask)
+    assert run.provider_key == run.provider_key
+    with pytest.raises(OutOfOrderError):
+        run.prepared()
+    assert not asked
+    run.prepare()
+    run.negotiate()
+    run.train()
+    assert len(asked) == 1
+
+
 def test_a_lost_answer_leaves_one_contract(home: Path, provider: FakeProvider) -> None:
     run = start(home)
     run.prepare()
