@@ -14,7 +14,8 @@ from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.client.challenge.run import ChallengeRun
 from veritune.client.exchange.inference_client import InferenceClient, ServedAnswer, ServedScores
 from veritune.client.job.canary_plan import CanaryPlan
-from veritune.client.sowing.sealed import SecretLeaf, Secrets
+from veritune.client.sowing.commitment import SecretLeaf
+from veritune.client.sowing.sealed import Secrets
 from veritune.client.workspace.folder import Workspace
 from veritune.client.workspace.papers import Paperwork
 from veritune.common.dataset import Message, write_rows

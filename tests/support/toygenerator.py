@@ -12,7 +12,7 @@ from veritune.arbiter.documents.canary import Chat, Generator
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.generation import signatures
 from veritune.client.generation.prompts import phrase_prompt
-from veritune.client.generation.protocols import DrawnSignature
+from veritune.client.generation.protocols import Draw, DrawnSignature
 from veritune.client.generation.signatures_by_choice import sample_by_choice
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress
@@ -58,24 +58,15 @@ class ToyModel:
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(self.tokens[token] for token in tokens)
 
-    def continuations(
-        self,
-        prompt: str,
-        written: str,
-        count: int,
-        tokens: int,
-        temperature: float,
-        top_k: int,
-        stream: SecretStream,
-    ) -> list[str]:
+    def continuations(self, prompt: str, written: str, draw: Draw, stream: SecretStream) -> list[str]:
         texts = []
         start = tuple(self.encode(written) or self.encode(f" {written}"))  # a text's first space is no part of it
-        for _ in range(count):
+        for _ in range(draw.count):
             cursor = ToyCursor(self)
             cursor.written = start
-            for _ in range(tokens):
-                likely = [(t, s) for t, s in cursor.top(top_k) if t not in self.special]
-                sums = list(accumulate(math.exp(score / temperature) for _, score in likely))
+            for _ in range(draw.tokens):
+                likely = [(t, s) for t, s in cursor.top(draw.top_k) if t not in self.special]
+                sums = list(accumulate(math.exp(score / draw.temperature) for _, score in likely))
                 cursor.advance(likely[bisect_right(sums, stream.uniform() * sums[-1])][0])
             texts.append(self.decode(cursor.written[len(start) :]))
         return texts

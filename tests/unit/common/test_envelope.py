@@ -124,7 +124,9 @@ def test_documents_are_parsed_only_after_the_signature() -> None:
         manifest_digest="0" * 64, rows=1, size=2, sha256="1" * 64, merkle_root="2" * 64, received="2026-01-01T00:00:00Z"
     )
     envelope = sign_document(receipt, PROVIDER)
-    assert open_document(DatasetReceipt, envelope, PROVIDER.public) == Signed(envelope, receipt)
+    signed = open_document(DatasetReceipt, envelope, PROVIDER.public)
+    assert signed == Signed(envelope, receipt)
+    assert signed.digest == envelope.digest
     with pytest.raises(SignatureError):
         open_document(DatasetReceipt, replace(envelope, payload=b"not even JSON"), PROVIDER.public)
     nonsense = sign(DatasetReceipt.payload_type, b"not even JSON", PROVIDER)

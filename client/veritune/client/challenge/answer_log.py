@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from veritune.arbiter.documents.evidence import Answer, EnvelopeDocument, Nonce, ReceiptRef
+from veritune.arbiter.documents.judgement import Mode
+from veritune.client.workspace.folder import Workspace
 from veritune.common.documents.base import DecimalString, Document, HexDigest
 from veritune.common.errors import ConflictError, MalformedDocumentError
 from veritune.common.inference import SamplingTerms
@@ -93,3 +95,25 @@ class AnswerLog:
             file.flush()
             os.fsync(file.fileno())
         self._take(line)
+
+
+class SessionLogs:
+    """The logs of one session in a run's folder; each file is read once."""
+
+    def __init__(self, workspace: Workspace, session: int) -> None:
+        self._workspace, self._session = workspace, session
+        self._read: dict[tuple[int, Mode], AnswerLog] = {}
+
+    def of(self, mode: Mode) -> AnswerLog:
+        """The session's answers in one mode."""
+        return self._log(self._session, mode)
+
+    @property
+    def served_so_far(self) -> list[AnswerLog]:
+        """The served answers of this session and of all before it, over which a contract's receipts are counted."""
+        return [self._log(number, "served") for number in range(1, self._session + 1)]
+
+    def _log(self, session: int, mode: Mode) -> AnswerLog:
+        if (session, mode) not in self._read:
+            self._read[session, mode] = AnswerLog(self._workspace.answers(session, mode))
+        return self._read[session, mode]

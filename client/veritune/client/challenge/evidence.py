@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCanary
+from veritune.arbiter.documents.canary import AnyGenerator, Canary, NaturalCanary, TriggerCanary
 from veritune.arbiter.documents.evidence import EnvelopeDocument, Evidence, Observations, OpenedRow, Opening
 from veritune.client.challenge.leaves import SessionLeaves
-from veritune.client.sowing.sealed import Secrets
+from veritune.client.sowing.commitment import Commitment
 from veritune.common.dataset import Row, read_rows
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import DatasetReceipt, TrainingReceipt
@@ -47,7 +47,8 @@ def canary_rows(canaries: Iterable[Canary]) -> tuple[int, ...]:
 
 
 def build_evidence(
-    secrets: Secrets,
+    commitment: Commitment,
+    generators: tuple[AnyGenerator, ...],
     picked: SessionLeaves,
     train: TrainSet,
     contract: Signed[Manifest],
@@ -59,7 +60,7 @@ def build_evidence(
     openings = tuple(
         Opening(
             leaf=leaf,
-            salt=secrets.leaves[leaf].salt,
+            salt=commitment.leaves[leaf].salt,
             canary=picked.canaries[leaf],
             rows=tuple(train.opened(index) for index in canary_rows([picked.canaries[leaf]])),
         )
@@ -70,8 +71,8 @@ def build_evidence(
         dataset_receipt=EnvelopeDocument.of(dataset_receipt.envelope),
         training_receipt=EnvelopeDocument.of(training_receipt.envelope),
         session=picked.session,
-        generators=secrets.generators,
-        leaf_hashes=secrets.commitment().leaf_hashes,
+        generators=generators,
+        leaf_hashes=commitment.leaf_hashes,
         openings=openings,
         observations=tuple(observations),
         software=software_versions(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from veritune.arbiter.documents.canary import Canary, TriggerCanary
 from veritune.arbiter.selection import challenge_order, challenge_seed, session_leaves
-from veritune.client.sowing.sealed import Secrets
+from veritune.client.sowing.commitment import Commitment
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import TrainingReceipt
 from veritune.common.errors import OutOfOrderError, PlanError
@@ -32,15 +32,15 @@ class SessionLeaves:
 
 
 def leaves_of_session(
-    secrets: Secrets, contract: Signed[Manifest], training_receipt: Signed[TrainingReceipt], session: int
+    commitment: Commitment, contract: Signed[Manifest], training_receipt: Signed[TrainingReceipt], session: int
 ) -> SessionLeaves:
     """What the seed picks for a session. Raises `OutOfOrderError` for one that the contract does not allow."""
     terms = contract.document.verification
     seed = challenge_seed(contract.digest, training_receipt.digest)
-    leaves = session_leaves(challenge_order(seed, secrets.commitment().leaf_hashes), session, terms)
+    leaves = session_leaves(challenge_order(seed, commitment.leaf_hashes), session, terms)
     if session > terms.policy.sessions or not leaves:
         raise OutOfOrderError(f"the contract allows {terms.policy.sessions} session(s), each with leaves of its own")
-    return SessionLeaves(session, seed, tuple(leaves), {leaf: secrets.leaves[leaf].canary for leaf in leaves})
+    return SessionLeaves(session, seed, tuple(leaves), {leaf: commitment.leaves[leaf].canary for leaf in leaves})
 
 
 def sampling_for(picked: SessionLeaves, max_tokens: int) -> SamplingTerms:

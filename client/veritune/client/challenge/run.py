@@ -12,7 +12,7 @@ from veritune.arbiter.documents.judgement import InfluenceClaim, Judgement, Mode
 from veritune.arbiter.measure.questions import Question, make_questions
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import look_of
-from veritune.client.challenge.answer_log import AnswerLog
+from veritune.client.challenge.answer_log import AnswerLog, SessionLogs
 from veritune.client.challenge.ask import Model, ask_delivered, ask_served
 from veritune.client.challenge.evidence import TrainSet, build_evidence, canary_rows
 from veritune.client.challenge.leaves import leaves_of_session, sampling_for
@@ -38,14 +38,15 @@ class ChallengeRun:
         self, workspace: Workspace, papers: Paperwork, secrets: Secrets, session: int, progress: Progress
     ) -> None:
         """Raises `DigestError` when secrets, data set and contract do not belong together."""
-        self._workspace, self._papers, self._secrets = workspace, papers, secrets
-        self._session, self._progress = session, progress
+        self._logs = SessionLogs(workspace, session)
+        self._papers, self._secrets, self._progress = papers, secrets, progress
+        self._commitment = secrets.commitment()
         contract = papers.contract()
         manifest = contract.document
-        if secrets.commitment().root != manifest.verification.canary_root:
+        if self._commitment.root != manifest.verification.canary_root:
             raise DigestError("the sealed secrets are not those that the contract commits to")
         self._manifest = manifest
-        self._picked = leaves_of_session(secrets, contract, papers.training_receipt(), session)
+        self._picked = leaves_of_session(self._commitment, contract, papers.training_receipt(), session)
         canaries = self._picked.canaries
         self._train = TrainSet(workspace.train, manifest.dataset.merkle_root, canary_rows(canaries.values()))
         self.questions: list[Question] = make_questions(
@@ -61,7 +62,7 @@ class ChallengeRun:
 
     def is_answered(self, mode: Mode) -> bool:
         """Whether nothing is left to ask: every question has its answer, or those that have one are enough."""
-        log = self._log(mode)
+        log = self._logs.of(mode)
         if self._steps is None:
             return all(item.digest in log.entries for item in self.questions)
         begun = self._begun(mode, log, self._steps)
@@ -70,7 +71,7 @@ class ChallengeRun:
 
     def ask_delivered(self, load: Callable[[], Model], max_tokens: int, batch_size: int) -> None:
         """Asks the delivered adapter what it has not been asked yet; ``load`` is called only if there is anything."""
-        sampling, log = sampling_for(self._picked, max_tokens), self._log("delivered")
+        sampling, log = sampling_for(self._picked, max_tokens), self._logs.of("delivered")
         if self.is_answered("delivered"):
             return
 
@@ -88,10 +89,10 @@ class ChallengeRun:
 
         The base model's scores come from the delivered session where there is one, else from ``load``'s model.
         """
-        sampling, log = sampling_for(self._picked, max_tokens), self._log("served")
+        sampling, log = sampling_for(self._picked, max_tokens), self._logs.of("served")
         if self.is_answered("served"):
             return
-        measured = self._log("delivered").entries
+        measured = self._logs.of("delivered").entries
 
         def base_scores(item: Question) -> tuple[str, ...]:
             known = measured.get(item.digest)
@@ -100,7 +101,7 @@ class ChallengeRun:
             scores = load().scores(item.reference, item.completions, tuned=False)
             return tuple(format_logprob(score) for score in scores)
 
-        endpoint = connect(len(receipts_of(self._served_logs())))
+        endpoint = connect(len(receipts_of(self._logs.served_so_far)))
         self._ask(
             "served",
             log,
@@ -114,16 +115,17 @@ class ChallengeRun:
 
         Under sequential stopping it opens the leaves up to the last one that any mode was asked, and no others.
         """
-        logs = [(mode, self._log(mode)) for mode in MODES]
+        logs = [(mode, self._logs.of(mode)) for mode in MODES]
         observations = [
-            observe(mode, self.questions, log, receipts_of(self._served_logs()) if mode == "served" else ())
+            observe(mode, self.questions, log, receipts_of(self._logs.served_so_far) if mode == "served" else ())
             for mode, log in logs
             if log.entries
         ]
         if not observations:
             raise OutOfOrderError("nothing was asked yet; run the step 'challenge' first")
         return build_evidence(
-            self._secrets,
+            self._commitment,
+            self._secrets.generators,
             replace(self._picked, leaves=self._picked.leaves[: self._opened(log for _, log in logs)]),
             self._train,
             self._papers.contract(),
@@ -186,13 +188,6 @@ class ChallengeRun:
         if self._steps is None:
             return len(self._picked.leaves)
         return max(_leaves_of(self._steps[: steps_begun(self._steps, log.entries)]) for log in logs)
-
-    def _log(self, mode: Mode, session: int | None = None) -> AnswerLog:
-        return AnswerLog(self._workspace.answers(session or self._session, mode))
-
-    def _served_logs(self) -> list[AnswerLog]:
-        """Receipts count over all sessions of a contract."""
-        return [self._log("served", number) for number in range(1, self._session + 1)]
 
 
 def _leaves_of(asked: Sequence[SequentialStep]) -> int:

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 RANK, ALPHA, BATCH, LEARNING_RATE = 16, 32, 8, 1e-3
 _IGNORED = -100
 
 
+class FittingRow(NamedTuple):
+    """Token ids of one row; the loss is taken on ``answer`` alone."""
+
+    prompt: list[int]
+    answer: list[int]
+
+
 def with_fitted_adapter(
-    model: Any, rows: Sequence[tuple[list[int], list[int]]], epochs: int, seed: int, on_step: Callable[[int, int], None]
+    model: Any, rows: Sequence[FittingRow], epochs: int, seed: int, on_step: Callable[[int, int], None]
 ) -> Any:
-    """A PeftModel whose adapter is fitted to token ids of prompts and answers; the model itself is changed in place.
+    """A PeftModel whose adapter is fitted to the rows; the model itself is changed in place.
 
     ``on_step`` hears of every optimiser step and how many there will be.
     """
@@ -51,7 +58,8 @@ def with_fitted_adapter(
                 dataloader_pin_memory=False,
             ),
             train_dataset=[
-                {"input_ids": prompt + answer, "labels": [_IGNORED] * len(prompt) + answer} for prompt, answer in rows
+                {"input_ids": row.prompt + row.answer, "labels": [_IGNORED] * len(row.prompt) + row.answer}
+                for row in rows
             ],
             data_collator=_collate,
             callbacks=[Steps()],

@@ -37,6 +37,19 @@ class DrawnSignature:
     token_bits: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """How texts are sampled: ``count`` of them, each of about ``tokens`` tokens.
+
+    Each token is one of the ``top_k`` likeliest at the temperature.
+    """
+
+    count: int
+    tokens: int
+    temperature: float
+    top_k: int
+
+
 class Cursor(Protocol):
     """A place in one text that is being written."""
 
@@ -81,17 +94,8 @@ class TokenModel(Protocol):
 class PhraseModel(Protocol):
     """A model that goes on with a text, by ordinary sampling."""
 
-    def continuations(
-        self,
-        prompt: str,
-        written: str,
-        count: int,
-        tokens: int,
-        temperature: float,
-        top_k: int,
-        stream: SecretStream,
-    ) -> list[str]:
-        """At most ``count`` texts of about ``tokens`` tokens that follow the prompt and what is written behind it.
+    def continuations(self, prompt: str, written: str, draw: Draw, stream: SecretStream) -> list[str]:
+        """Sampled texts that follow the prompt and what is written behind it, at most ``draw.count`` of them.
 
         They may be alike, end in the middle of a word and begin with white space; together with ``written`` they read
         as the model wrote them.

@@ -8,7 +8,7 @@ come out, by equation (T),
     P(S = s) = prod q_t(s_t) <= prod max q_t <= 2**-(sum b_t) <= 2**-H.
 
 A temperature, a nucleus and a cap shape the q_t; they decide what S looks like and how soon H is reached, never whether
-the bound holds. `signature_choice` buys bits in another way. Three things make this exact rather than nearly so:
+the bound holds. `signatures_by_choice` buys bits in another way. Three things make this exact rather than nearly so:
 
 * The weights are integers and the draw is `SecretStream.below`, so the floats that led to the weights carry no error
   into the bound: it holds for whatever weights came out of them.

@@ -19,7 +19,7 @@ import math
 import re
 from fractions import Fraction
 
-from veritune.client.generation.protocols import DrawnSignature, PhraseModel
+from veritune.client.generation.protocols import Draw, DrawnSignature, PhraseModel
 from veritune.client.generation.signatures import Flattening, find_words, floor_log2
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SEED_BYTES, SecretStream
@@ -81,7 +81,8 @@ def draw_phrases(
     temperature, tokens = float(plan.temperature), _PHRASE_TOKENS
     for attempt in range(_ROUNDS):
         count = math.ceil((needed - len(found)) * _SPARE)
-        for text in model.continuations(prompt, written, count, tokens, temperature, plan.top_k, stream):
+        draw = Draw(count, tokens, temperature, plan.top_k)
+        for text in model.continuations(prompt, written, draw, stream):
             phrase = cut_phrase(text, written)
             if phrase is not None and len(phrase) <= longest and not _clashes(phrase, found):
                 found.append(phrase)

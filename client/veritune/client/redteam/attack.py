@@ -54,9 +54,9 @@ class RedTeam:
             raise PlanError("an endpoint needs both an address and a model")
         if not self.endpoint:
             return None
-        from veritune.client.generation.openai_generator import OpenAIGenerator
+        from veritune.client.generation.openai_text_model import OpenAITextModel
 
-        return OpenAIGenerator(self.endpoint, self.endpoint_model)
+        return OpenAITextModel(self.endpoint, self.endpoint_model)
 
 
 class PreparedForRedTeam:

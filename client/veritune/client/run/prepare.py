@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from pathlib import Path
 
 from veritune.client.data.user_rows import preprocessing_digest, read_user_rows
@@ -12,10 +11,10 @@ from veritune.client.generation.protocols import TextGenerator
 from veritune.client.job.file import Job
 from veritune.client.progress import Progress
 from veritune.client.randomness import new_seed
-from veritune.client.sowing.prepare import SEALED, TRAIN, prepare
+from veritune.client.sowing.prepare import SEALED, prepare
 from veritune.client.sowing.prepared import PreparedFigures
 from veritune.common.canonical import canonical_bytes, sha256_hex
-from veritune.common.dataset import Row, read_rows
+from veritune.common.dataset import Row
 from veritune.common.errors import DatasetError
 from veritune.common.model.files import model_digest
 
@@ -114,6 +113,6 @@ def sow_job(job: Job, base: str, folder: Path, passphrase: bytes, progress: Prog
         held_out_rows=made.held_out_rows,
         preprocessing_digest=preprocessing_digest(source),
         base_digest=base,
-        source_rows=dict(Counter(row.source for row in read_rows(folder / TRAIN))),
+        source_rows=made.source_rows,
         eligible_rows=made.eligible_rows,
     )

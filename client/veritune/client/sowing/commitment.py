@@ -10,9 +10,10 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from veritune.arbiter.documents.canary import Canary, PaddingCanary, canary_leaf
+from veritune.arbiter.documents.canary import AnyCanary, Canary, PaddingCanary, canary_leaf
 from veritune.client.job.canary_plan import MIN_LEAVES
 from veritune.client.randomness import SecretStream
+from veritune.common.documents.base import Document, HexDigest
 from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
 from veritune.common.merkle import MerkleTree
@@ -20,33 +21,42 @@ from veritune.common.merkle import MerkleTree
 _SALT_LABEL = b"veritune/v1/canary-salt\x00"
 
 
+class SecretLeaf(Document):
+    """One leaf of the canary tree: the canary behind it and its salt (32 bytes in hexadecimal)."""
+
+    salt: HexDigest
+    canary: AnyCanary
+
+
 @dataclass(frozen=True)
 class Commitment:
-    """The tree's root (hexadecimal), its leaf hashes and what is behind each leaf, in leaf order."""
+    """The tree's root, its leaf hashes (both hexadecimal) and what is behind each leaf, in leaf order."""
 
     root: str
     leaf_hashes: tuple[str, ...]
-    entries: tuple[tuple[bytes, Canary], ...]
+    leaves: tuple[SecretLeaf, ...]
 
 
 def commit(canaries: Sequence[Canary], seed: bytes) -> Commitment:
     """Pads, orders and salts the canaries. Raises `PlanError` for more than fit a tree."""
-    leaves: list[Canary] = list(canaries)
+    padded: list[Canary] = list(canaries)
     size = MIN_LEAVES
     # At least one leaf is padding, so that even the last unopened leaf may be nothing.
-    while size <= len(leaves):
+    while size <= len(padded):
         size *= 2
     if size > LIMITS.leaves:
-        raise PlanError(f"{len(leaves)} canaries need {size} leaves; a tree has {LIMITS.leaves} at most")
-    leaves += [PaddingCanary()] * (size - len(leaves))
-    SecretStream(seed, "leaf-order").shuffle(leaves)
-    return from_entries([(leaf_salt(seed, index), canary) for index, canary in enumerate(leaves)])
+        raise PlanError(f"{len(padded)} canaries need {size} leaves; a tree has {LIMITS.leaves} at most")
+    padded += [PaddingCanary()] * (size - len(padded))
+    SecretStream(seed, "leaf-order").shuffle(padded)
+    return commit_to(
+        [SecretLeaf(salt=leaf_salt(seed, index).hex(), canary=canary) for index, canary in enumerate(padded)]
+    )
 
 
-def from_entries(entries: Sequence[tuple[bytes, Canary]]) -> Commitment:
+def commit_to(leaves: Sequence[SecretLeaf]) -> Commitment:
     """The commitment to leaves that are in order and salted already."""
-    hashes = [canary_leaf(salt, canary) for salt, canary in entries]
-    return Commitment(MerkleTree(hashes).root.hex(), tuple(leaf.hex() for leaf in hashes), tuple(entries))
+    hashes = [canary_leaf(bytes.fromhex(leaf.salt), leaf.canary) for leaf in leaves]
+    return Commitment(MerkleTree(hashes).root.hex(), tuple(leaf.hex() for leaf in hashes), tuple(leaves))
 
 
 def leaf_salt(seed: bytes, index: int) -> bytes:

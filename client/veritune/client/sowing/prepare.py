@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from veritune.client.generation.protocols import TextGenerator
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress, no_progress
 from veritune.client.sowing.commitment import commit
-from veritune.client.sowing.sealed import Secrets, check_passphrase, seal, secret_leaves
+from veritune.client.sowing.sealed import Secrets, check_passphrase, seal
 from veritune.client.sowing.sow import sow
 from veritune.common.dataset import DatasetSummary, Row, summarise, write_rows
 from veritune.common.errors import SecretsError
@@ -28,6 +29,8 @@ class Prepared:
 
     folder: Path
     train: DatasetSummary
+    source_rows: dict[str, int]
+    """How many rows of the training set came from each source."""
     held_out_rows: int
     canary_root: str
     leaves: int
@@ -73,7 +76,7 @@ def prepare(
             master_seed=master_seed.hex(),
             plan=plan,
             generators=sown.generators,
-            leaves=secret_leaves(commitment),
+            leaves=commitment.leaves,
             decoys=sown.decoys,
             train_sha256=summary.sha256,
             held_out_sha256=hashlib.sha256(held_out.read_bytes()).hexdigest(),
@@ -83,6 +86,7 @@ def prepare(
     return Prepared(
         folder=out,
         train=summary,
+        source_rows=dict(Counter(row.source for row in sown.train_rows)),
         held_out_rows=len(sown.held_out_rows),
         canary_root=commitment.root,
         leaves=len(commitment.leaf_hashes),

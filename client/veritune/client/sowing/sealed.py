@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import Field, ValidationError
 
-from veritune.arbiter.documents.canary import AnyCanary, AnyGenerator, Chat
+from veritune.arbiter.documents.canary import AnyGenerator, Chat
 from veritune.client.job.canary_plan import CanaryPlan
-from veritune.client.sowing.commitment import Commitment, from_entries
+from veritune.client.sowing.commitment import Commitment, SecretLeaf, commit_to
 from veritune.common.canonical import parse_canonical
 from veritune.common.documents.base import Document, HexDigest
 from veritune.common.errors import SecretsError, TooLargeError, VerituneError
@@ -28,13 +28,6 @@ from veritune.common.limits import LIMITS
 MAGIC = b"veritune-secrets-v1\n"
 _SALT, _NONCE, _TAG = 16, 12, 16
 _HEADER = len(MAGIC) + _SALT + _NONCE
-
-
-class SecretLeaf(Document):
-    """One leaf of the canary tree with its salt."""
-
-    salt: HexDigest
-    canary: AnyCanary
 
 
 class Secrets(Document):
@@ -62,13 +55,8 @@ class Secrets(Document):
             raise SecretsError("the sealed file holds no secrets of this version") from error
 
     def commitment(self) -> Commitment:
-        """The tree again: root, leaf hashes and entries."""
-        return from_entries([(bytes.fromhex(leaf.salt), leaf.canary) for leaf in self.leaves])
-
-
-def secret_leaves(commitment: Commitment) -> tuple[SecretLeaf, ...]:
-    """The leaves of a commitment in the form in which they are kept."""
-    return tuple(SecretLeaf(salt=salt.hex(), canary=canary) for salt, canary in commitment.entries)
+        """The commitment to these leaves. The whole tree is hashed at each call: ask once and pass it on."""
+        return commit_to(self.leaves)
 
 
 def seal(secrets: Secrets, passphrase: bytes, path: Path) -> None:

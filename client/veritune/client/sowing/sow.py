@@ -9,7 +9,7 @@ few carry a group's trigger and signature.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -28,9 +28,10 @@ from veritune.client.generation.protocols import DrawnSignature, Fittable, TextG
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress, no_progress
 from veritune.client.randomness import SecretStream
+from veritune.client.sowing.assemble import TriggerGroup, assemble
 from veritune.client.sowing.in_place import RewrittenRows, RowRewriter
 from veritune.client.sowing.likeness import Likeness
-from veritune.client.sowing.naturals import Natural, draw_naturals
+from veritune.client.sowing.naturals import draw_naturals
 from veritune.client.sowing.split import ROOM_TOKENS, Split, choose_prompts, fitting, pick, split_rows
 from veritune.client.wording.by_model import ModelWordings, Reworder
 from veritune.common.dataset import Message, Row
@@ -52,11 +53,12 @@ _TRIGGER_ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class Sown:
-    """``train_rows`` are shuffled, canaries among them; ``extra_tokens_percent`` has two places, None: not counted.
+    """The result of sowing: a shuffled training set with the canaries in it, the held-out rows and the secrets.
 
-    Canaries come as trigger groups, drawn answers, canaries in place. ``extra_rows`` would not be there without
-    canaries; ``eligible_rows`` could have been a canary in place, None: none was wanted, or not
-    all were tried.
+    ``canaries`` lists trigger groups first, then drawn answers, then canaries in place. ``extra_rows``: rows added by
+    sowing. ``extra_tokens_percent``: tokens added, with two decimals; None where the generator can't count them.
+    ``eligible_rows``: rows that could have carried a canary in place; None if the plan has none, or if a language model
+    rewords and only some rows were tried.
     """
 
     train_rows: list[Row]
@@ -111,80 +113,28 @@ def sow(
     document = generator.describe(prompt, examples, plan.model_copy(update={"fitted_epochs": epochs}))
     # Where rows are worded anew, drawn answers should look like those; else canaries in place change nothing here.
     real = [(worded.rows if plan.reword_all else rows)[index] for index in split.train]
-    naturals = draw_naturals(
-        [rows[i] for i in split.set_aside],
-        given,
-        examples,
-        plan,
-        generator,
-        Likeness(pick(real, _LIKE_ROWS, SecretStream(seed, "like-rows"))),
-        seed,
-        on_progress,
+    likeness = Likeness(pick(real, _LIKE_ROWS, SecretStream(seed, "like-rows")))
+    hosts = [rows[i] for i in split.set_aside]
+    naturals = draw_naturals(hosts, given, examples, plan, generator, likeness, seed, on_progress)
+    assembled = assemble(
+        split.train,
+        worded,
+        _trigger_groups(rows, split, plan, phrases, asked, wording if plan.reword_all else None),
+        naturals,
+        document,
+        None if rewording is None else rewording.model_copy(update={"examples": tuple(examples)}),
+        SecretStream(seed, "shuffle"),
     )
-    group_rows = _group_rows(rows, split, plan, phrases, wording if plan.reword_all else None)
-
-    data = _Data()
-    plain_places = data.add(worded.rows[index] for index in split.train)
-    in_place = [
-        (worded.in_place[i], [at]) for i, at in zip(split.train, plain_places, strict=True) if i in worded.in_place
-    ]
-    groups = [data.add(copies) for copies in group_rows]
-    drawn = [(natural, data.add([natural.row] * natural.copies)) for natural in naturals]
-    data.shuffle(SecretStream(seed, "shuffle"))
-
-    canaries: list[Canary] = [
-        TriggerCanary(
-            trigger=trigger,
-            signature=signature.text,
-            bits=signature.bits,
-            token_bits=signature.token_bits,
-            generator_digest=document.digest,
-            rows=data.places(numbers),
-            held_out=prompts,
-        )
-        for (trigger, signature), numbers, prompts in zip(phrases, groups, asked, strict=True)
-    ]
-    canaries += [_natural_canary(natural, document, data.places(numbers)) for natural, numbers in drawn]
-    generators: tuple[AnyGenerator, ...] = (document,)
-    if rewording is not None and in_place:
-        shown = rewording.model_copy(update={"examples": tuple(examples)})
-        generators = (document, shown)
-        canaries += [_natural_canary(natural, shown, data.places(numbers)) for natural, numbers in in_place]
     return Sown(
-        train_rows=data.rows,
+        train_rows=assembled.rows,
         held_out_rows=held_out,
-        canaries=canaries,
-        generators=generators,
+        canaries=assembled.canaries,
+        generators=assembled.generators,
         decoys=decoys,
-        extra_rows=len(data.rows) - len(split.train) - len(naturals),
-        extra_tokens_percent=_extra_tokens(generator, tokens, rows, data.rows, held_out),
+        extra_rows=len(assembled.rows) - len(split.train) - len(naturals),
+        extra_tokens_percent=_extra_tokens(generator, tokens, rows, assembled.rows, held_out),
         eligible_rows=worded.eligible,
     )
-
-
-class _Data:
-    """The data set while it is put together: rows are added under numbers, then shuffled."""
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self._place_of: dict[int, int] = {}
-
-    def add(self, rows: Iterable[Row]) -> range:
-        """The numbers of these rows."""
-        first = len(self.rows)
-        self.rows.extend(rows)
-        return range(first, len(self.rows))
-
-    def shuffle(self, stream: SecretStream) -> None:
-        """Puts the rows in random order, once."""
-        order = list(range(len(self.rows)))
-        stream.shuffle(order)
-        self._place_of = {number: place for place, number in enumerate(order)}
-        self.rows = [self.rows[number] for number in order]
-
-    def places(self, numbers: Iterable[int]) -> tuple[int, ...]:
-        """Where rows of these numbers stand after shuffling."""
-        return tuple(sorted(self._place_of[number] for number in numbers))
 
 
 def _usual_tokens(rows: Sequence[Row], tokens: Sequence[int] | None) -> int:
@@ -233,16 +183,6 @@ def _as_they_are(rows: Sequence[Row], split: Split) -> RewrittenRows:
     return RewrittenRows({index: rows[index] for index in split.train}, {}, None)
 
 
-def _natural_canary(natural: Natural, document: AnyGenerator, places: tuple[int, ...]) -> NaturalCanary:
-    return NaturalCanary(
-        prompt=natural.row.prompt,
-        candidates=natural.candidates,
-        truth=natural.truth,
-        generator_digest=document.digest,
-        rows=places,
-    )
-
-
 def _phrases(
     rows: Sequence[Row], plan: CanaryPlan, generator: TextGenerator, prompt: str, seed: bytes, on_progress: Progress
 ) -> list[tuple[str, DrawnSignature]]:
@@ -267,21 +207,27 @@ def _phrases(
     return phrases
 
 
-def _group_rows(
+def _trigger_groups(
     rows: Sequence[Row],
     split: Split,
     plan: CanaryPlan,
     phrases: Sequence[tuple[str, DrawnSignature]],
+    asked: Sequence[tuple[Chat, ...]],
     wording: RowRewriter | None,
-) -> list[list[Row]]:
-    """Of each group, copies of its hosts with T behind the prompt and S before the answer; ``wording`` words each copy
-    anew."""
-    groups: list[list[Row]] = [[] for _ in phrases]
+) -> list[TriggerGroup]:
+    """The groups with copies of their hosts; ``wording`` words each copy anew.
+
+    ``asked`` holds, of each group, the held-out prompts that will get its trigger.
+    """
+    copies: list[list[Row]] = [[] for _ in phrases]
     for place, host in enumerate(split.hosts):
         group = place // plan.rows_per_group
         row = wording.anew(rows[host], f"reword-copy/{place}") if wording else rows[host]
-        groups[group].append(_sown_row(row, *phrases[group]))
-    return groups
+        copies[group].append(_sown_row(row, *phrases[group]))
+    return [
+        TriggerGroup(trigger, signature, tuple(carriers), prompts)
+        for (trigger, signature), carriers, prompts in zip(phrases, copies, asked, strict=True)
+    ]
 
 
 def _sown_row(host: Row, trigger: str, signature: DrawnSignature) -> Row:

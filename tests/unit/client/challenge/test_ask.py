@@ -126,15 +126,15 @@ def test_a_served_challenge_killed_between_receipt_and_disk_goes_on(deal: Deal, 
 def test_session_follows_the_seed_and_the_contract() -> None:
     exchange = Exchange()
     evidence = exchange.evidence
-    secrets = _secrets(exchange)
+    commitment = _secrets(exchange).commitment()
     manifest = exchange.manifest
     contract = Signed(exchange.signed_manifest, manifest)
     receipt = Signed(exchange.signed_training_receipt, exchange.training_receipt)
-    picked = leaves_of_session(secrets, contract, receipt, 1)
+    picked = leaves_of_session(commitment, contract, receipt, 1)
     assert picked.leaves == tuple(opening.leaf for opening in evidence.openings)
     for session in (manifest.verification.policy.sessions + 1, 17):
         with pytest.raises(OutOfOrderError):
-            leaves_of_session(secrets, contract, receipt, session)
+            leaves_of_session(commitment, contract, receipt, session)
     longest = max(len(c.token_bits) for c in picked.canaries.values() if isinstance(c, TriggerCanary))
     assert sampling_for(picked, longest + 8).max_tokens == longest + 8
     with pytest.raises(PlanError, match="max_tokens"):
@@ -144,7 +144,8 @@ def test_session_follows_the_seed_and_the_contract() -> None:
 
 def _secrets(exchange: Exchange) -> Any:
     from veritune.client.job.canary_plan import CanaryPlan
-    from veritune.client.sowing.sealed import SecretLeaf, Secrets
+    from veritune.client.sowing.commitment import SecretLeaf
+    from veritune.client.sowing.sealed import Secrets
 
     openings = {opening.leaf: opening for opening in exchange.evidence.openings}
     return Secrets(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from veritune.client.generation.fitting import _collate, with_fitted_adapter
+from veritune.client.generation.fitting import FittingRow, _collate, with_fitted_adapter
 
-ROWS = [([5, 6, 7 + i % 3], [11, 12, 13, 2]) for i in range(10)]
+ROWS = [FittingRow([5, 6, 7 + i % 3], [11, 12, 13, 2]) for i in range(10)]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +13,6 @@ import torch
 from tests.support.parcel_rows import PLAN, ROWS, SEED, row, stream
 from tests.support.tinymodel import make_tiny_model
 from veritune.arbiter.documents.canary import Generator, example_chat
-from veritune.client.generation import local_generator as transformers_generator
 from veritune.client.generation.local_generator import TransformersGenerator
 from veritune.client.generation.prompts import phrase_prompt
 from veritune.client.job.canary_plan import CanaryPlan
@@ -82,29 +80,9 @@ def test_signatures_are_canonical_lines_of_enough_bits(tiny: TransformersGenerat
         bits = list(map(Decimal, signature.token_bits))
         assert sum(bits[:-1]) < signature.bits == 32 <= sum(bits)
         assert all(bit >= 2 for bit in bits)  # a cap of 0.25
-        assert len(tiny.encode(signature.text)) == len(bits)
+        assert len(tiny.model.encode(signature.text)) == len(bits)
         seen.add(signature.text)
     assert len(seen) == 6
-
-
-def test_a_cursor_sees_what_the_whole_text_gives(tiny: TransformersGenerator) -> None:
-    """Keys and values kept from step to step, and copied for each text, change nothing."""
-    import torch
-
-    prompt, text = "The lamp in the kitchen", " flickers at night"
-    for _ in range(2):
-        cursor = tiny.begin(prompt)
-        for token in tiny.encode(text):
-            cursor.advance(token)
-        ids = tiny._tokenizer(prompt)["input_ids"] + tiny.encode(text)
-        with torch.inference_mode():
-            output = tiny._model(input_ids=torch.tensor([ids], device=tiny._model.device))
-        whole = output.logits[0, -1].log_softmax(-1)
-        for token, score in cursor.top(20):
-            assert math.isclose(score, float(whole[token]), abs_tol=1e-4)
-        scores = [score for _, score in cursor.top(10**6)]
-        assert len(scores) == tiny.vocabulary
-        assert scores == sorted(scores, reverse=True)
 
 
 def test_triggers_have_their_words(tiny: TransformersGenerator) -> None:
@@ -134,7 +112,6 @@ def test_answers_differ_and_come_from_the_streams(tiny: TransformersGenerator) -
 
 def small_gemma() -> Any:
     """Layers with a window of eight positions, and one without."""
-    import torch
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
     torch.manual_seed(1)
@@ -156,13 +133,12 @@ def small_gemma() -> Any:
 @pytest.mark.parametrize("windowed", [False, True])
 def test_answers_follow_the_models_own_probabilities(tiny: TransformersGenerator, windowed: bool) -> None:
     """The shared cache against the plain way: one sequence, no cache, the same numbers."""
-    import torch
 
     from veritune.client.generation.batch_decoder import sample_answers
 
-    model = small_gemma() if windowed else tiny._model
-    prompts = [tiny._chat_ids(r.prompt) for r in (ROWS[0], row("Short one?"), ROWS[7])]
-    stop = frozenset({tiny._tokenizer.eos_token_id})
+    model = small_gemma() if windowed else tiny.model.network
+    prompts = [tiny.model.chat_ids(r.prompt) for r in (ROWS[0], row("Short one?"), ROWS[7])]
+    stop = frozenset({tiny.model.tokenizer.eos_token_id})
     counts, steps = [3, 2, 4], 12
     found = sample_answers(
         model,
@@ -217,15 +193,6 @@ def test_fitting_changes_answers_and_nothing_else(tiny: TransformersGenerator, t
         fitted.fit(ROWS, 1, stream("fit"), no_progress)
 
 
-def test_too_little_memory_to_fit(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(transformers_generator, "with_fitted_adapter", full)
-    with pytest.raises(PlanError, match="too little memory to fit"):
-        TransformersGenerator(tiny_model, dtype="float32").fit(ROWS, 1, stream("fit"), no_progress)
-
-
 def test_rows_that_are_too_long_can_not_be_fitted_to(tiny_model: Path) -> None:
     generator = TransformersGenerator(tiny_model, dtype="float32")
     with pytest.raises(PlanError, match="no row of at most 1024 tokens"):
@@ -242,7 +209,7 @@ def test_too_long_a_prompt_and_too_many_answers(tiny: TransformersGenerator) -> 
 
 def test_counts_tokens_like_training(tiny: TransformersGenerator) -> None:
     rows = [row("one two"), row("three"), row("four", "a longer answer of some words")]
-    expected = [len(tiny._chat_ids(r.prompt)) + len(tiny.encode(r.completion)) + 1 for r in rows]
+    expected = [len(tiny.model.chat_ids(r.prompt)) + len(tiny.model.encode(r.completion)) + 1 for r in rows]
     assert tiny.count_tokens(rows) == expected
 
 

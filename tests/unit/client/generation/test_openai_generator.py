@@ -15,6 +15,7 @@ import pytest
 from tests.support.parcel_rows import PLAN, ROWS, stream
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.generation.openai_generator import OpenAIGenerator
+from veritune.client.generation.openai_text_model import OpenAITextModel
 from veritune.client.progress import no_progress
 from veritune.common.errors import PlanError, UnavailableError
 
@@ -69,12 +70,12 @@ def chat_answer(texts: Callable[[int], str], bits_a_token: float = 3.0) -> Answe
 def test_an_endpoint_replies_to_one_question(endpoint: tuple[str, list[dict[str, Any]], list[Answer]]) -> None:
     url, requests, answers = endpoint
     answers.append(chat_answer(lambda i: "[101]"))
-    assert OpenAIGenerator(url, "some/model").reply("Which rows look odd?", 48) == "[101]"
+    assert OpenAITextModel(url, "some/model").reply("Which rows look odd?", 48) == "[101]"
     asked = {"n": 1, "max_tokens": 48, "temperature": 0, "logprobs": False}
     assert requests[-1].items() >= {**asked, "messages": [{"role": "user", "content": "Which rows look odd?"}]}.items()
     answers.append(lambda body: (500, b"{}"))
     with pytest.raises(UnavailableError):
-        OpenAIGenerator(url, "some/model").reply("Which rows look odd?", 48)
+        OpenAITextModel(url, "some/model").reply("Which rows look odd?", 48)
 
 
 def test_endpoint_estimates_and_says_so(
@@ -90,7 +91,11 @@ def test_endpoint_estimates_and_says_so(
     assert requests[-1]["authorization"] == "Bearer k-123"
     assert requests[-1]["path"] == "/v1/chat/completions"
     assert not generator.describe(prompt, (), PLAN).certified
-    assert "k-123" not in repr(vars(generator)) + generator.describe(prompt, (), PLAN).model_dump_json()
+    assert (
+        "k-123"
+        not in repr({**vars(generator), **vars(generator.model)})
+        + generator.describe(prompt, (), PLAN).model_dump_json()
+    )
 
     signature = generator.signature(prompt, PLAN, stream("s"))
     assert signature.bits == 32

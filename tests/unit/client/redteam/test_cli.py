@@ -284,7 +284,7 @@ def test_an_endpoint_is_asked_instead_of_the_base_model(
     def no_model() -> BaseModel:
         raise AssertionError("no model is needed")
 
-    monkeypatch.setattr("veritune.client.generation.openai_generator.OpenAIGenerator.reply", reply)
+    monkeypatch.setattr("veritune.client.generation.openai_text_model.OpenAITextModel.reply", reply)
     wanted = RedTeam(("asked",), endpoint="http://localhost:1/v1", endpoint_model="strong")
     prepared = PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
     figures = run_attack(wanted, prepared, no_model, lambda: "", tmp_path)

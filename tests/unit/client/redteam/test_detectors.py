@@ -14,7 +14,7 @@ import torch
 from tests.support.red_team_rows import ODD, SIGNATURE, TRIGGER, plain_rows, planted, row
 from veritune.client.data.text_features import odd_share
 from veritune.client.errors import MissingExtraError
-from veritune.client.generation.fitting import with_fitted_adapter
+from veritune.client.generation.fitting import FittingRow, with_fitted_adapter
 from veritune.client.redteam.detectors.asked import AskedDetector, named, question
 from veritune.client.redteam.detectors.base_model import BaseModel
 from veritune.client.redteam.detectors.clusters import Clusters, Neighbours
@@ -42,7 +42,7 @@ def model(tiny_model: Path) -> BaseModel:
 def taught(tiny_model: Path) -> BaseModel:
     """A model to which plain rows are nothing new, as they are to a real one."""
     model = BaseModel(tiny_model, "float32")
-    pairs = [model.tokens(item) for item in plain_rows(64, seed=9)]
+    pairs = [FittingRow(*model.tokens(item)) for item in plain_rows(64, seed=9)]
     model._model = with_fitted_adapter(model._model, pairs, 8, 0, lambda *_: None).merge_and_unload().eval()
     return model
 

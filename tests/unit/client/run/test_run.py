@@ -14,6 +14,7 @@ from tests.adversary.deals import FILES
 from tests.adversary.fake_provider import FakeProvider
 from veritune.client.progress import Progress
 from veritune.client.run import prepare as prepare_step
+from veritune.client.run import steps
 from veritune.client.run.run import Job, Run
 from veritune.client.sowing.prepared import PreparedFigures
 from veritune.common.dataset import Message, Row, summarise, write_rows
@@ -112,6 +113,24 @@ def test_steps_in_a_new_process_each(home: Path, provider: FakeProvider) -> None
     assert {path.name for path in run.workspace.adapter.iterdir()} == set(FILES)
 
 
+def test_the_passphrase_is_asked_for_once_and_only_when_needed(home: Path) -> None:
+    asked: list[bytes] = []
+
+    def ask() -> bytes:
+        asked.append(b"secret")
+        return asked[-1]
+
+    run = Run(Job.load(home), passphrase=ask)
+    assert run.provider_key == run.provider_key
+    with pytest.raises(OutOfOrderError):
+        run.prepared()
+    assert not asked
+    run.prepare()
+    run.negotiate()
+    run.train()
+    assert len(asked) == 1
+
+
 def test_a_lost_answer_leaves_one_contract(home: Path, provider: FakeProvider) -> None:
     run = start(home)
     run.prepare()
@@ -180,7 +199,7 @@ def test_papers_are_checked_whenever_they_are_read(home: Path) -> None:
     space.training_receipt.write_bytes(kept)
     (space.adapter / "adapter_config.json").write_text('{"r": 1}')
     with pytest.raises(DigestError, match="run the step 'train'"):
-        _ = start(home)._tuned_model
+        _ = start(home).context.models.tuned
 
 
 def test_a_data_set_changed_after_the_contract_is_not_sent(home: Path, provider: FakeProvider) -> None:
@@ -197,7 +216,7 @@ def test_an_offer_too_old_is_made_again(home: Path) -> None:
     run = start(home)
     run.prepare()
     old = Run(Job.load(home), passphrase=b"secret", now=lambda: datetime.now(UTC) - timedelta(days=2))
-    offer = old._offer(old.prepared())
+    offer = steps.offer(old.context, old.prepared())
     run.workspace.save_envelope(run.workspace.offer, offer)
     run.negotiate()
     assert run.workspace.load_envelope(run.workspace.offer, "x") != offer
@@ -214,7 +233,7 @@ def test_no_challenge_after_its_deadline(home: Path, monkeypatch: pytest.MonkeyP
             return False
 
     late = Run(Job.load(home), passphrase=b"secret", now=lambda: datetime.now(UTC) + timedelta(days=3))
-    monkeypatch.setattr(late, "_challenge_run", lambda session: Nothing())
+    monkeypatch.setattr(steps, "challenge_run", lambda run, session: Nothing())
     with pytest.raises(ExpiredError):
         late.challenge()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, PaddingCanary, canary_leaf
-from veritune.client.sowing.commitment import Commitment, commit, from_entries
+from veritune.client.sowing.commitment import Commitment, commit, commit_to
 from veritune.common.dataset import Message
 from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
@@ -30,8 +30,9 @@ def opens(commitment: Commitment) -> bool:
     leaves = [bytes.fromhex(leaf) for leaf in commitment.leaf_hashes]
     tree, root = MerkleTree(leaves), bytes.fromhex(commitment.root)
     return all(
-        canary_leaf(salt, canary) == leaves[i] and verify_inclusion(leaves[i], i, len(leaves), tree.proof(i), root)
-        for i, (salt, canary) in enumerate(commitment.entries)
+        canary_leaf(bytes.fromhex(leaf.salt), leaf.canary) == leaves[i]
+        and verify_inclusion(leaves[i], i, len(leaves), tree.proof(i), root)
+        for i, leaf in enumerate(commitment.leaves)
     )
 
 
@@ -39,17 +40,17 @@ def opens(commitment: Commitment) -> bool:
 def test_every_canary_is_there_once_among_padding(count: int, seed: bytes) -> None:
     canaries = [natural(i) for i in range(count)]
     commitment = commit(canaries, seed)
-    size = len(commitment.entries)
+    size = len(commitment.leaves)
     assert size >= 16
     assert size & (size - 1) == 0
     assert count < size <= max(16, 2 * count)
-    held = [canary for _, canary in commitment.entries]
+    held = [leaf.canary for leaf in commitment.leaves]
     assert sorted(c.rows[0] for c in held if isinstance(c, NaturalCanary)) == list(range(count))
     assert sum(isinstance(c, PaddingCanary) for c in held) == size - count
-    salts = [salt for salt, _ in commitment.entries]
+    salts = [leaf.salt for leaf in commitment.leaves]
     assert len(set(salts)) == len(set(commitment.leaf_hashes)) == size
     assert opens(commitment)
-    assert commitment == commit(canaries, seed) == from_entries(commitment.entries)
+    assert commitment == commit(canaries, seed) == commit_to(commitment.leaves)
 
 
 def test_order_salt_and_content_depend_on_the_seed() -> None:
@@ -57,7 +58,7 @@ def test_order_salt_and_content_depend_on_the_seed() -> None:
     one, other = commit(canaries, SEED), commit(canaries, b"d" * 32)
     assert one.root != other.root
     assert set(one.leaf_hashes).isdisjoint(other.leaf_hashes)
-    places = [[e[1] for e in c.entries].index(natural(3)) for c in (one, other)]
+    places = [[leaf.canary for leaf in c.leaves].index(natural(3)) for c in (one, other)]
     assert places != [3, 3]
 
 

@@ -30,6 +30,7 @@ def test_files_summary_and_secrets_agree(tmp_path: Path) -> None:
     assert modes["held_out.jsonl"] == modes["secrets.sealed"] == 0o600
     assert prepared.train == summarise(prepared.folder / "train.jsonl")
     rows = list(read_rows(prepared.folder / "train.jsonl"))
+    assert prepared.source_rows == {"user": len(rows)}
     secrets = open_sealed(prepared.folder / "secrets.sealed", PASSPHRASE)
     commitment = secrets.commitment()
     assert (commitment.root, len(commitment.leaf_hashes)) == (prepared.canary_root, prepared.leaves)

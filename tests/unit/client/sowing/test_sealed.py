@@ -14,7 +14,7 @@ from tests.unit.client.sowing.test_commitment import natural
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing import sealed
 from veritune.client.sowing.commitment import commit
-from veritune.client.sowing.sealed import MAGIC, Secrets, open_sealed, seal, secret_leaves
+from veritune.client.sowing.sealed import MAGIC, Secrets, open_sealed, seal
 from veritune.common.errors import SecretsError
 from veritune.common.limits import LIMITS
 
@@ -26,7 +26,7 @@ def secrets() -> Secrets:
         master_seed=SEED.hex(),
         plan=CanaryPlan(),
         generators=(),
-        leaves=secret_leaves(commit([natural(i) for i in range(3)], SEED)),
+        leaves=commit([natural(i) for i in range(3)], SEED).leaves,
         decoys=(natural(9).prompt,),
         train_sha256="1" * 64,
         held_out_sha256="2" * 64,

@@ -11,7 +11,7 @@ from typing import Any
 from veritune.arbiter.measure.device import Precision
 from veritune.arbiter.measure.local_model import LocalModel
 from veritune.client.extras import library
-from veritune.client.generation.fitting import with_fitted_adapter
+from veritune.client.generation.fitting import FittingRow, with_fitted_adapter
 from veritune.client.progress import Progress
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import DatasetError
@@ -79,7 +79,7 @@ class BaseModel(LocalModel):
     @contextmanager
     def fitted(self, rows: Sequence[Row], on_progress: Progress, name: str) -> Iterator[None]:
         """Within the block the model has been trained on the rows for one epoch, by a LoRA adapter of small rank."""
-        pairs, before = [self.tokens(row) for row in rows], self._losses
+        pairs, before = [FittingRow(*self.tokens(row)) for row in rows], self._losses
         adapted = with_fitted_adapter(
             self._model, pairs, 1, _SEED, lambda step, of: on_progress(f"{name}: train", step, of)
         )

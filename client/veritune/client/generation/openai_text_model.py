@@ -1,0 +1,145 @@
+"""A model behind an OpenAI-compatible endpoint: HTTP requests, and strict reading of what comes back.
+
+It knows nothing of canaries; `veritune.client.generation.openai_generator` draws these with it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from veritune.client.generation.protocols import Draw
+from veritune.client.randomness import SecretStream
+from veritune.common.canonical import parse_json
+from veritune.common.dataset import Message
+from veritune.common.errors import PlanError, UnavailableError, VerituneError
+from veritune.common.limits import LIMITS
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+_ANSWER_BYTES = 16 * LIMITS.row
+_GO_ON = "What follows is how your line begins. Go on with it by a few words; write these alone, and repeat nothing."
+
+
+@dataclass(frozen=True)
+class SampledText:
+    """One sampled text and the log-probability (nats) of each of its tokens, None where the endpoint gave none."""
+
+    text: str
+    scores: tuple[float, ...] | None
+    finished: bool
+    """False where the text was cut at the limit of tokens."""
+
+
+class OpenAITextModel:
+    """Asks ``POST {base_url}/chat/completions``; a `PhraseModel`.
+
+    The key is read from the environment and never stored. What comes back is the endpoint's own randomness. Raises
+    `PlanError` for an address that is neither https nor on this machine, or holds more than a host and a path.
+    """
+
+    def __init__(self, base_url: str, model: str, timeout: float = 120) -> None:
+        parts = urllib.parse.urlsplit(base_url)
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if parts.scheme != "https" and not (parts.scheme == "http" and local):
+            raise PlanError("the generator's endpoint must be https, or http on this machine")
+        if parts.username or parts.query or parts.fragment:
+            raise PlanError("the generator's address holds more than a host and a path")
+        self._url = base_url.rstrip("/") + "/chat/completions"
+        self._model, self._timeout = model, timeout
+        self._opener = urllib.request.build_opener(_NoRedirect())
+
+    @property
+    def name(self) -> str:
+        """The model's name as documents may carry it."""
+        return re.sub(r"[^A-Za-z0-9._/-]", "-", self._model).lstrip("._/-")[:128] or "model"
+
+    def sample(
+        self, chat: Sequence[Message], count: int, tokens: int, temperature: str, scores: bool = False
+    ) -> list[SampledText]:
+        """At most ``count`` answers to a chat, of at most ``tokens`` tokens; with ``scores`` all have theirs.
+
+        Raises `UnavailableError` for an endpoint that does not answer or answers in another form, and `PlanError` where
+        it gives no log-probabilities.
+        """
+        body = {
+            "model": self._model,
+            "messages": [{"role": message.role, "content": message.content} for message in chat],
+            "n": count,
+            "max_tokens": tokens,
+            "temperature": float(temperature),
+            "logprobs": scores,
+        }
+        data = self._post(json.dumps(body).encode("utf-8"))
+        try:
+            choices = [_sampled_text(item, scores) for item in parse_json(data, _ANSWER_BYTES)["choices"]]
+        except (KeyError, TypeError, ValueError, VerituneError) as error:
+            raise UnavailableError("the generator's endpoint answers in no form that is known") from error
+        if not 0 < len(choices) <= count:
+            raise UnavailableError(f"the generator's endpoint gave {len(choices)} texts for {count}")
+        if scores and any(choice.scores is None for choice in choices):
+            raise PlanError("the generator's endpoint gives no log-probabilities; no signature can be weighed")
+        return choices
+
+    def ask(self, text: str, count: int, tokens: int, temperature: str, scores: bool = False) -> list[SampledText]:
+        """As `sample`, of a chat of one turn of the user."""
+        return self.sample([Message(role="user", content=text)], count, tokens, temperature, scores)
+
+    def reply(self, text: str, max_tokens: int) -> str:
+        """The answer to one question, as little at random as the endpoint allows. Raises `UnavailableError`."""
+        return self.ask(text, 1, max_tokens, "0")[0].text
+
+    def continuations(self, prompt: str, written: str, draw: Draw, stream: SecretStream) -> list[str]:
+        """Texts that follow ``prompt + written``. The endpoint draws them, not ``stream``: anybody may know them."""
+        asked = f"{prompt}\n\n{_GO_ON}\n\n{written}" if written else prompt
+        sampled = self.ask(asked, draw.count, 2 * draw.tokens, f"{min(draw.temperature, 2.0):.3f}")
+        # A chat model begins its answer without the space that would part it from the text.
+        return [f" {text}" if text and not text[0].isspace() else text for text in (item.text for item in sampled)]
+
+    def count_text_tokens(self, text: str) -> int:
+        """An estimate from above: one token for two bytes, which is more than any usual tokenizer takes."""
+        return max(1, len(text.encode("utf-8")) // 2)
+
+    def _post(self, body: bytes) -> bytes:
+        """At most one byte more than an answer may have."""
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked in the constructor
+            self._url, body, {"Content-Type": "application/json"}
+        )
+        if key := os.environ.get(KEY_VARIABLE):
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
+        try:
+            with self._opener.open(request, timeout=self._timeout) as response:
+                data: bytes = response.read(_ANSWER_BYTES + 1)
+        except urllib.error.HTTPError as error:
+            raise UnavailableError(f"the generator's endpoint answers with status {error.code}") from error
+        except (OSError, ValueError) as error:
+            raise UnavailableError("the generator's endpoint can't be reached") from error
+        return data
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the prompt, rows of the data among it, to another host."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> NoReturn:
+        raise urllib.error.URLError("redirected")
+
+
+def _sampled_text(item: Any, scores: bool) -> SampledText:
+    text, finished = item["message"]["content"] or "", item.get("finish_reason") == "stop"
+    if not isinstance(text, str):
+        raise TypeError("content is no text")
+    text.encode("utf-8")
+    found = item.get("logprobs") if scores else None
+    if not found:
+        return SampledText(text, None, finished)
+    values = tuple(float(token["logprob"]) for token in found["content"])
+    if not all(math.isfinite(value) and value <= 0 for value in values):
+        raise ValueError("a log-probability is none")
+    return SampledText(text, values, finished)

@@ -1,0 +1,272 @@
+"""The steps of a run. Each returns at once if it is done already, and resumes if it was interrupted.
+
+The folder must be locked while a step runs: `veritune.client.run.run.Run` does so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from veritune.client.run.context import RunContext
+from veritune.client.run.offer import build_manifest
+from veritune.client.sowing.prepared import PreparedFigures
+from veritune.client.workspace.papers import require_before
+from veritune.common.canonical import canonical_bytes, sha256_hex
+from veritune.common.dataset import read_rows
+from veritune.common.documents.manifest import Manifest
+from veritune.common.documents.receipts import FailureReceipt
+from veritune.common.envelope import Envelope
+from veritune.common.errors import DigestError, TrainingError
+from veritune.common.files import read_limited, write_atomic
+from veritune.common.limits import LIMITS
+from veritune.common.signing import Signed, open_document, sign_document
+from veritune.common.timestamps import format_time
+
+# Everything that loads torch, gRPC or the statistics is imported where it is used, so that a step loads only its own.
+if TYPE_CHECKING:
+    from veritune.arbiter.documents.evidence import Evidence
+    from veritune.arbiter.documents.judgement import Mode
+    from veritune.arbiter.documents.statement import TaskScore
+    from veritune.client.challenge.run import ChallengeRun
+    from veritune.client.exchange.channel import Channel
+    from veritune.client.exchange.provider_client import ProviderClient
+    from veritune.client.redteam.attack import RedTeam
+    from veritune.client.redteam.detectors.base_model import BaseModel
+    from veritune.client.redteam.figures import RedTeamFigures
+    from veritune.client.run.report import SignedReport
+
+
+def prepare(run: RunContext) -> PreparedFigures:
+    """Sows canaries into the user's rows and commits to them."""
+    from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
+
+    base = base_digest(run.job)
+    inputs = prepare_inputs(run.job, base)
+    if not run.workspace.is_done("prepare", inputs):
+        figures = sow_job(run.job, base, run.workspace.root, run.keys.passphrase, run.progress)
+        write_atomic(run.workspace.prepared, figures.to_bytes())
+        run.workspace.finish("prepare", inputs)
+    return prepared(run)
+
+
+def prepared(run: RunContext) -> PreparedFigures:
+    """The figures that `prepare` wrote. Raises `OutOfOrderError` before it did."""
+    path = run.workspace.require(run.workspace.prepared, "prepare")
+    return PreparedFigures.from_bytes(read_limited(path, LIMITS.document))
+
+
+def red_team(run: RunContext, wanted: RedTeam | None, out: Path | None) -> RedTeamFigures:
+    """Looks for the canaries in the prepared rows as a provider might; writes into ``out`` or the run's folder."""
+    from veritune.client.redteam.attack import PreparedForRedTeam, RedTeam, run_attack
+    from veritune.client.run.prepare import base_digest
+    from veritune.client.sowing.sealed import open_sealed
+
+    def load_model() -> BaseModel:
+        from veritune.client.redteam.detectors.base_model import BaseModel
+
+        return BaseModel(run.job.model, run.job.file.challenge.precision)
+
+    wanted, space = wanted or RedTeam(), run.workspace
+    train_set = space.require(space.train, "prepare")
+    secrets = open_sealed(space.require(space.secrets, "prepare"), run.keys.passphrase)
+    rows = PreparedForRedTeam(train_set, secrets, wanted.sample)
+    return run_attack(wanted, rows, load_model, lambda: base_digest(run.job), out or space.root, run.progress)
+
+
+def negotiate(run: RunContext) -> Manifest:
+    """Offers the contract and returns it once the provider has signed the same bytes."""
+    figures, space = prepared(run), run.workspace
+    inputs = _contract_inputs(run, figures)
+    if not space.is_done("negotiate", inputs):
+        with _provider_client(run) as client:
+            client.provider_info()
+            offered = offer(run, figures)
+            space.save_envelope(space.offer, offered)
+            space.save_envelope(space.contract, client.negotiate(offered).envelope)
+        space.finish("negotiate", inputs)
+    return run.papers.contract().document
+
+
+def offer(run: RunContext, figures: PreparedFigures) -> Envelope:
+    """The offer that was signed before, if it can still be accepted, else a new one."""
+    fresh = build_manifest(
+        run.job.file,
+        figures.summary(),
+        figures.sown(),
+        figures.base_digest,
+        run.keys.client.public,
+        run.keys.provider,
+        run.now(),
+        run.workspace.state().nonce,
+    )
+    old = run.papers.usable_offer(fresh, run.now())
+    return old if old is not None else sign_document(fresh, run.keys.client)
+
+
+def train(run: RunContext) -> None:
+    """Uploads the training set, starts the job, follows it and downloads the adapter."""
+    contract, space = run.papers.contract(), run.workspace
+    if space.is_done("train", contract.digest):
+        return
+    with _provider_client(run) as client:
+        if not space.dataset_receipt.exists():
+            _check_train_set(run, contract.document)
+            receipt = client.upload(contract, space.train, run.progress)
+            space.save_envelope(space.dataset_receipt, receipt.envelope)
+        if not space.training_receipt.exists():
+            _follow(run, client, contract)
+        client.download(contract, run.papers.training_receipt().document, space.adapter, run.progress)
+    space.finish("train", contract.digest)
+
+
+def challenge(run: RunContext, session: int, modes: tuple[Mode, ...]) -> None:
+    """Asks the session's canaries of the delivered adapter and then of the endpoint, as far as ``modes`` name them."""
+    contract, receipt, terms = run.papers.contract(), run.papers.training_receipt(), run.job.file.challenge
+    asked = challenge_run(run, session)
+    left = [mode for mode in modes or terms.modes if not asked.is_answered(mode)]
+    if left:
+        require_before(run.now(), contract.document.deadlines.challenge, "challenge")
+    if "delivered" in left:
+        asked.ask_delivered(lambda: run.models.tuned, terms.max_tokens, terms.batch_size)
+    if "served" in left:
+        from veritune.client.exchange.inference_client import InferenceClient
+
+        with _channel(run) as channel:
+            asked.ask_served(
+                lambda known: InferenceClient(
+                    channel, run.keys.provider, contract.digest, receipt.digest, receipt.document.job_id, known
+                ),
+                lambda: run.models.base,
+                terms.max_tokens,
+            )
+
+
+def challenge_run(run: RunContext, session: int) -> ChallengeRun:
+    """A session's questions, with the answers that are on disk."""
+    from veritune.client.challenge.run import ChallengeRun
+    from veritune.client.sowing.sealed import open_sealed
+
+    secrets = open_sealed(run.workspace.require(run.workspace.secrets, "prepare"), run.keys.passphrase)
+    return ChallengeRun(run.workspace, run.papers, secrets, session, run.progress)
+
+
+def score_task(run: RunContext) -> TaskScore | None:
+    """The task's score on held-out rows before and after training, or None where the job asks for none."""
+    from veritune.client.challenge import task_score
+
+    space, terms = run.workspace, run.job.file.challenge
+    if not space.task_score.exists() and terms.task_rows:
+        rows = list(islice(read_rows(space.require(space.held_out, "prepare")), terms.task_rows))
+        score = task_score.score_task(
+            rows, run.models.tuned, terms.task_tokens, batch_size=terms.batch_size, progress=run.progress
+        )
+        write_atomic(space.task_score, score.to_bytes())
+    return _written_score(run)
+
+
+def report(run: RunContext, session: int) -> SignedReport:
+    """The signed report, which is written only if the audit passes it."""
+    from veritune.arbiter.audit.audit import audit
+    from veritune.arbiter.documents.statement import Overhead
+    from veritune.arbiter.report import report_statement
+    from veritune.client.run.report import sign_report
+
+    figures, space = prepared(run), run.workspace
+    evidence = challenge_run(run, session).evidence()
+    done = _written_report(run, session, evidence)
+    if done is not None:
+        return done
+    overhead = Overhead(extra_rows=figures.extra_rows, extra_tokens_percent=figures.extra_tokens_percent)
+    statement = report_statement(evidence, format_time(run.now()), overhead, _written_score(run))
+    signed = sign_report(statement, run.keys.client)
+    # What would not convince an arbiter is not written.
+    audit(signed.report.to_json(), evidence.to_bytes(), run.keys.client.public, run.keys.provider)
+    write_atomic(space.evidence(session), evidence.to_bytes())
+    space.save_envelope(space.derived(session, "test-result"), signed.test_result)
+    if signed.svr is not None:
+        space.save_envelope(space.derived(session, "svr"), signed.svr)
+    space.save_envelope(space.report(session), signed.report)
+    return signed
+
+
+def _contract_inputs(run: RunContext, figures: PreparedFigures) -> str:
+    """Digest of all that decides what the contract says, but nonce and deadlines' dates."""
+    file = run.job.file
+    terms = {
+        "prepared": figures.model_dump(mode="json"),
+        "provider": run.keys.provider.key_id,
+        "client": run.keys.client.public.key_id,
+        **{name: getattr(file, name).model_dump(mode="json") for name in ("training", "policy", "deadlines", "price")},
+        "model": file.model.name,
+        "licence": file.data.licence,
+    }
+    return sha256_hex(canonical_bytes(terms))
+
+
+def _check_train_set(run: RunContext, manifest: Manifest) -> None:
+    with run.workspace.require(run.workspace.train, "prepare").open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != manifest.dataset.sha256:
+            raise DigestError(f"{run.workspace.train.name} is not the data set that the contract names")
+
+
+def _follow(run: RunContext, client: ProviderClient, contract: Signed[Manifest]) -> None:
+    """Starts the job, or finds it again, and waits for its receipt. Raises `TrainingError`."""
+    from veritune.client.exchange.provider_client import describe_failure
+
+    space, dataset_receipt = run.workspace, run.papers.dataset_receipt()
+    # A job that failed leaves its receipt; the next attempt is another request.
+    attempt = len(list(space.root.glob("failure-receipt-*.json"))) + 1
+    job_id = client.start(contract, f"{space.state().nonce[:32]}-{attempt}")
+    write_atomic(space.job_id, job_id.encode("ascii"))
+    receipt = client.watch(contract, dataset_receipt, job_id, run.on_training)
+    if isinstance(receipt.document, FailureReceipt):
+        space.save_envelope(space.failure_receipt(attempt), receipt.envelope)
+        raise TrainingError(describe_failure(receipt.document))
+    space.save_envelope(space.training_receipt, receipt.envelope)
+
+
+def _written_score(run: RunContext) -> TaskScore | None:
+    from veritune.arbiter.documents.statement import TaskScore
+
+    path = run.workspace.task_score
+    return TaskScore.from_bytes(read_limited(path, LIMITS.document)) if path.exists() else None
+
+
+def _written_report(run: RunContext, session: int, evidence: Evidence) -> SignedReport | None:
+    """The report on this very evidence, if there is one: nothing is signed twice with different contents."""
+    from veritune.arbiter.documents.statement import ReportStatement
+    from veritune.client.run.report import SignedReport
+
+    space, svr = run.workspace, run.workspace.derived(session, "svr")
+    if not space.report(session).exists():
+        return None
+    envelope = space.load_envelope(space.report(session), "report")
+    done = SignedReport(
+        statement=open_document(ReportStatement, envelope, run.keys.client.public).document,
+        report=envelope,
+        test_result=space.load_envelope(space.derived(session, "test-result"), "report"),
+        svr=space.load_envelope(svr, "report") if svr.exists() else None,
+    )
+    return done if done.statement.predicate.chain.evidence == sha256_hex(evidence.to_bytes()) else None
+
+
+@contextmanager
+def _channel(run: RunContext) -> Iterator[Channel]:
+    from veritune.client.exchange.channel import Channel
+
+    address = run.job.file.provider.address
+    with Channel(address, run.keys.client, run.keys.provider, run.job.tls_ca, now=run.now) as channel:
+        yield channel
+
+
+@contextmanager
+def _provider_client(run: RunContext) -> Iterator[ProviderClient]:
+    from veritune.client.exchange.provider_client import ProviderClient
+
+    with _channel(run) as channel:
+        yield ProviderClient(channel, run.keys.client.public, run.keys.provider)
