@@ -109,14 +109,16 @@ def test_refusal_comes_with_its_reason_and_metadata(deal: Deal) -> None:
     with pytest.raises(PolicyError) as caught:
         deal.to_contract()
     assert caught.value.message == "as told"
+    assert (caught.value.fault, caught.value.told) == ("peer", True)
     assert caught.value.metadata == {"point": "rank"}
 
 
-@pytest.mark.parametrize("reason", ["NO_SUCH_REASON", "AUDIT_FAILED", ""])
+@pytest.mark.parametrize("reason", ["NO_SUCH_REASON", "AUDIT_FAILED", "BAD_SECRETS", "STEP_MISSING", ""])
 def test_strange_reasons_become_internal(deal: Deal, reason: str) -> None:
     deal.fake.failures["negotiate"] = [RuntimeError((9, reason, {}))]
-    with pytest.raises(InternalError):
+    with pytest.raises(InternalError) as caught:
         deal.to_contract()
+    assert caught.value.told
 
 
 def test_a_busy_provider_is_waited_for_a_dead_one_not_for_ever(deal: Deal) -> None:

@@ -15,7 +15,8 @@ from veritune.arbiter.audit.checks import failing, require
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, prompt_key
 from veritune.arbiter.documents.evidence import Evidence
 from veritune.common.dataset import Row, read_rows, summarise
-from veritune.common.errors import DigestError, NotFoundError
+from veritune.common.errors import MissingFileError, WrongFileError
+from veritune.common.files import own_file
 
 DATA_CHECK = "(17) no row of the data set speaks against a canary"
 
@@ -24,14 +25,15 @@ def check_data(audited: AuditResult, dataset: Path) -> None:
     """Reads the data set of an audited report twice: once for its digests, once for its rows.
 
     Raises `AuditError` with the number 17. A file that is not the contract's data set says nothing against the report:
-    `NotFoundError`, `DatasetError` or `DigestError`.
+    `MissingFileError`, `BadFileError` or `WrongFileError`.
     """
     if not dataset.is_file():
-        raise NotFoundError(f"can't read {dataset.name}: no such file")
-    terms, found = audited.manifest.dataset, summarise(dataset)
+        raise MissingFileError(f"can't read {dataset.name}: no such file")
+    with own_file(dataset):
+        terms, found = audited.manifest.dataset, summarise(dataset)
     same = (found.rows, found.size, found.sha256, found.merkle_root)
     if same != (terms.rows, terms.size, terms.sha256, terms.merkle_root):
-        raise DigestError(f"{dataset.name} is not the data set that the contract names")
+        raise WrongFileError(f"{dataset.name} is not the data set that the contract names")
     with failing(17):  # (17)
         _check_rows(audited.evidence, read_rows(dataset))
 

@@ -8,7 +8,7 @@ from veritune.arbiter.documents.canary import Canary, TriggerCanary
 from veritune.arbiter.selection import challenge_order, challenge_seed, session_leaves
 from veritune.client.sowing.sealed import Secrets
 from veritune.common.documents.manifest import Manifest
-from veritune.common.errors import OutOfOrderError, PlanError
+from veritune.common.errors import PlanError, UsageError
 from veritune.common.inference import SamplingTerms
 
 _MARGIN = 8
@@ -32,12 +32,12 @@ class SessionLeaves:
 def leaves_of_session(
     secrets: Secrets, manifest: Manifest, manifest_digest: str, receipt_digest: str, session: int
 ) -> SessionLeaves:
-    """What the seed picks for a session. Raises `OutOfOrderError` for one that the contract does not allow."""
+    """What the seed picks for a session. Raises `UsageError` for one that the contract does not allow."""
     terms = manifest.verification
     seed = challenge_seed(manifest_digest, receipt_digest)
     leaves = session_leaves(challenge_order(seed, secrets.commitment().leaf_hashes), session, terms)
     if session > terms.policy.sessions or not leaves:
-        raise OutOfOrderError(f"the contract allows {terms.policy.sessions} session(s), each with leaves of its own")
+        raise UsageError(f"the contract allows {terms.policy.sessions} session(s), each with leaves of its own")
     return SessionLeaves(session, seed, tuple(leaves), {leaf: secrets.leaves[leaf].canary for leaf in leaves})
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from veritune.client.cli.errors import EXIT_CODES, describe, exit_code
+from veritune.client.cli.errors import describe, exit_code
+from veritune.common.exits import EXIT_CODES
 
 if TYPE_CHECKING:
     from veritune.client.run.run import Run
@@ -84,10 +85,10 @@ def init(
 ) -> None:
     """Write a commented veritune.toml beside your data."""
     from veritune.client.job.template import write_template
-    from veritune.common.errors import NotFoundError
+    from veritune.common.errors import MissingFileError
 
     if not data.is_file():
-        raise NotFoundError(f"there is no file {data}")
+        raise MissingFileError(f"there is no file {data}")
     path = write_template(data)
     _say(as_json, {"job": str(path)}, f"Wrote {path}. Fill in [provider] and [model], then run `veritune plan {path}`.")
 
@@ -334,13 +335,15 @@ def run_cli(arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
-        code, reason, message, hint = describe(error)
+        ending = describe(error)
         if "--json" in arguments:
-            typer.echo(json.dumps({"error": {"reason": reason, "message": message, "hint": hint}}))
-        typer.echo(f"error [{reason}] {message}", err=True)
-        if hint:
-            typer.echo(f"hint: {hint}", err=True)
-        return code
+            found = ending._asdict()
+            del found["code"]
+            typer.echo(json.dumps({"error": found}))
+        typer.echo(f"error [{ending.reason}] {ending.message}", err=True)
+        if ending.hint:
+            typer.echo(f"hint: {ending.hint}", err=True)
+        return ending.code
     return code if isinstance(code, int) else 0
 
 

@@ -30,7 +30,6 @@ from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     DeadlineError,
     DigestError,
-    InternalError,
     MalformedRequestError,
     OffsetError,
     OutOfOrderError,
@@ -285,7 +284,7 @@ _STATES = {
 def _view(job: pb.TrainingJob) -> JobView:
     state = _STATES.get(job.state)
     if state is None:
-        raise InternalError("the provider sent a job in an unknown state")
+        raise MalformedRequestError("the provider sent a job in an unknown state")
     total = max(0, job.total_steps)
     return JobView(state, max(0, min(job.step, total or job.step)), total, job.epoch, job.loss, max(0, job.tokens))
 

@@ -24,7 +24,7 @@ from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress
 from veritune.client.randomness import SecretStream
 from veritune.common.dataset import Message, Row
-from veritune.common.errors import PlanError, UnknownModelError
+from veritune.common.errors import ModelFolderError, PlanError
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import model_digest
 from veritune.common.model.kvcache import cache_argument
@@ -84,9 +84,9 @@ class TransformersGenerator:
                 attn_implementation="sdpa",
             )
         except (OSError, ValueError, KeyError) as error:
-            raise UnknownModelError(f"{folder.name} does not load as a transformers model") from error
+            raise ModelFolderError(f"{folder.name} does not load as a transformers model") from error
         if not self._tokenizer.chat_template:
-            raise UnknownModelError(f"{folder.name} has no chat template")
+            raise ModelFolderError(f"{folder.name} has no chat template")
         self._model.to(local_device()).eval()
         self._started: tuple[str, Any, Any] | None = None
         self._fitted: Any = None
@@ -333,7 +333,7 @@ class TransformersGenerator:
         """The token that ends an answer."""
         end = end_of_turn(self._tokenizer)
         if end is None:
-            raise UnknownModelError("the model's chat template ends no turn")
+            raise ModelFolderError("the model's chat template ends no turn")
         return end
 
     @property

@@ -31,7 +31,7 @@ from veritune.client.wording.by_model import read_wordings, rewording_request
 from veritune.client.wording.patterns import check_pattern
 from veritune.common.canonical import parse_json
 from veritune.common.dataset import Message, Row
-from veritune.common.errors import PlanError, UnavailableError, VerituneError
+from veritune.common.errors import EndpointError, PlanError, VerituneError
 from veritune.common.limits import LIMITS
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -197,7 +197,7 @@ class OpenAIGenerator:
         raise PlanError(f"the generator gives {len(found)} faithful wordings of an answer; {count} are wanted")
 
     def reply(self, text: str, max_tokens: int) -> str:
-        """The answer to one question, as little at random as the endpoint allows. Raises `UnavailableError`."""
+        """The answer to one question, as little at random as the endpoint allows. Raises `EndpointError`."""
         return self._ask([_user(text)], 1, max_tokens, "0")[0].text
 
     def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
@@ -244,15 +244,15 @@ class OpenAIGenerator:
             with self._opener.open(request, timeout=self._timeout) as response:
                 data = response.read(_ANSWER_BYTES + 1)
         except urllib.error.HTTPError as error:
-            raise UnavailableError(f"the generator's endpoint answers with status {error.code}") from error
+            raise EndpointError(f"the generator's endpoint answers with status {error.code}") from error
         except (OSError, ValueError) as error:
-            raise UnavailableError("the generator's endpoint can't be reached") from error
+            raise EndpointError("the generator's endpoint can't be reached") from error
         try:
             choices = [_choice(item, scores) for item in parse_json(data, _ANSWER_BYTES)["choices"]]
         except (KeyError, TypeError, ValueError, VerituneError) as error:
-            raise UnavailableError("the generator's endpoint answers in no form that is known") from error
+            raise EndpointError("the generator's endpoint answers in no form that is known") from error
         if not 0 < len(choices) <= count:
-            raise UnavailableError(f"the generator's endpoint gave {len(choices)} texts for {count}")
+            raise EndpointError(f"the generator's endpoint gave {len(choices)} texts for {count}")
         if scores and any(choice.scores is None for choice in choices):
             raise PlanError("the generator's endpoint gives no log-probabilities; no signature can be weighed")
         return choices

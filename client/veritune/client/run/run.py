@@ -32,8 +32,8 @@ from veritune.common.dataset import read_rows
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import FailureReceipt
 from veritune.common.envelope import Envelope
-from veritune.common.errors import DigestError, TrainingError
-from veritune.common.files import read_limited, write_atomic
+from veritune.common.errors import TrainingError, WrongFileError
+from veritune.common.files import own_file, read_limited, write_atomic
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import model_digest
@@ -92,7 +92,7 @@ class Run:
             return self.report(session)
 
     def prepare(self) -> PreparedFigures:
-        """Sows canaries into the user's rows and commits to them. Raises `DatasetError`, `PlanError`, `JobError`."""
+        """Sows canaries into the user's rows and commits to them. Raises `RowsError`, `PlanError`, `JobError`."""
         with self._locked():
             from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
 
@@ -107,7 +107,7 @@ class Run:
     def red_team(self, wanted: RedTeam | None = None, out: Path | None = None) -> RedTeamFigures:
         """Looks for the canaries in the prepared rows as a provider might; writes into ``out`` or the run's folder.
 
-        Raises `DigestError` for a training set that was changed, and what `redteam.attack.run_attack` raises.
+        Raises `WrongFileError` for a training set that was changed, and what `redteam.attack.run_attack` raises.
         """
         from veritune.client.redteam.attack import PreparedForRedTeam, RedTeam, run_attack
         from veritune.client.run.prepare import base_digest
@@ -193,14 +193,14 @@ class Run:
         with self._locked():
             path, terms = self.workspace.task_score, self.job.file.challenge
             if not path.exists() and terms.task_rows:
-                rows = list(
-                    islice(read_rows(self.workspace.require(self.workspace.held_out, "prepare")), terms.task_rows)
-                )
+                held_out = self.workspace.require(self.workspace.held_out, "prepare")
+                with own_file(held_out):
+                    rows = list(islice(read_rows(held_out), terms.task_rows))
                 score = score_task(
                     rows, self._tuned_model, terms.task_tokens, batch_size=terms.batch_size, progress=self._progress
                 )
                 write_atomic(path, score.to_bytes())
-            return TaskScore.from_bytes(read_limited(path, LIMITS.document)) if path.exists() else None
+            return TaskScore.from_file(path) if path.exists() else None
 
     def report(self, session: int = 1) -> SignedReport:
         """Judges, audits its own evidence, signs, and writes report, evidence and derived statements."""
@@ -217,7 +217,7 @@ class Run:
                 return done
             task = None
             if self.workspace.task_score.exists():
-                task = TaskScore.from_bytes(read_limited(self.workspace.task_score, LIMITS.document))
+                task = TaskScore.from_file(self.workspace.task_score)
             overhead = Overhead(extra_rows=figures.extra_rows, extra_tokens_percent=figures.extra_tokens_percent)
             signed = sign_report(report_statement(evidence, format_time(self._now()), overhead, task), self.client_key)
             # What would not convince an arbiter is not written.
@@ -243,9 +243,9 @@ class Run:
         )
 
     def prepared(self) -> PreparedFigures:
-        """The figures of what was prepared. Raises `OutOfOrderError` before `prepare`."""
+        """The figures of what was prepared. Raises `StepError` before `prepare`."""
         path = self.workspace.require(self.workspace.prepared, "prepare")
-        return PreparedFigures.from_bytes(read_limited(path, LIMITS.document))
+        return PreparedFigures.from_file(path)
 
     @cached_property
     def client_key(self) -> PrivateKey:
@@ -273,7 +273,7 @@ class Run:
         from veritune.arbiter.measure.local_model import LocalModel
 
         if model_digest(self.job.model) != self.papers.contract()[1].base_model.digest:
-            raise DigestError(f"{self.job.model} is not the base model that the contract names")
+            raise WrongFileError(f"{self.job.model} is not the base model that the contract names")
         self._progress("load base model", 0, 0)
         return LocalModel(self.job.model, self.job.file.challenge.precision)
 
@@ -367,7 +367,7 @@ class Run:
     def _check_train_set(self, manifest: Manifest) -> None:
         with self.workspace.require(self.workspace.train, "prepare").open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != manifest.dataset.sha256:
-                raise DigestError(f"{self.workspace.train.name} is not the data set that the contract names")
+                raise WrongFileError(f"{self.workspace.train.name} is not the data set that the contract names")
 
     def _written_report(self, session: int, evidence: Evidence) -> SignedReport | None:
         """The report on this very evidence, if there is one: nothing is signed twice with different contents."""

@@ -15,8 +15,8 @@ from veritune.client.workspace.folder import Workspace
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import TrainingReceipt
 from veritune.common.envelope import Envelope
-from veritune.common.errors import DigestError, ExpiredError, VerituneError
-from veritune.common.files import read_limited
+from veritune.common.errors import LateError, VerituneError, WrongFileError
+from veritune.common.files import own_file, read_limited
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import folder_files
@@ -25,21 +25,26 @@ from veritune.common.timestamps import parse_time
 
 
 class Paperwork:
-    """Contract and receipts in a workspace, checked against the two pinned keys."""
+    """Contract and receipts in a workspace, checked against the two pinned keys.
+
+    One that fails is a `BadFileError`: it was checked when it came, so it was changed on disk.
+    """
 
     def __init__(self, workspace: Workspace, client: PublicKey, provider: PublicKey) -> None:
         self._workspace, self._client, self._provider = workspace, client, provider
 
     def contract(self) -> tuple[Envelope, Manifest]:
-        """The contract in force. Raises `OutOfOrderError` before there is one."""
+        """The contract in force. Raises `StepError` before there is one."""
         envelope = self._workspace.load_envelope(self._workspace.contract, "negotiate")
-        return envelope, open_contract(envelope, self._client, self._provider)
+        with own_file(self._workspace.contract):
+            return envelope, open_contract(envelope, self._client, self._provider)
 
     def dataset_receipt(self) -> Envelope:
         """The provider's word that it has the data set."""
         contract, manifest = self.contract()
         envelope = self._workspace.load_envelope(self._workspace.dataset_receipt, "train")
-        check_dataset_receipt(envelope, contract, manifest, self._provider)
+        with own_file(self._workspace.dataset_receipt):
+            check_dataset_receipt(envelope, contract, manifest, self._provider)
         return envelope
 
     def training_receipt(self) -> tuple[Envelope, TrainingReceipt]:
@@ -47,7 +52,9 @@ class Paperwork:
         contract, manifest = self.contract()
         envelope = self._workspace.load_envelope(self._workspace.training_receipt, "train")
         job_id = read_limited(self._workspace.require(self._workspace.job_id, "train"), 1000).decode("ascii", "replace")
-        receipt = check_training_receipt(envelope, contract, manifest, self.dataset_receipt(), job_id, self._provider)
+        dataset = self.dataset_receipt()
+        with own_file(self._workspace.training_receipt):
+            receipt = check_training_receipt(envelope, contract, manifest, dataset, job_id, self._provider)
         return envelope, receipt
 
     def usable_offer(self, fresh: Manifest, now: datetime) -> Envelope | None:
@@ -65,9 +72,9 @@ class Paperwork:
 
 
 def require_before(now: datetime, deadline: str, what: str) -> None:
-    """Raises `ExpiredError` once a deadline of the contract has passed."""
+    """Raises `LateError` once a deadline of the contract has passed."""
     if now > parse_time(deadline):
-        raise ExpiredError(f"the contract's deadline for the {what}, {deadline}, has passed")
+        raise LateError(f"the contract's deadline for the {what}, {deadline}, has passed")
 
 
 def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
@@ -77,6 +84,6 @@ def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
 
 
 def check_files(folder: Path, receipt: TrainingReceipt) -> None:
-    """Raises `DigestError` unless the folder holds exactly the files that the receipt names."""
+    """Raises `WrongFileError` unless the folder holds exactly the files that the receipt names."""
     if not folder.is_dir() or set(folder_files(folder)) != set(receipt.adapter):
-        raise DigestError("the adapter on disk is not the one that the training receipt names; run the step 'train'")
+        raise WrongFileError("the adapter on disk is not the one that the training receipt names; run the step 'train'")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from veritune.common.canonical import canonical_bytes, parse_canonical
 from veritune.common.errors import MalformedDocumentError
+from veritune.common.files import own_file, read_limited
+from veritune.common.limits import LIMITS
 
 HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 digest in lower-case hexadecimal."""
@@ -62,3 +65,9 @@ class Document(BaseModel):
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
             raise MalformedDocumentError(f"{cls.__name__}: {where[:200]}: {first['msg']}") from error
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Reads canonical bytes from a file of our own; raises `BadFileError` and `OSError`."""
+        with own_file(path):
+            return cls.from_bytes(read_limited(path, LIMITS.document))

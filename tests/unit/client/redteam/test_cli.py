@@ -30,7 +30,7 @@ from veritune.client.redteam.table import conclusions
 from veritune.client.sowing.prepare import prepare
 from veritune.client.sowing.sealed import Secrets, open_sealed
 from veritune.common.dataset import Row, read_rows
-from veritune.common.errors import DatasetError, PlanError
+from veritune.common.errors import PlanError, RowsError
 
 PASSPHRASE = "open sesame"
 JOB = """\
@@ -268,7 +268,7 @@ def test_without_canaries_or_plain_rows_there_is_nothing_to_tell(
 ) -> None:
     for places in ({}, dict.fromkeys(range(82), "natural")):
         monkeypatch.setattr("veritune.client.redteam.attack.kinds_of", lambda canaries, generators, found=places: found)
-        with pytest.raises(DatasetError, match="takes both"):
+        with pytest.raises(RowsError, match="takes both"):
             PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
 
 
