@@ -33,13 +33,14 @@ test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a mi
 test-vllm:  ## One conformance suite over both engines, in an environment of its own
 	bash tests/vllm/make-env.sh
 
-lint: $(READY)  ## ruff, mypy --strict, buf lint, stub drift
+lint: $(READY)  ## ruff, mypy --strict, buf lint, drift of stubs and docs/errors.md
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy proto common arbiter client provider tests examples benchmarks
 	$(RUN)/buf lint
 	$(RUN)/python proto/generate.py --check
 	$(RUN)/python proto/breaking.py
+	$(RUN)/python common/errors_page.py --check
 
 proto: $(READY)  ## Make the committed stubs again
 	$(RUN)/python proto/generate.py
