@@ -133,7 +133,8 @@ def build_app(
         table = Table("name", "digest")
         for model in found:
             table.add_row(model.name, model.digest)
-        Console().print(table)
+        # A name may hold square brackets, which would be taken for markup.
+        Console(highlight=False, markup=False, emoji=False).print(table)
 
     return app
 

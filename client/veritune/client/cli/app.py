@@ -103,7 +103,7 @@ def plan(
     ] = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="What of [canaries] stays as the job says, such as groups; may be repeated."),
+        typer.Option(help="What of \\[canaries] stays as the job says, such as groups; may be repeated."),
     ] = None,
     curve: Annotated[
         Path | None,
@@ -323,9 +323,9 @@ def _say(as_json: bool, value: dict[str, Any], text: str | Callable[[], Any]) ->
     elif isinstance(text, str):
         typer.echo(text)
     else:
-        from rich.console import Console
+        from veritune.client.cli.console import plain_console
 
-        Console(highlight=False).print(text())
+        plain_console().print(text())
 
 
 def run_cli(arguments: Sequence[str]) -> int:

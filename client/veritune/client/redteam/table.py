@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from veritune.client.redteam.chart import TITLES
 from veritune.client.redteam.figures import RedTeamFigures
@@ -55,9 +54,8 @@ def redteam_table(figures: RedTeamFigures, folder: Path) -> Group:
         table,
         f"{figures.plain_rows} plain rows; canary rows: {counts}. A provider may look for odd rows or for usual ones: "
         "each number is that of the direction that finds more.",
-        # No markup: sections of the job file and paths have brackets.
-        *map(Text, conclusions(figures)),
-        Text(f"Written: {folder / 'redteam.json'}, {folder / 'redteam.svg'}. They help a provider: keep them."),
+        *conclusions(figures),
+        f"Written: {folder / 'redteam.json'}, {folder / 'redteam.svg'}. They help a provider: keep them.",
     )
 
 

@@ -30,7 +30,7 @@ from veritune.client.redteam.table import conclusions
 from veritune.client.sowing.prepare import prepare
 from veritune.client.sowing.sealed import Secrets, open_sealed
 from veritune.common.dataset import Row, read_rows
-from veritune.common.errors import PlanError, RowsError
+from veritune.common.errors import RowsError, UsageError
 
 PASSPHRASE = "open sesame"
 JOB = """\
@@ -256,10 +256,10 @@ def test_folders_that_do_not_serve(
     assert run_cli(["redteam", str(home), "--detectors", "odd-characters"]) == 0
     with (run / "train.jsonl").open("ab") as file:
         file.write((run / "train.jsonl").read_bytes().splitlines(keepends=True)[0])
-    assert run_cli(["redteam", str(home)]) == 76
+    assert run_cli(["redteam", str(home)]) == 65
     assert "not the data set" in capsys.readouterr().err
     (run / "train.jsonl").unlink()
-    assert run_cli(["redteam", str(home)]) == 76
+    assert run_cli(["redteam", str(home)]) == 64
     assert "run the step 'prepare' first" in capsys.readouterr().err
 
 
@@ -293,7 +293,7 @@ def test_an_endpoint_is_asked_instead_of_the_base_model(
     again = RedTeam(("asked",), endpoint="http://localhost:1/v1", endpoint_model="stronger")
     assert run_attack(again, prepared, no_model, lambda: "", tmp_path).detectors["asked"].basis == "stronger"
     assert len(asked) == 44
-    with pytest.raises(PlanError):
+    with pytest.raises(UsageError):
         run_attack(RedTeam(endpoint_model="strong"), prepared, no_model, lambda: "", tmp_path)
     assert AskedDetector(wanted.asker()).needs == "nothing"
 
