@@ -224,7 +224,7 @@ class TransformersGenerator:
         if short := [c for c in chosen if len(c) < plan.candidates]:
             raise PlanError(
                 f"the generator gives {min(map(len, short))} different answers to a question of this data; "
-                f"ask for fewer than {plan.candidates} candidates"
+                f"lower canaries.candidates, {plan.candidates}"
             )
         on_progress("candidates", len(prompts), len(prompts))
         return chosen

@@ -63,11 +63,11 @@ class OpenAIGenerator:
         parts = urllib.parse.urlsplit(base_url)
         local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         if parts.scheme != "https" and not (parts.scheme == "http" and local):
-            raise PlanError("the generator's endpoint must be https, or http on this machine")
+            raise PlanError("the endpoint (generator.url, or --endpoint) must be https, or http on this machine")
         if parts.username or parts.query or parts.fragment:
-            raise PlanError("the generator's address holds more than a host and a path")
+            raise PlanError("the endpoint (generator.url, or --endpoint) holds more than a host and a path")
         if samples < 2:
-            raise PlanError("an estimate takes at least two samples")
+            raise PlanError("an estimate takes at least two samples: generator.samples")
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._model, self._samples, self._timeout = model, samples, timeout
         self._opener = urllib.request.build_opener(_NoRedirect())
@@ -166,7 +166,9 @@ class OpenAIGenerator:
                     if (choice.finished or attempt > 1) and _is_answer(text):
                         texts[text] = None
             if len(texts) < plan.candidates:
-                raise PlanError(f"the generator gives {len(texts)} different answers; the plan wants {plan.candidates}")
+                raise PlanError(
+                    f"the generator gives {len(texts)} different answers; lower canaries.candidates, {plan.candidates}"
+                )
             result.append(tuple(texts))
         on_progress("candidates", len(prompts), len(prompts))
         return result

@@ -22,11 +22,11 @@ _ADVICE: dict[Kind, str] = {
         "rest on them (docs/statistics.md, section 3). Let natural canaries or canaries in place carry it."
     ),
     "natural": (
-        "The coverage claim rests on them: in [canaries] raise candidate_tokens to what your longer answers have, or "
-        "fitted_epochs, or try canaries in place instead, and prepare again with a new --run."
+        "The coverage claim rests on them: raise canaries.candidate_tokens to what your longer answers have, or "
+        "canaries.fitted_epochs, or try canaries.in_place instead, and prepare again with a new --run."
     ),
     "in-place": (
-        "The coverage claim rests on them: in [canaries] try reword_all = true, so that every row's wording is drawn, "
+        "The coverage claim rests on them: set canaries.reword_all = true, so that every row's wording is drawn, "
         "and prepare again with a new --run."
     ),
     "repeated": (

@@ -76,7 +76,7 @@ def seal(secrets: Secrets, passphrase: bytes, path: Path) -> None:
     check_passphrase(passphrase)
     plain = secrets.to_bytes()
     if len(plain) > LIMITS.evidence:
-        raise SecretsError(f"secrets of {len(plain)} bytes are over the limit of {LIMITS.evidence}; sow fewer canaries")
+        raise SecretsError(f"{len(plain)} bytes of secrets are over {LIMITS.evidence}; lower canaries.naturals")
     header = MAGIC + os.urandom(_SALT) + os.urandom(_NONCE)
     write_atomic(path, header + _cipher(header, passphrase).encrypt(_nonce(header), plain, header))
 

@@ -162,6 +162,10 @@ def test_plan_estimates_keeps_and_draws(tmp_path: Path, capsys: pytest.CaptureFi
     assert run_cli(["plan", job, "--curve", str(tmp_path / "power.png")]) == 78
     assert "power.svg" in capsys.readouterr().err
     assert run_cli(["plan", job, "--keep", "luck"]) == 78
+    capsys.readouterr()
+    for chance in ("2", "often"):
+        assert run_cli(["plan", job, "--natural-hit", chance]) == 64
+        assert f"error [USAGE] --natural-hit {chance}: " in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["power.svg", "rows.jsonl", "veritune.toml"]
 
 

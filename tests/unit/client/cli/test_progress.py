@@ -7,7 +7,6 @@ import io
 import pytest
 from rich.console import Console
 
-from veritune.client.cli import progress
 from veritune.client.cli.progress import ProgressBars, span, times
 from veritune.client.exchange.provider_client import JobView
 
@@ -17,7 +16,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(progress.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("veritune.client.cli.progress.time.monotonic", lambda: self.now)
 
 
 @pytest.fixture
