@@ -7,8 +7,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from veritune.common.cli.exits import CODES_OF_FAULT, EXIT_CODES, EXITS
 from veritune.common.errors import Fault, OwnError, VerituneError, error_classes
-from veritune.common.exits import CODES_OF_FAULT, EXIT_CODES, EXITS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "errors.md"
 ELSEWHERE = (

@@ -15,8 +15,8 @@ sys.path.insert(0, str(ROOT / "common"))
 import errors_page  # noqa: E402 - a script beside the package, as proto/generate.py is
 
 from veritune.common import errors  # noqa: E402
+from veritune.common.cli.exits import CODES_OF_FAULT, EXIT_CODES, EXITS, exit_of  # noqa: E402
 from veritune.common.errors import AuditError, InternalError, OwnError, PeerError, VerituneError  # noqa: E402
-from veritune.common.exits import CODES_OF_FAULT, EXIT_CODES, EXITS, exit_of  # noqa: E402
 
 PARTS = ("common", "arbiter", "client", "provider")
 FAMILIES = {"peer": PeerError, "own": OwnError, "client": AuditError, "internal": InternalError}

@@ -14,7 +14,7 @@ from typer.main import get_command
 from veritune.client.cli.app import app
 from veritune.client.job.file import JobFile
 from veritune.client.redteam.table import _ADVICE
-from veritune.common.exits import EXITS
+from veritune.common.cli.exits import EXITS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {("client", "key"), ("client", "pub"), ("provider", "pub"), ("provider", "toml")}

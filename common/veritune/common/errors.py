@@ -50,7 +50,7 @@
 
 Code that reads bytes can't know whose they are: it raises the `PeerError`, and a caller that reads a file of its own
 wraps the call in `veritune.common.files.own_file`. Exit codes and what to do about each reason stand in
-`veritune.common.exits`.
+`veritune.common.cli.exits`.
 
 Our own misuse of an API is a ``RuntimeError`` or ``ValueError``, outside this tree. Messages are public: they never
 hold a secret, and those of errors that are sent hold no path and no foreign exception's text that was not checked.

@@ -16,8 +16,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from veritune.common.cli.exits import exit_of
 from veritune.common.errors import VerituneError
-from veritune.common.exits import exit_of
 from veritune.common.keys import PrivateKey
 
 if TYPE_CHECKING:

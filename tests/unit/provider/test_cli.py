@@ -12,8 +12,8 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
+from veritune.common.cli.exits import EXITS
 from veritune.common.errors import KeyFileError
-from veritune.common.exits import EXITS
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.model.files import model_digest
 from veritune.provider.cli import PASSPHRASE, build_app

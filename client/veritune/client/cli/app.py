@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veritune.client.cli.errors import describe, exit_code
-from veritune.common.exits import EXIT_CODES
+from veritune.common.cli.exits import EXIT_CODES
 
 if TYPE_CHECKING:
     from veritune.client.run.run import Run

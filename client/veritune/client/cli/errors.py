@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import typer
 
+from veritune.common.cli.exits import EXITS, exit_of
 from veritune.common.errors import VerituneError
-from veritune.common.exits import EXITS, exit_of
 
 
 class Ending(NamedTuple):

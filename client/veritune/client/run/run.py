@@ -379,8 +379,10 @@ class Run:
         if not space.report(session).exists():
             return None
         report = space.load_envelope(space.report(session), "report")
+        with own_file(space.report(session)):
+            statement = open_document(ReportStatement, report, self.client_key.public)
         done = SignedReport(
-            statement=open_document(ReportStatement, report, self.client_key.public),
+            statement=statement,
             report=report,
             test_result=space.load_envelope(space.derived(session, "test-result"), "report"),
             svr=space.load_envelope(svr, "report") if svr.exists() else None,

@@ -12,8 +12,8 @@ import pytest
 from tests.support.exchange import Exchange
 from veritune.client.cli.app import run_cli
 from veritune.client.cli.errors import describe
+from veritune.common.cli.exits import EXIT_CODES
 from veritune.common.errors import PolicyError
-from veritune.common.exits import EXIT_CODES
 from veritune.common.keys import PrivateKey
 
 

@@ -21,6 +21,7 @@ from veritune.common.errors import (
     BadFileError,
     ChangedError,
     LateError,
+    OwnError,
     PolicyError,
     SignatureError,
     StepError,
@@ -29,6 +30,7 @@ from veritune.common.errors import (
     WrongFileError,
 )
 from veritune.common.keys import PrivateKey
+from veritune.common.limits import LIMITS
 from veritune.v1 import provider_service_pb2 as pb
 
 JOB = """
@@ -183,6 +185,29 @@ def test_papers_are_checked_whenever_they_are_read(home: Path) -> None:
     (space.adapter / "adapter_config.json").write_text('{"r": 1}')
     with pytest.raises(WrongFileError, match="run the step 'train'"):
         _ = start(home)._tuned_model
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["state.json", "prepared.json", "contract.json", "dataset-receipt.json", "training-receipt.json"],
+)
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"version":9}', b" " * (LIMITS.envelope_json + 1)])
+def test_a_damaged_file_of_ours_is_no_fault_of_the_providers(home: Path, name: str, content: bytes) -> None:
+    run = start(home)
+    run.prepare()
+    run.negotiate()
+    run.train()
+    (run.workspace.root / name).write_bytes(content)
+
+    def read_all(run: Run) -> None:
+        run.workspace.state()
+        run.prepared()
+        run.papers.training_receipt()
+
+    with pytest.raises(OwnError) as caught:
+        read_all(start(home))
+    assert caught.value.reason == "BAD_FILE"
+    assert name in caught.value.message
 
 
 def test_a_data_set_changed_after_the_contract_is_not_sent(home: Path, provider: FakeProvider) -> None:
