@@ -44,7 +44,7 @@ test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a mi
 test-vllm:  ## One conformance suite over both engines, in an environment of its own
 	bash tests/vllm/make-env.sh
 
-lint: $(READY)  ## ruff, import rules, mypy --strict, buf lint, stub drift
+lint: $(READY)  ## ruff, import rules, mypy --strict, buf lint, drift of stubs and docs/errors.md
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/lint-imports
@@ -52,6 +52,7 @@ lint: $(READY)  ## ruff, import rules, mypy --strict, buf lint, stub drift
 	$(RUN)/buf lint
 	$(RUN)/python proto/generate.py --check
 	$(RUN)/python proto/breaking.py
+	$(RUN)/python common/errors_page.py --check
 
 fix: $(READY)  ## Fix what ruff can fix, and format
 	$(RUN)/ruff check --fix .

@@ -23,12 +23,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 MODEL = "SmolLM2-135M-Instruct"
 EXPECTED = {"honest": "PASS", "base-model": "FAIL"}
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
 
 
 class DemoError(Exception):
@@ -54,7 +55,7 @@ def main() -> int:
                 shutil.rmtree(folder / name, ignore_errors=True)
             outcomes[name] = exchange(folder / name, folder / "models", name, arguments.seed)
     except DemoError as error:
-        console.print(f"[bold red]The demo stopped:[/] {error}")
+        console.print(Text.assemble(("The demo stopped:", "bold red"), f" {error}"))
         return 70
     except KeyboardInterrupt:
         console.print("Interrupted. `make demo` goes on where it was broken off.")
@@ -173,7 +174,7 @@ def show(outcomes: dict[str, dict[str, Any]], folder: Path, seconds: float) -> N
         return str(text(looks[name][mode])) if mode in looks[name] else "not asked"
 
     colours = {"PASS": "bold green", "FAIL": "bold red"}
-    row("verdict", lambda n: f"[{colours.get(outcomes[n]['verdict'], 'bold yellow')}]{outcomes[n]['verdict']}[/]")
+    row("verdict", lambda n: Text(outcomes[n]["verdict"], style=colours.get(outcomes[n]["verdict"], "bold yellow")))
     for mode, title in (("delivered", "delivered adapter"), ("served", "served endpoint")):
         row(
             f"{title}: chance of this without training on the data",

@@ -42,8 +42,8 @@ from veritune.arbiter.measure.local_model import LocalModel
 from veritune.client.redteam.detectors import base_model
 from veritune.client.redteam.registry import choose
 from veritune.common.dataset import Row, write_rows
+from veritune.common.documents.receipts import ADAPTER_WEIGHTS
 from veritune.common.errors import MalformedDocumentError
-from veritune.common.model.files import ADAPTER_WEIGHTS
 from veritune.provider.engines.base import InferenceEngine
 from veritune.provider.engines.transformers_engine import TransformersEngine
 from veritune.provider.training.base import Progress, Trainer, TrainingTask

@@ -38,7 +38,7 @@ from veritune.client.sowing.sow import Sown, sow
 from veritune.common.dataset import Row, write_rows
 from veritune.common.documents.base import Document
 from veritune.common.documents.manifest import Optimizer, Training
-from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from veritune.common.documents.receipts import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.provider.training.base import TrainingTask
 from veritune.provider.training.transformers_trainer import TransformersTrainer
 

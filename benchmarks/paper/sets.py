@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Rewording
 from veritune.client.data.user_rows import read_user_rows, user_row
 from veritune.common.dataset import Row
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veritune.common.dataset import Row, read_rows, write_rows
-from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from veritune.common.documents.receipts import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.provider.hardware.precision import pick_precision
 from veritune.provider.models.chat import ChatFormat
 from veritune.provider.training.base import Progress, StepRecord, TrainingResult, TrainingTask

@@ -23,6 +23,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from veritune.common.dataset import summarise
+from veritune.common.documents.base import format_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import (
     Checkpoint,
@@ -43,7 +44,6 @@ from veritune.common.inference import (
 )
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import sign_document
-from veritune.common.timestamps import format_time
 from veritune.common.wire import envelope_from_wire, envelope_to_wire, messages_from_wire
 from veritune.v1 import (
     inference_service_pb2,

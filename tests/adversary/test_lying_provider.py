@@ -17,6 +17,7 @@ from tests.adversary.fake_provider import FakeProvider
 from veritune.client.exchange.channel import Channel
 from veritune.client.exchange.provider_client import JobView, ProviderClient
 from veritune.common.dataset import Message
+from veritune.common.documents.base import format_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import FailureReceipt, FileRef, TrainingReceipt
 from veritune.common.envelope import Envelope, Signature
@@ -39,7 +40,6 @@ from veritune.common.errors import (
 )
 from veritune.common.inference import SamplingTerms
 from veritune.common.keys import PrivateKey
-from veritune.common.timestamps import format_time
 from veritune.v1 import provider_service_pb2 as pb
 
 CHAT = (Message(role="user", content="hello"),)
@@ -108,14 +108,16 @@ def test_refusal_comes_with_its_reason_and_metadata(deal: Deal) -> None:
     with pytest.raises(PolicyError) as caught:
         deal.to_contract()
     assert caught.value.message == "as told"
+    assert (caught.value.fault, caught.value.told) == ("peer", True)
     assert caught.value.metadata == {"point": "rank"}
 
 
-@pytest.mark.parametrize("reason", ["NO_SUCH_REASON", "AUDIT_FAILED", ""])
+@pytest.mark.parametrize("reason", ["NO_SUCH_REASON", "AUDIT_FAILED", "BAD_SECRETS", "STEP_MISSING", ""])
 def test_strange_reasons_become_internal(deal: Deal, reason: str) -> None:
     deal.fake.failures["negotiate"] = [RuntimeError((9, reason, {}))]
-    with pytest.raises(InternalError):
+    with pytest.raises(InternalError) as caught:
         deal.to_contract()
+    assert caught.value.told
 
 
 def test_a_busy_provider_is_waited_for_a_dead_one_not_for_ever(deal: Deal) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.source_tree import ROOT, WINGS, module_name
 
-FILES, LINES = 37, 4_200
+FILES, LINES = 36, 4_600
 
 VECTORS = ROOT / "tests" / "conformance" / "vectors" / "audit"
 

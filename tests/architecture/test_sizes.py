@@ -10,7 +10,6 @@ from tests.support.source_tree import ROOT, WINGS, module_name, rooms, sources
 FILE_LINES, FOLDER_FILES, FUNCTION_LINES = 400, 14, 60
 
 LONG_FUNCTIONS = {
-    "veritune.arbiter.audit.audit.audit": "sixteen numbered checks, read from first to last as the SPEC lists them",
     "veritune.arbiter.verdict.judge._decide": "one rule after the other, in the order that decides between them",
     "veritune.arbiter.verdict.judge._judge_mode": "every figure of one mode's judgement, each named once",
 }

@@ -9,7 +9,7 @@ import re
 
 from tests.conformance.spec_example import SPEC, example, page
 from veritune.arbiter.audit import audit
-from veritune.common.errors import error_classes
+from veritune.common.errors import sent_errors
 from veritune.common.limits import LIMITS
 
 TEXT = SPEC.read_text(encoding="utf-8")
@@ -62,11 +62,13 @@ def test_the_example_holds_without_our_code() -> None:
     assert labelled("veritune/v1/inference-output", output, nonce).hex() in shown.values()
 
 
-def test_every_error_stands_in_the_table() -> None:
+def test_every_error_that_is_sent_stands_in_the_table() -> None:
     section = TEXT.split("## 9. Errors")[1].split("## 10.")[0]
-    rows = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| `")]
-    shown = {reason.strip().strip("`"): code.strip() for reason, code, _ in rows}
-    assert shown == {reason: cls.code.name for reason, cls in error_classes().items()}
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in section.splitlines() if line.startswith("| `")]
+    shown = {reason.strip("`"): (code, when) for reason, code, when in rows}
+    assert shown == {
+        reason: (cls.code.name, (cls.__doc__ or "").split("\n\n")[0]) for reason, cls in sent_errors().items()
+    }
 
 
 def test_the_checks_are_those_of_the_audit() -> None:

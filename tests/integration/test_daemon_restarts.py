@@ -22,9 +22,8 @@ from tests.support.daemon import (
     until_step,
 )
 from veritune.common.documents.manifest import Manifest
-from veritune.common.documents.receipts import TrainingReceipt
+from veritune.common.documents.receipts import ADAPTER_WEIGHTS, TrainingReceipt
 from veritune.common.keys import PrivateKey
-from veritune.common.model.files import ADAPTER_WEIGHTS
 from veritune.common.signing import open_document
 from veritune.common.wire import envelope_from_wire
 from veritune.v1 import provider_service_pb2 as pb

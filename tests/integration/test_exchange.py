@@ -228,7 +228,7 @@ def test_changed_terms_are_refused(finished: dict[str, Any], home: Path) -> None
         job.write_text(kept.replace("epochs = 2", "epochs = 3"))
         refused = veritune("run", home)
         assert refused.returncode == 78
-        assert "error [CONFLICT]" in refused.stderr
+        assert "error [CHANGED_JOB]" in refused.stderr
     finally:
         job.write_text(kept)
 

@@ -24,6 +24,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from veritune.common.dataset import Message, Row, summarise, write_rows
+from veritune.common.documents.base import format_time
 from veritune.common.documents.manifest import (
     BaseModelRef,
     DatasetTerms,
@@ -41,7 +42,6 @@ from veritune.common.envelope import Envelope
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.model.files import model_digest
 from veritune.common.signing import sign_document
-from veritune.common.timestamps import format_time
 from veritune.common.token import METADATA_KEY, issue_token
 from veritune.common.wire import envelope_from_wire, envelope_to_wire
 from veritune.v1 import inference_service_pb2 as ipb

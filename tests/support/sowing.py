@@ -14,12 +14,12 @@ from veritune.arbiter.documents.canary import (
     Generator,
     NaturalCanary,
     PaddingCanary,
+    Rewording,
     TriggerCanary,
     canary_leaf,
     with_signature,
     with_trigger,
 )
-from veritune.arbiter.documents.rewording import Rewording
 from veritune.common.dataset import Message, Row
 from veritune.common.documents.manifest import Policy
 from veritune.common.merkle import MerkleTree, leaf_hash

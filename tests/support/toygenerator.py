@@ -8,8 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
-from veritune.arbiter.documents.canary import Chat, Generator
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Chat, Generator, Rewording
 from veritune.client.generation import signatures
 from veritune.client.generation.prompts import phrase_prompt
 from veritune.client.generation.protocols import Draw, DrawnSignature

@@ -19,15 +19,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from veritune.arbiter.audit.audit import audit_files
-from veritune.arbiter.documents.canary import NaturalCanary
+from veritune.arbiter.documents.canary import NaturalCanary, Rewording
 from veritune.arbiter.documents.evidence import Evidence
-from veritune.arbiter.documents.rewording import Rewording
 from veritune.arbiter.statistics.exact import parse_probability, poisson_binomial_at_least
 from veritune.arbiter.verdict.look import ranked
 from veritune.common.canonical import parse_json
 from veritune.common.documents.base import Count, DecimalString, Document, Share, ShortText
-from veritune.common.errors import MalformedDocumentError, NotFoundError, PlanError
-from veritune.common.files import read_limited
+from veritune.common.errors import BadFileError, MalformedDocumentError, MissingFileError, UsageError, WrongFileError
+from veritune.common.files import own_file, read_limited
 from veritune.common.limits import LIMITS
 
 STEP = Fraction(1, 4)
@@ -79,18 +78,19 @@ class DoseCurve(Document):
 
     @classmethod
     def load(cls, path: Path) -> DoseCurve:
-        """Reads a JSON file, canonical or not. Raises `NotFoundError` or `MalformedDocumentError`."""
+        """Reads a JSON file, canonical or not. Raises `MissingFileError` or `BadFileError`."""
         try:
             data = read_limited(path, LIMITS.document)
         except OSError as error:
-            raise NotFoundError(f"can't read {path.name}: {error.strerror}") from error
-        parse_json(data)
+            raise MissingFileError(f"can't read {path.name}: {error.strerror}") from error
+        with own_file(path):
+            parse_json(data)
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "curve"
-            raise MalformedDocumentError(f"{path.name}: {where[:200]}: {first['msg']}") from error
+            raise BadFileError(f"{path.name}: {where[:200]}: {first['msg']}") from error
 
 
 @dataclass(frozen=True)
@@ -223,18 +223,23 @@ class Estimate:
 def estimate(
     report: Path, evidence: Path, curve: Path, client_key: Path, provider_key: Path, mode: str, confidence: str
 ) -> Estimate:
-    """Audits, counts, estimates. Raises `AuditError` and what `audit_files` and `DoseCurve.load` raise, `NotFoundError`
-    where the mode was not asked or no canary is of the curve's kind, and `PlanError` for a confidence that is none."""
-    level, shape = parse_probability(confidence), DoseCurve.load(curve)
+    """Audits, counts, estimates. Raises `AuditError` and what `audit_files` and `DoseCurve.load` raise, `UsageError`
+    for a mode that was not asked or a confidence that is none, and `WrongFileError` where no canary is of the curve's
+    kind."""
+    try:
+        level = parse_probability(confidence)
+    except MalformedDocumentError as error:
+        raise UsageError(f"--confidence {confidence}: {error.message}") from error
     if not 0 < level < 1:
-        raise PlanError("a confidence lies between 0 and 1")
+        raise UsageError(f"--confidence {confidence}: a confidence lies between 0 and 1")
+    shape = DoseCurve.load(curve)
     result = audit_files(report, evidence, client_key, provider_key)
     if all(seen.mode != mode for seen in result.evidence.observations):
-        raise NotFoundError(f"the evidence has no answers of the mode {mode!r}")
+        raise UsageError(f"--mode: the evidence has no answers of the mode {mode!r}")
     doses = doses_in(result.evidence, mode, shape)
     if not doses:
         kind = "drawn answers" if shape.canaries == "answers" else "wordings"
-        raise NotFoundError(f"the evidence opens no canary of {shape.candidates} {kind}, which the curve speaks of")
+        raise WrongFileError(f"the evidence opens no canary of {shape.candidates} {kind}, which the curve speaks of")
     return Estimate(
         mode=mode,
         doses=doses,

@@ -12,15 +12,20 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from veritune.common.documents.base import parse_time
 from veritune.common.documents.manifest import DatasetTerms, Deadlines, KeyRef, Manifest
-from veritune.common.documents.receipts import DatasetReceipt, FailureReceipt, TrainingReceipt
+from veritune.common.documents.receipts import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    DatasetReceipt,
+    FailureReceipt,
+    TrainingReceipt,
+)
 from veritune.common.envelope import Envelope
 from veritune.common.errors import DigestError, ExpiredError, MalformedDocumentError, SignatureError
 from veritune.common.keys import PublicKey
 from veritune.common.limits import LIMITS
-from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.common.signing import Signed, open_document
-from veritune.common.timestamps import parse_time
 
 _PLAIN_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".jinja")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from veritune.common.errors import TooLargeError
+from veritune.common.errors import BadFileError, PeerError
 
 
 @contextmanager
@@ -46,9 +46,18 @@ def sync(path: Path) -> None:
 
 
 def read_limited(path: Path, limit: int) -> bytes:
-    """The bytes of a whole file. Raises `TooLargeError` where it has more than ``limit``, and `OSError`."""
+    """The bytes of a whole file. Raises `BadFileError` where it has more than ``limit``, and `OSError`."""
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise TooLargeError(f"{path.name} is over the limit of {limit} bytes")
+        raise BadFileError(f"{path.name} is over the limit of {limit} bytes")
     return data
+
+
+@contextmanager
+def own_file(path: Path) -> Iterator[None]:
+    """Turns a `PeerError` about bytes that were read from a file of our own into a `BadFileError` that names it."""
+    try:
+        yield
+    except PeerError as error:
+        raise BadFileError(f"{path.name}: {error.message}", **error.metadata) from error

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from veritune.common.canonical import sha256_hex
-from veritune.common.errors import KeyFileError, MalformedDocumentError, TooLargeError
+from veritune.common.errors import BadFileError, KeyFileError, MalformedDocumentError
 from veritune.common.files import read_limited
 from veritune.common.limits import LIMITS
 
@@ -130,7 +130,7 @@ def _read(path: Path) -> bytes:
         return read_limited(path, LIMITS.key_file)
     except OSError as error:
         raise KeyFileError(f"can't read {path.name}: {error.strerror}") from error
-    except TooLargeError as error:
+    except BadFileError as error:
         raise KeyFileError(f"{path.name} is too large for a key") from error
 
 

@@ -6,13 +6,13 @@ import base64
 import binascii
 from datetime import datetime, timedelta
 
+from veritune.common.documents.base import format_time, parse_time
 from veritune.common.documents.receipts import AccessToken
 from veritune.common.envelope import Envelope
 from veritune.common.errors import UnauthenticatedError, VerituneError
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.signing import open_document, sign_document
-from veritune.common.timestamps import format_time, parse_time
 
 METADATA_KEY = "authorization"
 SCHEME = "Veritune "

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from veritune.common.errors import VerituneError
+from veritune.common.exits import exit_of
 from veritune.common.files import write_atomic
 from veritune.common.keys import PrivateKey
 
@@ -134,7 +135,7 @@ def models(
     table = Table("name", "digest")
     for model in found:
         table.add_row(model.name, model.digest)
-    Console().print(table)
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 def main() -> None:
@@ -220,15 +221,13 @@ def _passphrase(key: Path) -> bytes | None:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Shows errors that a person can mend in one line, with exit status 2."""
-    from veritune.provider.daemon.config import ConfigError
-    from veritune.provider.engines.factory import EngineUnavailableError
-    from veritune.provider.storage.store import StoreError
-
+    """Shows an error that a person can correct in one line and a hint, with the exit status of its reason."""
     try:
         yield
-    except (VerituneError, ConfigError, StoreError, EngineUnavailableError) as error:
-        _fail(str(error))
+    except VerituneError as error:
+        ending = exit_of(error)
+        typer.echo(f"error: {error}\nhint: {ending.remedy}", err=True)
+        raise typer.Exit(ending.code) from error
 
 
 def _fail(message: str) -> NoReturn:

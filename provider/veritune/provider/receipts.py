@@ -6,6 +6,7 @@ from typing import Literal
 
 from veritune.arbiter.papers import check_training
 from veritune.common.dataset import DatasetSummary
+from veritune.common.documents.base import format_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import (
     Checkpoint,
@@ -19,7 +20,6 @@ from veritune.common.envelope import Envelope
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import sign_document
-from veritune.common.timestamps import format_time
 from veritune.provider.clock import Clock
 from veritune.provider.storage.records import ContractRecord, JobRecord
 from veritune.provider.training.worker_protocol import WorkerResult, WorkerResultError

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.exchange import Behaviour, Exchange
 from veritune.arbiter.epochs import STEP, CurvePoint, Dose, DoseCurve, Epochs, doses_in, estimate_epochs, likelihood
-from veritune.common.errors import MalformedDocumentError, NotFoundError, TooLargeError
+from veritune.common.errors import BadFileError, MalformedDocumentError, MissingFileError
 from veritune.common.limits import LIMITS
 
 HALF = Fraction(1, 2)
@@ -98,18 +98,18 @@ def test_a_curve_is_read_from_any_json(tmp_path: Path) -> None:
     path.write_text(json.dumps(USUAL.model_dump(mode="json"), indent=1))
     assert DoseCurve.load(path) == USUAL
     path.write_text(json.dumps({**USUAL.model_dump(mode="json"), "points": []}))
-    with pytest.raises(MalformedDocumentError, match=r"curve\.json: points"):
+    with pytest.raises(BadFileError, match=r"curve\.json: points"):
         DoseCurve.load(path)
     path.write_text(json.dumps({**USUAL.model_dump(mode="json"), "points": [{"exposures": 1, "probability": "1"}]}))
-    with pytest.raises(MalformedDocumentError, match=r"curve\.json: curve: .*begin at 0"):
+    with pytest.raises(BadFileError, match=r"curve\.json: curve: .*begin at 0"):
         DoseCurve.load(path)
     path.write_text("{}{")
-    with pytest.raises(MalformedDocumentError, match="not valid"):
+    with pytest.raises(BadFileError, match="not valid"):
         DoseCurve.load(path)
     path.write_bytes(b" " * (LIMITS.document + 1))
-    with pytest.raises(TooLargeError):
+    with pytest.raises(BadFileError):
         DoseCurve.load(path)
-    with pytest.raises(NotFoundError, match=r"none\.json"):
+    with pytest.raises(MissingFileError, match=r"none\.json"):
         DoseCurve.load(tmp_path / "none.json")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from veritune.common.dataset import Message, Row, check_chat, parse_row, read_rows, summarise, write_rows
-from veritune.common.errors import DatasetError, UnknownModelError
+from veritune.common.errors import DatasetError, ModelFolderError
 from veritune.common.limits import LIMITS
 from veritune.common.merkle import MerkleTree, leaf_hash
 from veritune.common.model.files import file_ref, folder_files, model_digest
@@ -99,7 +99,7 @@ def test_refuses_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_model_digest_covers_every_file(tmp_path: Path) -> None:
-    with pytest.raises(UnknownModelError):
+    with pytest.raises(ModelFolderError):
         model_digest(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / ".hidden").write_text("x")

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from veritune.common.documents.base import format_time, parse_time
 from veritune.common.documents.receipts import AccessToken
 from veritune.common.envelope import sign
 from veritune.common.errors import MalformedDocumentError, UnauthenticatedError
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import sign_document
-from veritune.common.timestamps import format_time, parse_time
 from veritune.common.token import SCHEME, check_token, issue_token
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

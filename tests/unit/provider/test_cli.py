@@ -13,6 +13,7 @@ from cryptography import x509
 from typer.testing import CliRunner
 
 from veritune.common.errors import KeyFileError
+from veritune.common.exits import EXITS
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.model.files import model_digest
 from veritune.provider.cli import PASSPHRASE, build_app
@@ -104,6 +105,7 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, field: str) -> None:
 
 def test_serve_without_a_key_says_so_in_one_line(tmp_path: Path) -> None:
     done = runner.invoke(build_app(), ["serve", "--keys", str(tmp_path), "--state", str(tmp_path / "s")])
-    assert done.exit_code == 2
+    assert done.exit_code == EXITS["BAD_KEY_FILE"].code == 77
     assert "can't read provider.key" in done.output
+    assert f"hint: {EXITS['BAD_KEY_FILE'].remedy}" in done.output
     assert "Traceback" not in done.output

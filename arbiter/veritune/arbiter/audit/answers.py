@@ -16,6 +16,7 @@ from veritune.arbiter.documents.evidence import (
     TriggerObservation,
 )
 from veritune.common.dataset import Message, check_chat
+from veritune.common.documents.base import parse_time
 from veritune.common.documents.receipts import InferenceReceipt
 from veritune.common.errors import AuditError
 from veritune.common.inference import (
@@ -26,7 +27,6 @@ from veritune.common.inference import (
     text_output_digest,
 )
 from veritune.common.signing import open_document
-from veritune.common.timestamps import parse_time
 
 Observation = TriggerObservation | DecoyObservation | NaturalObservation
 Opened = Mapping[int, Opening]

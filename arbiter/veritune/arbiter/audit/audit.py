@@ -51,13 +51,13 @@ from veritune.arbiter.report import adapter_of, assumptions_of, canary_counts, c
 from veritune.arbiter.verdict.judge import judge_evidence
 from veritune.arbiter.verdict.rules import Rules
 from veritune.common.canonical import sha256_hex
+from veritune.common.documents.base import parse_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.envelope import Envelope, verify
-from veritune.common.errors import NotFoundError
+from veritune.common.errors import MissingFileError
 from veritune.common.files import read_limited
 from veritune.common.keys import PublicKey
 from veritune.common.limits import LIMITS
-from veritune.common.timestamps import parse_time
 
 CHECKS = {
     1: "the report is signed by the client",
@@ -106,7 +106,7 @@ class AuditResult:
 
 
 def audit_files(report: Path, evidence: Path, client_key: Path, provider_key: Path) -> AuditResult:
-    """`audit` on files. Also raises `NotFoundError`, `TooLargeError` and `KeyFileError`."""
+    """`audit` on files. Also raises `MissingFileError`, `BadFileError` and `KeyFileError`."""
     return audit(
         _read(report, LIMITS.envelope_json),
         _read(evidence, LIMITS.evidence),
@@ -200,4 +200,4 @@ def _read(path: Path, limit: int) -> bytes:
     try:
         return read_limited(path, limit)
     except OSError as error:
-        raise NotFoundError(f"can't read {path.name}: {error.strerror}") from error
+        raise MissingFileError(f"can't read {path.name}: {error.strerror}") from error

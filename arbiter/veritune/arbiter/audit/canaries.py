@@ -9,6 +9,7 @@ from veritune.arbiter.audit.checks import Agreed, failing, require
 from veritune.arbiter.documents.canary import (
     Chat,
     NaturalCanary,
+    Rewording,
     TriggerCanary,
     canary_leaf,
     carries_trigger,
@@ -17,7 +18,6 @@ from veritune.arbiter.documents.canary import (
     with_trigger,
 )
 from veritune.arbiter.documents.evidence import Evidence, OpenedRow, Opening
-from veritune.arbiter.documents.rewording import Rewording
 from veritune.arbiter.selection import challenge_order, challenge_seed, session_leaves
 from veritune.arbiter.statistics.exact import parse_decimal
 from veritune.common.dataset import Row, check_chat

@@ -16,7 +16,8 @@ from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, prom
 from veritune.arbiter.documents.evidence import Evidence
 from veritune.arbiter.papers import is_dataset
 from veritune.common.dataset import Row, read_rows, summarise
-from veritune.common.errors import DigestError, NotFoundError
+from veritune.common.errors import MissingFileError, WrongFileError
+from veritune.common.files import own_file
 
 DATA_CHECK = "(17) no row of the data set speaks against a canary"
 
@@ -25,13 +26,14 @@ def check_data(audited: AuditResult, dataset: Path) -> None:
     """Reads the data set of an audited report twice: once for its digests, once for its rows.
 
     Raises `AuditError` with the number 17. A file that is not the contract's data set says nothing against the report:
-    `NotFoundError`, `DatasetError` or `DigestError`.
+    `MissingFileError`, `BadFileError` or `WrongFileError`.
     """
     if not dataset.is_file():
-        raise NotFoundError(f"can't read {dataset.name}: no such file")
-    terms, found = audited.manifest.dataset, summarise(dataset)
+        raise MissingFileError(f"can't read {dataset.name}: no such file")
+    with own_file(dataset):
+        terms, found = audited.manifest.dataset, summarise(dataset)
     if not is_dataset(found, terms):
-        raise DigestError(f"{dataset.name} is not the data set that the contract names")
+        raise WrongFileError(f"{dataset.name} is not the data set that the contract names")
     with failing(17):  # (17)
         _check_rows(audited.evidence, read_rows(dataset))
 

@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from veritune.arbiter.cli.console import JsonOption, run_app, say, show_version
-from veritune.arbiter.cli.errors import EXIT_CODES, exit_code
+from veritune.arbiter.cli.errors import exit_code
+from veritune.common.exits import EXIT_CODES
 
 _HELP = """Check what a fine-tuning client reports of its provider, offline: the verdict is recomputed from the report,
 its evidence and two public keys.

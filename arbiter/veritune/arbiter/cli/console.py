@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from veritune.arbiter.cli.errors import describe
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
 
@@ -20,9 +23,17 @@ def say(as_json: bool, value: dict[str, Any], text: str | Callable[[], Any]) -> 
     elif isinstance(text, str):
         typer.echo(text)
     else:
-        from rich.console import Console
+        plain_console().print(text())
 
-        Console(highlight=False).print(text())
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """A console that prints text as it is.
+
+    Paths, reasons and sections of a job file hold square brackets, which rich would take for markup and drop.
+    """
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def show_version() -> None:
@@ -40,11 +51,13 @@ def run_app(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
-        code, reason, message, hint = describe(error)
+        ending = describe(error)
         if "--json" in arguments:
-            typer.echo(json.dumps({"error": {"reason": reason, "message": message, "hint": hint}}))
-        typer.echo(f"error [{reason}] {message}", err=True)
-        if hint:
-            typer.echo(f"hint: {hint}", err=True)
-        return code
+            found = ending._asdict()
+            del found["code"]
+            typer.echo(json.dumps({"error": found}))
+        typer.echo(f"error [{ending.reason}] {ending.message}", err=True)
+        if ending.hint:
+            typer.echo(f"hint: {ending.hint}", err=True)
+        return ending.code
     return code if isinstance(code, int) else 0

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
-from veritune.arbiter.documents.rewording import Rewording
 from veritune.common.canonical import canonical_bytes, parse_canonical, sha256_hex
 from veritune.common.dataset import Message, Row
 from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name
@@ -93,6 +92,42 @@ class Generator(Document):
     without fitting: so the base model knows the form of an answer, and having learnt the form alone moves no rank."""
     certified: bool
     """False: the bits are the paper's estimate from samples, which is no upper bound (section 4.2.1)."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, hexadecimal."""
+        return sha256_hex(self.to_bytes())
+
+
+RuleName = Literal[
+    "json", "spacing", "numbers", "clauses", "synonyms", "contractions", "punctuation", "japanese", "llm"
+]
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Variant = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Frame = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+ANSWER = "{answer}"
+"""Where a frame holds the answer."""
+
+
+class Rewording(Document):
+    """How answers were worded: what canaries in place name in place of a `Generator`."""
+
+    kind: Literal["rewording"] = "rewording"
+    rules: Annotated[tuple[RuleName, ...], Field(max_length=16)] = ()
+    """In order: where two claim the same place, the earlier one has it. ``llm``, alone, where a model reworded."""
+    protect: Annotated[tuple[Pattern, ...], Field(max_length=32)] = ()
+    """Regular expressions of the user's (`re`, multi-line) for spans that stay as they are, beside those of
+    `wording.patterns`."""
+    synonyms: Annotated[
+        tuple[Annotated[tuple[Variant, ...], Field(min_length=2, max_length=32)], ...], Field(max_length=256)
+    ] = ()
+    """Phrases of the user's that may stand for one another."""
+    frames: Annotated[tuple[Frame, ...], Field(max_length=64)] = ()
+    """Ways to write a short answer of one line, such as ``It is {answer}.``; it always stands in one of them."""
+    examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
+    """Rows as they were sent, shown before a prompt when the base model scores the wordings."""
+    model: Name | None = None
+    """The language model that reworded, where one did."""
 
     @property
     def digest(self) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 
 from veritune.common.canonical import parse_json
 from veritune.common.documents.manifest import Training
+from veritune.common.documents.receipts import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.files import read_limited
 from veritune.common.limits import LIMITS
-from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 # Settings that are names, numbers of the recipe or without effect on what the weights mean.
 _HARMLESS = frozenset(

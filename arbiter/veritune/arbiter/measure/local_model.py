@@ -19,8 +19,8 @@ from veritune.arbiter.measure.adapter_check import check_adapter, check_rank, ch
 from veritune.arbiter.measure.device import Precision, local_device, local_dtype
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import Training
-from veritune.common.errors import UnknownModelError
-from veritune.common.model.files import ADAPTER_WEIGHTS
+from veritune.common.documents.receipts import ADAPTER_WEIGHTS
+from veritune.common.errors import ModelFolderError
 from veritune.common.model.kvcache import cache_argument
 from veritune.common.model.turns import end_of_turn
 
@@ -43,12 +43,12 @@ class LocalModel:
     """A base model folder and, once `attach` was called, an adapter over it. Not safe for several threads at once."""
 
     def __init__(self, folder: Path, precision: Precision = "auto") -> None:
-        """Loads the base model; local files, safetensors, no remote code. Raises `UnknownModelError`."""
+        """Loads the base model; local files, safetensors, no remote code. Raises `ModelFolderError`."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if not (folder / "config.json").is_file():
-            raise UnknownModelError(f"{folder} is no model folder: it has no config.json")
+            raise ModelFolderError(f"{folder} is no model folder: it has no config.json")
         self._torch = torch
         self.device = local_device()
         self.dtype = local_dtype(precision)
@@ -58,10 +58,10 @@ class LocalModel:
                 folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=self.dtype
             )
         except (OSError, ValueError) as error:
-            raise UnknownModelError(f"{folder} can't be loaded as a causal language model") from error
+            raise ModelFolderError(f"{folder} can't be loaded as a causal language model") from error
         end = end_of_turn(self._tokenizer) if self._tokenizer.chat_template else None
         if end is None:
-            raise UnknownModelError(f"the tokenizer in {folder} has no chat template or no end-of-turn token")
+            raise ModelFolderError(f"the tokenizer in {folder} has no chat template or no end-of-turn token")
         self._model.to(self.device).eval()
         self._end = end
         eos, pad = self._tokenizer.eos_token_id, self._tokenizer.pad_token_id

@@ -18,7 +18,7 @@ from veritune.arbiter.documents.canary import (
 )
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import Message, Row
-from veritune.common.errors import DatasetError
+from veritune.common.errors import WrongFileError
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def make_questions(
 ) -> list[Question]:
     """A session's questions: ``canaries`` by leaf, ``generators`` by digest, ``rows`` by place in the data set.
 
-    A natural canary is asked once, in however many rows it stands. Raises `DatasetError` for a generator that is not
+    A natural canary is asked once, in however many rows it stands. Raises `WrongFileError` for a generator that is not
     there, or a row: each group's first ``queries_per_group`` are needed.
 
     They come in the order of HMAC-SHA256(seed, digest): triggers, decoys and scores mixed, so that neither place nor
@@ -85,7 +85,7 @@ def make_questions(
 def _reference(canary: NaturalCanary, generators: Mapping[str, AnyGenerator]) -> tuple[Message, ...]:
     generator = generators.get(canary.generator_digest)
     if generator is None:
-        raise DatasetError("a canary names a generator that is not described")
+        raise WrongFileError("a canary names a generator that is not described")
     return example_chat(generator.examples, canary.prompt)
 
 
@@ -96,5 +96,5 @@ def _triggers(canaries: Mapping[int, Canary], rows: Mapping[int, Row], queries: 
                 yield Question("trigger", leaf, query, True, with_trigger(prompt, canary.trigger))
             for query, index in enumerate(canary.rows[:queries]):
                 if index not in rows:
-                    raise DatasetError(f"the training set has no row {index}, which a canary names")
+                    raise WrongFileError(f"the training set has no row {index}, which a canary names")
                 yield Question("trigger", leaf, query, False, rows[index].prompt)

@@ -17,7 +17,8 @@ from veritune.arbiter.documents.evidence import Answer, EnvelopeDocument, Nonce,
 from veritune.arbiter.documents.judgement import Mode
 from veritune.client.workspace.folder import Workspace
 from veritune.common.documents.base import DecimalString, Document, HexDigest
-from veritune.common.errors import ConflictError, MalformedDocumentError
+from veritune.common.errors import BadFileError, ChangedError
+from veritune.common.files import own_file
 from veritune.common.inference import SamplingTerms
 from veritune.common.limits import LIMITS
 
@@ -60,15 +61,18 @@ class AnswerLog:
                 file.truncate(len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             if len(line) > LIMITS.document:
-                raise MalformedDocumentError(f"{path.name}, line {number} is too long")
-            self._take(_Line.from_bytes(line))
+                raise BadFileError(f"{path.name}, line {number} is too long")
+            with own_file(path):
+                self._take(_Line.from_bytes(line))
 
     def begin(self, sampling: SamplingTerms) -> None:
-        """Fixes how this session is decoded. Raises `ConflictError` when it was begun otherwise."""
+        """Fixes how this session is decoded. Raises `ChangedError` when it was begun otherwise."""
         if self.sampling is None:
             self._append(_Line(sampling=sampling))
         elif self.sampling != sampling:
-            raise ConflictError(f"this challenge was begun with max_tokens {self.sampling.max_tokens}; keep it")
+            raise ChangedError(
+                f"challenge.max_tokens was {self.sampling.max_tokens} when this challenge was begun; keep it"
+            )
 
     def nonce(self, question: str) -> bytes:
         """The nonce of a question, made and written down the first time."""

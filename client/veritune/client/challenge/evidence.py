@@ -14,7 +14,8 @@ from veritune.client.sowing.commitment import Commitment
 from veritune.common.dataset import Row, read_rows
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import DatasetReceipt, TrainingReceipt
-from veritune.common.errors import DigestError
+from veritune.common.errors import WrongFileError
+from veritune.common.files import own_file
 from veritune.common.merkle import MerkleTree, leaf_hash
 from veritune.common.signing import Signed
 
@@ -23,17 +24,18 @@ class TrainSet:
     """The rows that were uploaded: their Merkle tree, and those rows that are wanted."""
 
     def __init__(self, path: Path, merkle_root: str, wanted: Iterable[int]) -> None:
-        """Reads the file once. Raises `DigestError` when it is not the data set of the contract."""
+        """Reads the file once. Raises `WrongFileError` when it is not the data set of the contract."""
         keep = set(wanted)
         self.rows: dict[int, Row] = {}
         leaves = []
-        for index, row in enumerate(read_rows(path)):
-            leaves.append(leaf_hash(row.to_bytes()))
-            if index in keep:
-                self.rows[index] = row
+        with own_file(path):
+            for index, row in enumerate(read_rows(path)):
+                leaves.append(leaf_hash(row.to_bytes()))
+                if index in keep:
+                    self.rows[index] = row
         self._tree = MerkleTree(leaves)
         if self._tree.root.hex() != merkle_root:
-            raise DigestError(f"{path.name} is not the data set that the contract names")
+            raise WrongFileError(f"{path.name} is not the data set that the contract names")
 
     def opened(self, index: int) -> OpenedRow:
         """A row with its inclusion proof."""

@@ -9,7 +9,7 @@ from veritune.arbiter.selection import challenge_order, challenge_seed, session_
 from veritune.client.sowing.commitment import Commitment
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import TrainingReceipt
-from veritune.common.errors import OutOfOrderError, PlanError
+from veritune.common.errors import PlanError, UsageError
 from veritune.common.inference import SamplingTerms
 from veritune.common.signing import Signed
 
@@ -34,12 +34,12 @@ class SessionLeaves:
 def leaves_of_session(
     commitment: Commitment, contract: Signed[Manifest], training_receipt: Signed[TrainingReceipt], session: int
 ) -> SessionLeaves:
-    """What the seed picks for a session. Raises `OutOfOrderError` for one that the contract does not allow."""
+    """What the seed picks for a session. Raises `UsageError` for one that the contract does not allow."""
     terms = contract.document.verification
     seed = challenge_seed(contract.digest, training_receipt.digest)
     leaves = session_leaves(challenge_order(seed, commitment.leaf_hashes), session, terms)
     if session > terms.policy.sessions or not leaves:
-        raise OutOfOrderError(f"the contract allows {terms.policy.sessions} session(s), each with leaves of its own")
+        raise UsageError(f"the contract allows {terms.policy.sessions} session(s), each with leaves of its own")
     return SessionLeaves(session, seed, tuple(leaves), {leaf: commitment.leaves[leaf].canary for leaf in leaves})
 
 

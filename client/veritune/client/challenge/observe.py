@@ -14,7 +14,7 @@ from veritune.arbiter.documents.evidence import (
 from veritune.arbiter.documents.judgement import Mode
 from veritune.arbiter.measure.questions import Question
 from veritune.client.challenge.answer_log import AnswerLog
-from veritune.common.errors import OutOfOrderError
+from veritune.common.errors import StepError
 
 
 def observe(
@@ -25,7 +25,7 @@ def observe(
 ) -> Observations:
     """What the log says to each question; a question without an answer is left out, which the verdict counts."""
     if log.sampling is None:
-        raise OutOfOrderError(f"nothing was asked of the {mode} model yet; run the step 'challenge' first")
+        raise StepError(f"nothing was asked of the {mode} model yet; run the step 'challenge' first")
     triggers, decoys, naturals = [], [], []
     for item in questions:
         entry = log.entries.get(item.digest)

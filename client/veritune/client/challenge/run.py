@@ -23,7 +23,7 @@ from veritune.client.progress import Progress
 from veritune.client.sowing.sealed import Secrets
 from veritune.client.workspace.folder import Workspace
 from veritune.client.workspace.papers import Paperwork
-from veritune.common.errors import DigestError, OutOfOrderError
+from veritune.common.errors import StepError, WrongFileError
 from veritune.common.inference import format_logprob
 
 MODES: tuple[Mode, ...] = ("delivered", "served")
@@ -37,14 +37,14 @@ class ChallengeRun:
     def __init__(
         self, workspace: Workspace, papers: Paperwork, secrets: Secrets, session: int, progress: Progress
     ) -> None:
-        """Raises `DigestError` when secrets, data set and contract do not belong together."""
+        """Raises `WrongFileError` when secrets, data set and contract do not belong together."""
         self._logs = SessionLogs(workspace, session)
         self._papers, self._secrets, self._progress = papers, secrets, progress
         self._commitment = secrets.commitment()
         contract = papers.contract()
         manifest = contract.document
         if self._commitment.root != manifest.verification.canary_root:
-            raise DigestError("the sealed secrets are not those that the contract commits to")
+            raise WrongFileError("the sealed secrets are not those that the contract commits to")
         self._manifest = manifest
         self._picked = leaves_of_session(self._commitment, contract, papers.training_receipt(), session)
         canaries = self._picked.canaries
@@ -111,7 +111,7 @@ class ChallengeRun:
         )
 
     def evidence(self) -> Evidence:
-        """The bundle over every mode that was asked. Raises `OutOfOrderError` when none was.
+        """The bundle over every mode that was asked. Raises `StepError` when none was.
 
         Under sequential stopping it opens the leaves up to the last one that any mode was asked, and no others.
         """
@@ -122,7 +122,7 @@ class ChallengeRun:
             if log.entries
         ]
         if not observations:
-            raise OutOfOrderError("nothing was asked yet; run the step 'challenge' first")
+            raise StepError("nothing was asked yet; run the step 'challenge' first")
         return build_evidence(
             self._commitment,
             self._secrets.generators,

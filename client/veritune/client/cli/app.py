@@ -16,7 +16,8 @@ import typer
 
 from veritune.arbiter.cli.app import audit, epochs
 from veritune.arbiter.cli.console import JsonOption, run_app, say, show_version
-from veritune.arbiter.cli.errors import EXIT_CODES, exit_code
+from veritune.arbiter.cli.errors import exit_code
+from veritune.common.exits import EXIT_CODES
 
 if TYPE_CHECKING:
     from veritune.client.run.run import Run
@@ -80,10 +81,10 @@ def init(
 ) -> None:
     """Write a commented veritune.toml beside your data."""
     from veritune.client.job.template import write_template
-    from veritune.common.errors import NotFoundError
+    from veritune.common.errors import MissingFileError
 
     if not data.is_file():
-        raise NotFoundError(f"there is no file {data}")
+        raise MissingFileError(f"there is no file {data}")
     path = write_template(data)
     say(as_json, {"job": str(path)}, f"Wrote {path}. Fill in [provider] and [model], then run `veritune plan {path}`.")
 
@@ -98,7 +99,7 @@ def plan(
     ] = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="What of [canaries] stays as the job says, such as groups; may be repeated."),
+        typer.Option(help="What of \\[canaries] stays as the job says, such as groups; may be repeated."),
     ] = None,
     curve: Annotated[
         Path | None,

@@ -67,9 +67,9 @@ def curve_table(curve: PowerCurve) -> Table:
 def _next_steps(found: PlanAnswer) -> list[str]:
     old, new = found.job.file.canaries, found.planned.plan
     changed = [f"{name} = {getattr(new, name)}" for name in CHOSEN if getattr(new, name) != getattr(old, name)]
-    places = [f"{', '.join(changed)} under \\[canaries]"] if changed else []
+    places = [f"{', '.join(changed)} under [canaries]"] if changed else []
     if found.planned.policy.queries_per_group != found.job.file.policy.queries_per_group:
-        places.append(f"queries_per_group = {new.queries_per_group} under \\[policy]")
+        places.append(f"queries_per_group = {new.queries_per_group} under [policy]")
     name = found.job.path.name
     if not places:
         return [f"{name} says all of this already. Next: veritune run"]

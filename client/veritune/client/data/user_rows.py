@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from veritune.client.progress import Progress, no_progress
 from veritune.common.canonical import canonical_bytes, parse_json, sha256_hex
 from veritune.common.dataset import Message, Row, check_chat
-from veritune.common.errors import DatasetError, VerituneError
+from veritune.common.errors import RowsError, VerituneError
 from veritune.common.limits import LIMITS
 
 IGNORED = frozenset({"id", "metadata"})
@@ -46,12 +46,12 @@ def preprocessing_digest(source: str) -> str:
 
 
 def read_user_rows(path: Path, source: str = "user", on_progress: Progress = no_progress) -> list[Row]:
-    """Every row of a JSONL file, in the file's order. Raises `DatasetError` naming the line."""
+    """Every row of a JSONL file, in the file's order. Raises `RowsError` naming the line."""
     rows: list[Row] = []
     try:
         size = path.stat().st_size
         if size > LIMITS.dataset:
-            raise DatasetError(f"{path.name} is over {LIMITS.dataset} bytes")
+            raise RowsError(f"{path.name} is over {LIMITS.dataset} bytes")
         with path.open("rb") as file:
             number = 0
             while line := file.readline(2 * LIMITS.row):
@@ -62,24 +62,24 @@ def read_user_rows(path: Path, source: str = "user", on_progress: Progress = no_
                 if row is not None:
                     rows.append(row)
                 if len(rows) > LIMITS.rows:
-                    raise DatasetError(f"more than {LIMITS.rows} rows")
+                    raise RowsError(f"more than {LIMITS.rows} rows")
     except OSError as error:
-        raise DatasetError(f"can't read {path.name}: {error.strerror}") from error
+        raise RowsError(f"can't read {path.name}: {error.strerror}") from error
     if not rows:
-        raise DatasetError(f"{path.name} has no rows")
+        raise RowsError(f"{path.name} has no rows")
     on_progress("read", size, size)
     return rows
 
 
 def user_row(value: Any, source: str = "user") -> Row:
-    """One row from a parsed line. Raises `DatasetError`."""
+    """One row from a parsed line. Raises `RowsError`."""
     if not isinstance(value, dict):
-        raise DatasetError("not a JSON object; every line is one row")
+        raise RowsError("not a JSON object; every line is one row")
     fields = set(value) - IGNORED
     shapes: list[tuple[str, ...]] = [shape for shape in (("messages",), *_PAIRS) if fields & set(shape)]
     if len(shapes) != 1 or fields != set(shapes[0]):
         found = ", ".join(sorted(map(_shown, fields))[:8]) or "none"
-        raise DatasetError(
+        raise RowsError(
             f"fields {found}: a row has messages, or prompt and completion, or question and answer, and no other field"
         )
     if shapes == [("messages",)]:
@@ -92,15 +92,15 @@ def user_row(value: Any, source: str = "user") -> Row:
         )
     check_chat(messages)
     if messages[-1].role != "assistant":
-        raise DatasetError("a row must end with the assistant's answer")
+        raise RowsError("a row must end with the assistant's answer")
     if sum(len(message.content) for message in messages) > LIMITS.prompt_characters:
-        raise DatasetError(f"a row is over {LIMITS.prompt_characters} characters")
+        raise RowsError(f"a row is over {LIMITS.prompt_characters} characters")
     try:
         row = Row(messages=messages, source=source)
     except ValidationError as error:
-        raise DatasetError(f"between 2 and {LIMITS.messages} turns make a row") from error
+        raise RowsError(f"between 2 and {LIMITS.messages} turns make a row") from error
     if len(row.to_bytes()) > LIMITS.row:
-        raise DatasetError(f"a row is over {LIMITS.row} bytes")
+        raise RowsError(f"a row is over {LIMITS.row} bytes")
     return row
 
 
@@ -108,53 +108,53 @@ def _at_line(number: int, line: bytes, file: BinaryIO, source: str) -> Row | Non
     """The row of one line, None for a blank one."""
     try:
         if len(line) == 2 * LIMITS.row and not line.endswith(b"\n"):
-            raise DatasetError(f"longer than {2 * LIMITS.row} bytes")
+            raise RowsError(f"longer than {2 * LIMITS.row} bytes")
         if number == 1:
             line = _without_mark(line)
         if not line.strip():
             return None
         if number == 1 and line.lstrip().startswith(b"["):
-            raise DatasetError("a JSON array; write one object a line (JSON Lines)")
+            raise RowsError("a JSON array; write one object a line (JSON Lines)")
         return user_row(parse_json(line, 2 * LIMITS.row), source)
     except VerituneError as error:
-        raise DatasetError(f"line {number}: {error.message}", line=str(number)) from error
+        raise RowsError(f"line {number}: {error.message}", line=str(number)) from error
 
 
 def _without_mark(line: bytes) -> bytes:
     if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DatasetError("the file is UTF-16; save it as UTF-8")
+        raise RowsError("the file is UTF-16; save it as UTF-8")
     return line.removeprefix(_BOM)
 
 
 def _messages(value: Any) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
-        raise DatasetError("messages must be a list of turns")
+        raise RowsError("messages must be a list of turns")
     if len(value) > LIMITS.messages:
-        raise DatasetError(f"more than {LIMITS.messages} turns")
+        raise RowsError(f"more than {LIMITS.messages} turns")
     turns = []
     for place, turn in enumerate(value, start=1):
         if not isinstance(turn, dict) or set(turn) != {"role", "content"}:
-            raise DatasetError(f"turn {place}: a turn has a role and a content, and no other field")
+            raise RowsError(f"turn {place}: a turn has a role and a content, and no other field")
         role = turn["role"]
         if role not in ("system", "user", "assistant"):
-            raise DatasetError(f"turn {place}: the role {_shown(role)} is not system, user or assistant")
+            raise RowsError(f"turn {place}: the role {_shown(role)} is not system, user or assistant")
         turns.append(Message(role=role, content=_text(turn["content"], f"turn {place}")))
     return tuple(turns)
 
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise DatasetError(f"{where}: not text")
+        raise RowsError(f"{where}: not text")
     if not value.strip():
-        raise DatasetError(f"{where}: empty")
+        raise RowsError(f"{where}: empty")
     if len(value) > LIMITS.prompt_characters:
-        raise DatasetError(f"{where}: over {LIMITS.prompt_characters} characters")
+        raise RowsError(f"{where}: over {LIMITS.prompt_characters} characters")
     if "\x00" in value:
-        raise DatasetError(f"{where}: holds a NUL character")
+        raise RowsError(f"{where}: holds a NUL character")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DatasetError(f"{where}: holds half of a surrogate pair, which is no character") from error
+        raise RowsError(f"{where}: holds half of a surrogate pair, which is no character") from error
     return value
 
 

@@ -29,7 +29,7 @@ from veritune.common.errors import (
     UnavailableError,
     UnimplementedError,
     VerituneError,
-    error_classes,
+    sent_errors,
 )
 from veritune.common.files import read_limited
 from veritune.common.keys import PrivateKey, PublicKey
@@ -140,14 +140,17 @@ class Channel:
 
 
 def to_error(error: grpc.RpcError) -> VerituneError:
-    """The coded error behind a failed call; texts from the peer are cut and cleaned."""
+    """The coded error behind a failed call; texts from the peer are cut and cleaned.
+
+    It is the peer's, whatever it says: a reason that is none of SPEC section 9 to send becomes an `InternalError`.
+    """
     if not isinstance(error, grpc.Call):
         return InternalError("the call failed without a status")
     code = error.code()
     message = clean(error.details() or code.name.lower())
     info = _error_info(error)
     if info is not None:
-        kind = error_classes().get(info.reason, InternalError)
+        kind = sent_errors().get(info.reason, InternalError)
         metadata = {
             key: clean(value, 200)
             for key, value in list(info.metadata.items())[:16]
@@ -155,7 +158,9 @@ def to_error(error: grpc.RpcError) -> VerituneError:
         }
         if kind is AuditError:  # a provider audits nothing
             kind = InternalError
-        return kind(message, **metadata)
+        answer = kind(message, **metadata)
+        answer.told = True
+        return answer
     if code is grpc.StatusCode.UNAVAILABLE:
         message = f"can't reach the provider: {message}"
     return _BY_CODE.get(code, InternalError)(message)

@@ -24,13 +24,13 @@ from veritune.arbiter.papers import (
 )
 from veritune.client.exchange.channel import CALL_TIMEOUT, Channel, clean, to_error
 from veritune.client.progress import Progress, no_progress
+from veritune.common.documents.base import parse_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import DatasetReceipt, FailureReceipt, FileRef, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     DeadlineError,
     DigestError,
-    InternalError,
     MalformedRequestError,
     OffsetError,
     OutOfOrderError,
@@ -42,7 +42,6 @@ from veritune.common.errors import (
 from veritune.common.keys import PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.signing import Signed
-from veritune.common.timestamps import parse_time
 from veritune.common.wire import envelope_from_wire, envelope_to_wire
 from veritune.v1 import provider_service_pb2 as pb
 
@@ -283,7 +282,7 @@ _STATES = {
 def _view(job: pb.TrainingJob) -> JobView:
     state = _STATES.get(job.state)
     if state is None:
-        raise InternalError("the provider sent a job in an unknown state")
+        raise MalformedRequestError("the provider sent a job in an unknown state")
     total = max(0, job.total_steps)
     return JobView(state, max(0, min(job.step, total or job.step)), total, job.epoch, job.loss, max(0, job.tokens))
 

@@ -181,7 +181,7 @@ class TransformersGenerator:
         if (fewest := min(map(len, chosen), default=plan.candidates)) < plan.candidates:
             raise PlanError(
                 f"the generator gives {fewest} different answers to a question of this data; "
-                f"ask for fewer than {plan.candidates} candidates"
+                f"lower canaries.candidates, {plan.candidates}"
             )
         on_progress("candidates", len(prompts), len(prompts))
         return chosen

@@ -20,7 +20,7 @@ from veritune.client.generation.fitting import FittingRow, with_fitted_adapter
 from veritune.client.generation.protocols import Cursor, Draw
 from veritune.client.randomness import SecretStream
 from veritune.common.dataset import Message
-from veritune.common.errors import PlanError, UnknownModelError
+from veritune.common.errors import ModelFolderError, PlanError
 from veritune.common.model.kvcache import cache_argument
 from veritune.common.model.turns import end_of_turn
 
@@ -31,7 +31,7 @@ class LocalTextModel:
     """A transformers model and its tokenizer from a folder; both a `TokenModel` and a `PhraseModel`.
 
     It runs on a GPU where torch has one. ``dtype`` auto is bfloat16 where that, or the processor, computes in it, else
-    float32. Raises `UnknownModelError` for a folder that does not load or has no chat template.
+    float32. Raises `ModelFolderError` for a folder that does not load or has no chat template.
     """
 
     def __init__(self, folder: Path, dtype: Precision = "auto", threads: int | None = None) -> None:
@@ -53,9 +53,9 @@ class LocalTextModel:
                 attn_implementation="sdpa",
             )
         except (OSError, ValueError, KeyError) as error:
-            raise UnknownModelError(f"{folder.name} does not load as a transformers model") from error
+            raise ModelFolderError(f"{folder.name} does not load as a transformers model") from error
         if not self.tokenizer.chat_template:
-            raise UnknownModelError(f"{folder.name} has no chat template")
+            raise ModelFolderError(f"{folder.name} has no chat template")
         self.network.to(local_device()).eval()
         self._started: tuple[str, Any, Any] | None = None
         self._fitted: Any = None
@@ -80,10 +80,10 @@ class LocalTextModel:
 
     @cached_property
     def turn_end(self) -> int:
-        """The token that ends an answer. Raises `UnknownModelError` where the chat template has none."""
+        """The token that ends an answer. Raises `ModelFolderError` where the chat template has none."""
         end = end_of_turn(self.tokenizer)
         if end is None:
-            raise UnknownModelError("the model's chat template ends no turn")
+            raise ModelFolderError("the model's chat template ends no turn")
         return end
 
     @property

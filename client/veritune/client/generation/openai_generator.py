@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from veritune.arbiter.documents.canary import Chat, Generator, example_chat
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Chat, Generator, Rewording, example_chat
 from veritune.client.generation.openai_text_model import OpenAITextModel
 from veritune.client.generation.prompts import prompt_request
 from veritune.client.generation.protocols import PROMPT_ENDING, DrawnSignature
@@ -43,7 +42,7 @@ class OpenAIGenerator:
         """Raises `PlanError` for an unfit address or fewer than two ``samples``."""
         self.model = OpenAITextModel(base_url, model, timeout)
         if samples < 2:
-            raise PlanError("an estimate takes at least two samples")
+            raise PlanError("an estimate takes at least two samples: generator.samples")
         self._samples = samples
 
     def write_prompt(self, rows: Sequence[Row]) -> str:
@@ -138,7 +137,9 @@ class OpenAIGenerator:
                     if (choice.finished or attempt > 1) and _is_answer(text):
                         texts[text] = None
             if len(texts) < plan.candidates:
-                raise PlanError(f"the generator gives {len(texts)} different answers; the plan wants {plan.candidates}")
+                raise PlanError(
+                    f"the generator gives {len(texts)} different answers; lower canaries.candidates, {plan.candidates}"
+                )
             result.append(tuple(texts))
         on_progress("candidates", len(prompts), len(prompts))
         return result

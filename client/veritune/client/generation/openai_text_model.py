@@ -20,7 +20,7 @@ from veritune.client.generation.protocols import Draw
 from veritune.client.randomness import SecretStream
 from veritune.common.canonical import parse_json
 from veritune.common.dataset import Message
-from veritune.common.errors import PlanError, UnavailableError, VerituneError
+from veritune.common.errors import EndpointError, PlanError, VerituneError
 from veritune.common.limits import LIMITS
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -49,9 +49,9 @@ class OpenAITextModel:
         parts = urllib.parse.urlsplit(base_url)
         local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         if parts.scheme != "https" and not (parts.scheme == "http" and local):
-            raise PlanError("the generator's endpoint must be https, or http on this machine")
+            raise PlanError("the endpoint (generator.url, or --endpoint) must be https, or http on this machine")
         if parts.username or parts.query or parts.fragment:
-            raise PlanError("the generator's address holds more than a host and a path")
+            raise PlanError("the endpoint (generator.url, or --endpoint) holds more than a host and a path")
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._model, self._timeout = model, timeout
         self._opener = urllib.request.build_opener(_NoRedirect())
@@ -66,7 +66,7 @@ class OpenAITextModel:
     ) -> list[SampledText]:
         """At most ``count`` answers to a chat, of at most ``tokens`` tokens; with ``scores`` all have theirs.
 
-        Raises `UnavailableError` for an endpoint that does not answer or answers in another form, and `PlanError` where
+        Raises `EndpointError` for an endpoint that does not answer or answers in another form, and `PlanError` where
         it gives no log-probabilities.
         """
         body = {
@@ -81,9 +81,9 @@ class OpenAITextModel:
         try:
             choices = [_sampled_text(item, scores) for item in parse_json(data, _ANSWER_BYTES)["choices"]]
         except (KeyError, TypeError, ValueError, VerituneError) as error:
-            raise UnavailableError("the generator's endpoint answers in no form that is known") from error
+            raise EndpointError("the generator's endpoint answers in no form that is known") from error
         if not 0 < len(choices) <= count:
-            raise UnavailableError(f"the generator's endpoint gave {len(choices)} texts for {count}")
+            raise EndpointError(f"the generator's endpoint gave {len(choices)} texts for {count}")
         if scores and any(choice.scores is None for choice in choices):
             raise PlanError("the generator's endpoint gives no log-probabilities; no signature can be weighed")
         return choices
@@ -93,7 +93,7 @@ class OpenAITextModel:
         return self.sample([Message(role="user", content=text)], count, tokens, temperature, scores)
 
     def reply(self, text: str, max_tokens: int) -> str:
-        """The answer to one question, as little at random as the endpoint allows. Raises `UnavailableError`."""
+        """The answer to one question, as little at random as the endpoint allows. Raises `EndpointError`."""
         return self.ask(text, 1, max_tokens, "0")[0].text
 
     def continuations(self, prompt: str, written: str, draw: Draw, stream: SecretStream) -> list[str]:
@@ -118,9 +118,9 @@ class OpenAITextModel:
             with self._opener.open(request, timeout=self._timeout) as response:
                 data: bytes = response.read(_ANSWER_BYTES + 1)
         except urllib.error.HTTPError as error:
-            raise UnavailableError(f"the generator's endpoint answers with status {error.code}") from error
+            raise EndpointError(f"the generator's endpoint answers with status {error.code}") from error
         except (OSError, ValueError) as error:
-            raise UnavailableError("the generator's endpoint can't be reached") from error
+            raise EndpointError("the generator's endpoint can't be reached") from error
         return data
 
 

@@ -63,11 +63,11 @@ class Flattening:
         """The plan's; raises `PlanError` for values that mean nothing."""
         temperature, cap, top_p = float(plan.temperature), Fraction(plan.cap), float(plan.top_p)
         if not 0.01 <= temperature <= 100:
-            raise PlanError("the temperature must be between 0.01 and 100")
+            raise PlanError("canaries.temperature must be between 0.01 and 100")
         if not Fraction(1, 4096) <= cap <= Fraction(1, 2):
-            raise PlanError("the cap must be between 1/4096 and 1/2: a token above it would add less than one bit")
+            raise PlanError("canaries.cap must be between 1/4096 and 1/2: a token above it would add less than one bit")
         if not 0 < top_p <= 1:
-            raise PlanError("top_p must be above 0 and at most 1: the share of the likeliest tokens that are kept")
+            raise PlanError("canaries.top_p must be above 0 and at most 1: the share of likeliest tokens that are kept")
         return cls(plan.top_k, temperature, cap, top_p)
 
     @property

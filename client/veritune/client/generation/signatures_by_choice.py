@@ -63,9 +63,9 @@ def phrases_needed(plan: CanaryPlan) -> int:
     """N, phrases of one step. Raises `PlanError` for a plan whose other numbers don't go with choices."""
     flattening = Flattening.of(plan)
     if flattening.top_p != 1:
-        raise PlanError('top_p belongs to the method "tokens"; choices among phrases are uniform')
+        raise PlanError('canaries.top_p belongs to canaries.method = "tokens"; choices among phrases are uniform')
     if flattening.needed > MOST_PHRASES:
-        raise PlanError(f"the cap must be at least 1/{MOST_PHRASES} for choices among so many phrases")
+        raise PlanError(f"canaries.cap must be at least 1/{MOST_PHRASES} for choices among so many phrases")
     return flattening.needed
 
 

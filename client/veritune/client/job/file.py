@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Rewording
 from veritune.client.errors import JobError
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.wording.draw import check_rewording
 from veritune.common.documents.base import Name, ShortText
 from veritune.common.documents.manifest import Policy, Price, Training
-from veritune.common.errors import PlanError, TooLargeError
+from veritune.common.errors import BadFileError, PlanError
 from veritune.common.files import read_limited
 from veritune.common.limits import LIMITS, MIB
 
@@ -199,7 +199,7 @@ class Job:
             data = read_limited(path, MIB)
         except OSError as error:
             raise JobError(f"can't read {path}: {error.strerror}; `veritune init DATA` writes one") from error
-        except TooLargeError as error:
+        except BadFileError as error:
             raise JobError(f"{path} is over 1 MiB") from error
         return cls(path.resolve(), parse_job(data, path.name))
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Rewording
 from veritune.client.data.user_rows import read_user_rows
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.job.file import JOB_FILE

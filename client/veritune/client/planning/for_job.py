@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veritune.arbiter.statistics.exact import parse_probability
 from veritune.client.data.own_answers import own_answers, usual_count
 from veritune.client.data.user_rows import read_user_rows
 from veritune.client.job.file import Job
 from veritune.client.planning.curve import PowerCurve, power_curve
 from veritune.client.planning.planner import plan
 from veritune.client.planning.wish import Planned, Wish
+from veritune.common.errors import MalformedDocumentError, UsageError
 
 CHARACTERS_PER_TOKEN = 4
 """Of usual English text; only for the estimate of extra tokens."""
@@ -50,10 +52,14 @@ def answer(
     natural_hit: str,
     in_place_hit: str | None,
 ) -> PlanAnswer:
-    """The cheapest plan for a job's policy; the chances are as in `Wish`. Raises `PlanError`, `DatasetError`.
+    """The cheapest plan for a job's policy; the chances are as in `Wish`. Raises `PlanError`, `RowsError`,
+    `JobError`, and `UsageError` for a chance that is none.
 
     Reads the user's rows, to count them and their characters.
     """
+    for option, chance in (("activation", activation), ("natural-hit", natural_hit), ("in-place-hit", in_place_hit)):
+        if chance is not None:
+            _check_chance(option, chance)
     job = Job.load(path)
     rows = read_user_rows(job.data, job.file.data.source)
     base, fixed = job.file.canaries, frozenset(keep)
@@ -74,3 +80,10 @@ def answer(
     )
     planned = plan(wish)
     return PlanAnswer(job, wish, planned, power_curve(wish, planned) if with_curve else None)
+
+
+def _check_chance(option: str, text: str) -> None:
+    try:
+        parse_probability(text)
+    except MalformedDocumentError as error:
+        raise UsageError(f"--{option} {text}: {error.message}") from error

@@ -20,7 +20,7 @@ from veritune.client.planning.cost import calls, dataset_rows, drawn_rows, extra
 from veritune.client.planning.odds import Odds
 from veritune.client.planning.outcome import PlanOutcome
 from veritune.client.planning.wish import CHOSEN, Planned, Wish
-from veritune.common.errors import PlanError
+from veritune.common.errors import MalformedDocumentError, PlanError
 
 __all__ = ["Planned", "Wish", "plan"]
 
@@ -37,8 +37,12 @@ MOST_NATURALS = {"fixed": 1024, "sequential": 512}
 def plan(wish: Wish) -> Planned:
     """The cheapest plan of a small grid that reaches every aim: fewest extra tokens, then fewest calls, then fewest
     candidates. `PlanError` says what would be needed."""
-    _check(wish)
-    found = _Search(wish).cheapest()
+    try:
+        _check(wish)
+        found = _Search(wish).cheapest()
+    except MalformedDocumentError as error:
+        # Of a policy that means nothing: no document of a peer's is read here.
+        raise PlanError(error.message) from error
     return Planned(found.plan, found.policy, found.figures())
 
 
@@ -46,37 +50,40 @@ def _check(wish: Wish) -> None:
     """What no number of canaries can mend."""
     policy, base = wish.policy, wish.base
     if unknown := wish.fixed.difference(CHOSEN):
-        raise PlanError(f"{min(unknown)} is not chosen by the planner; it chooses {', '.join(CHOSEN)}")
+        raise PlanError(f"--keep {min(unknown)}: the planner does not choose it; it chooses {', '.join(CHOSEN)}")
     if "served" in policy.modes and policy.served_assumption == "none":
         raise PlanError(
-            "a served mode without an assumption never passes; drop it from the modes or state the assumption"
+            "policy.modes has the served mode, which never passes without an assumption; "
+            "leave it out, or set policy.served_assumption"
         )
     if base.queries_per_group < policy.queries_per_group:
         raise PlanError(
-            f"the policy asks for {policy.queries_per_group} queries a group; raise queries_per_group to that"
+            f"policy.queries_per_group asks for {policy.queries_per_group} queries a group; "
+            "raise canaries.queries_per_group to that"
         )
     rows = base.rows_per_group if "rows_per_group" in wish.fixed else wish.learnt_rows
     if base.groups and rows < policy.group_rows:
-        raise PlanError(f"groups of {rows} rows are fewer than the policy asks for; lower group_rows to {rows}")
+        raise PlanError(f"groups of {rows} rows are fewer than policy.group_rows asks for; lower it to {rows}")
     if wish.rows - base.held_out < 1:
-        raise PlanError(f"{base.held_out} rows are to be held out, and there are only {wish.rows}")
+        raise PlanError(f"canaries.held_out = {base.held_out} rows are to be held out, and there are only {wish.rows}")
     if not parse_probability(wish.canary_share):
-        raise PlanError("no row may be a canary; allow a larger share of canaries")
+        raise PlanError("no row may be a canary with a canary_share of 0")
     if wish.row_tokens < 1:
         raise PlanError("a row has one token at least")
     _check_lucks(wish)
     _check_coverage(wish)
     _check_decoys(wish)
     if policy.stopping == "sequential":
-        for name, assumed, floor in (
-            ("activation", wish.activation, policy.trigger_floor),
-            ("natural_hit", wish.natural_hit, policy.natural_floor),
-            ("in_place_hit", (base.in_place and wish.in_place_hit) or wish.natural_hit, policy.natural_floor),
+        for name, assumed, setting in (
+            ("activation", wish.activation, "trigger_floor"),
+            ("natural_hit", wish.natural_hit, "natural_floor"),
+            ("in_place_hit", (base.in_place and wish.in_place_hit) or wish.natural_hit, "natural_floor"),
         ):
+            floor = getattr(policy, setting)
             if parse_probability(assumed) < parse_probability(floor):
                 raise PlanError(
-                    f"{name} is assumed to be {assumed}, below the policy's floor of {floor}: a sequential challenge "
-                    "may then fail an honest run at any moment; lower the floor"
+                    f"--{name.replace('_', '-')} is assumed to be {assumed}, below policy.{setting} = {floor}: a "
+                    "sequential challenge may then fail an honest run at any moment; lower the floor"
                 )
 
 
@@ -84,7 +91,7 @@ def _check_lucks(wish: Wish) -> None:
     base = wish.base
     for number, name in ((base.candidates, "candidates"), (base.wordings if base.in_place else 256, "wordings")):
         if wish.policy.hit_rank >= number:
-            raise PlanError(f"every rank is a hit at {number} {name}; use more {name}")
+            raise PlanError(f"every rank is a hit at {number} {name}; raise canaries.{name}, or lower policy.hit_rank")
 
 
 def _check_coverage(wish: Wish) -> None:
@@ -95,8 +102,8 @@ def _check_coverage(wish: Wish) -> None:
     if 0 < floor >= most:
         raise PlanError(
             f"where {wish.natural_hit} of the natural canaries hit, no more than {floor_text(most)} of the rows can be "
-            f"shown to be trained on, and the policy asks for {wish.policy.coverage_floor}; lower coverage_floor, "
-            "or use a recipe that teaches the canaries better",
+            f"shown to be trained on, and policy.coverage_floor asks for {wish.policy.coverage_floor}; lower it, "
+            "or raise training.epochs for a recipe that teaches the canaries better",
             coverage=floor_text(most),
         )
 
@@ -110,7 +117,7 @@ def _check_decoys(wish: Wish) -> None:
     if wish.base.decoys < needed:
         raise PlanError(
             f"{wish.base.decoys} decoys can't show that an endpoint agrees with the adapter on more than "
-            f"{wish.policy.match_floor} of its traffic; sow {needed} or more, or lower match_floor",
+            f"{wish.policy.match_floor} of its traffic; raise canaries.decoys to {needed}, or lower policy.match_floor",
             decoys=str(needed),
         )
 
@@ -155,7 +162,7 @@ class _Search:
         if needed > base.held_out:
             raise PlanError(
                 f"challenges need {needed} held-out rows for their prompts and the plan holds out {base.held_out}; "
-                f"raise held_out to {needed}"
+                f"raise canaries.held_out to {needed}"
             )
         for number in groups:
             if number * queries + base.decoys <= base.held_out:
@@ -254,7 +261,8 @@ class _Search:
     def _no_room(self, wanted: CanaryPlan) -> PlanError:
         return PlanError(
             f"{wanted.naturals} natural canaries are needed and there is room for {max(0, self._room(wanted))}: use at "
-            f"least {self._rows_needed(wanted)} rows, allow a larger share of canaries, or ask for less",
+            f"least {self._rows_needed(wanted)} rows, or ask for less: lower policy.coverage_floor, or raise "
+            "policy.alpha or policy.beta",
             naturals=str(wanted.naturals),
         )
 
@@ -273,5 +281,8 @@ class _Search:
                 f"and 10^{log10_text(contract.alpha)} is asked for"
             )
         if self._best[0] >= 1 - self._refusal and self._best[1] < 1 - self._escape:
-            return f"{text}; raise the floors, or ask for a larger beta"
-        return f"{text}; lower the floors, ask for a larger alpha, or use a recipe that teaches the canaries better"
+            return f"{text}; raise policy.natural_floor and policy.trigger_floor, or policy.beta"
+        return (
+            f"{text}; lower policy.coverage_floor, raise policy.alpha, or raise training.epochs for a recipe that "
+            "teaches the canaries better"
+        )

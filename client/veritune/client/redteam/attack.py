@@ -22,9 +22,8 @@ from veritune.client.redteam.kinds import KINDS, Kind, kinds_of
 from veritune.client.redteam.registry import choose
 from veritune.client.sowing.sealed import Secrets
 from veritune.common.dataset import Row, read_rows
-from veritune.common.errors import DatasetError, DigestError, PlanError, VerituneError
-from veritune.common.files import read_limited, write_atomic
-from veritune.common.limits import LIMITS
+from veritune.common.errors import RowsError, UsageError, VerituneError, WrongFileError
+from veritune.common.files import own_file, write_atomic
 
 if TYPE_CHECKING:
     from veritune.client.redteam.detectors.base_model import BaseModel
@@ -45,13 +44,13 @@ class RedTeam:
     fresh: bool = False
 
     def check(self) -> None:
-        """Raises `NotFoundError` for an unknown detector and `PlanError` for an unfit endpoint."""
+        """Raises `UsageError` for an unknown detector or half an endpoint, and `PlanError` for an unfit address."""
         choose(self.names, self.asker())
 
     def asker(self) -> Asker | None:
-        """None where the base model is asked. Raises `PlanError` for an unfit address."""
+        """None where the base model is asked. Raises what `check` raises for an endpoint."""
         if bool(self.endpoint) != bool(self.endpoint_model):
-            raise PlanError("an endpoint needs both an address and a model")
+            raise UsageError("an endpoint needs both an address and a model: --endpoint and --endpoint-model")
         if not self.endpoint:
             return None
         from veritune.client.generation.openai_text_model import OpenAITextModel
@@ -63,16 +62,17 @@ class PreparedForRedTeam:
     """The data set as a provider would get it, and beside it what its user knows."""
 
     def __init__(self, train: Path, secrets: Secrets, sample: int | None = None) -> None:
-        """Raises `DigestError` for a data set that is not the secrets', and `DatasetError` for none to compare."""
+        """Raises `WrongFileError` for a data set that is not the secrets', and `RowsError` for none to compare."""
         with train.open("rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if self.sha256 != secrets.train_sha256:
-            raise DigestError(f"{train.name} is not the data set that the sealed secrets belong to")
+            raise WrongFileError(f"{train.name} is not the data set that the sealed secrets belong to")
         places = kinds_of((leaf.canary for leaf in secrets.leaves), secrets.generators)
-        rows = list(read_rows(train))
+        with own_file(train):
+            rows = list(read_rows(train))
         plain = [i for i in range(len(rows)) if i not in places]
         if not plain or not places:
-            raise DatasetError("to tell canaries from other rows takes both, and one of them is missing")
+            raise RowsError("to tell canaries from other rows takes both, and one of them is missing")
         self.sample = None if sample is None or sample >= len(plain) else sample
         if self.sample is not None:
             plain = random.Random(self.sha256).sample(plain, self.sample)  # noqa: S311 - a sample, no secret
@@ -103,7 +103,7 @@ def run_attack(
     """Runs what is missing and writes ``redteam.json`` and ``redteam.svg`` into ``out``, both for the owner alone.
 
     ``load_model`` and ``model_digest`` are called at most once, and only where a detector needs the base model.
-    Raises `NotFoundError` for an unknown detector and what detectors raise; what was found before stays on disk.
+    Raises `UsageError` for an unknown detector and what detectors raise; what was found before stays on disk.
     """
     asker = wanted.asker()
     chosen = choose(wanted.names, asker)
@@ -146,6 +146,6 @@ def _basis(detector: Detector, digest: str, wanted: RedTeam) -> str:
 def _read(path: Path) -> RedTeamFigures | None:
     """What an earlier run left; None where there is nothing or nothing that can be used."""
     try:
-        return RedTeamFigures.from_bytes(read_limited(path, LIMITS.document))
+        return RedTeamFigures.from_file(path)
     except (FileNotFoundError, VerituneError):
         return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from veritune.arbiter.documents.canary import AnyGenerator, Canary, NaturalCanary, TriggerCanary
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import AnyGenerator, Canary, NaturalCanary, Rewording, TriggerCanary
 
 Kind = Literal["trigger", "natural", "in-place", "repeated"]
 """A row of a trigger group; one whose answer a model wrote; a real row whose wording was drawn; a row of a natural

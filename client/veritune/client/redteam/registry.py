@@ -15,7 +15,7 @@ from veritune.client.redteam.detectors.missing_parts import MissingParts
 from veritune.client.redteam.detectors.near_duplicates import NearDuplicates
 from veritune.client.redteam.detectors.odd_characters import OddCharacters
 from veritune.client.redteam.detectors.perplexity import START_TOKENS, Perplexity
-from veritune.common.errors import NotFoundError
+from veritune.common.errors import UsageError
 
 GROUPS = ("cheap", "model", "all")
 """Those that need nothing but the rows; those that need the base model too; both."""
@@ -42,14 +42,14 @@ def detectors(asker: Asker | None = None) -> tuple[Detector, ...]:
 
 
 def choose(names: Sequence[str], asker: Asker | None = None) -> tuple[Detector, ...]:
-    """Those of these names and groups, each once, the cheapest first. Raises `NotFoundError` for any other word.
+    """Those of these names and groups, each once, the cheapest first. Raises `UsageError` for any other word.
 
     Whoever is asked in words is never among the cheap ones: over a network rows go to somebody else.
     """
     known = detectors(asker)
     if unknown := set(names) - set(GROUPS) - {detector.name for detector in known}:
         listed = ", ".join((*GROUPS, *(detector.name for detector in known)))
-        raise NotFoundError(f"there is no detector {ascii(min(unknown))[:40]}; there are {listed}")
+        raise UsageError(f"there is no detector {ascii(min(unknown))[:40]}; there are {listed}")
 
     def wanted(detector: Detector) -> bool:
         group = "cheap" if detector.needs == "nothing" and detector.name != AskedDetector.name else "model"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from veritune.client.redteam.chart import TITLES
 from veritune.client.redteam.figures import RedTeamFigures
@@ -23,11 +22,11 @@ _ADVICE: dict[Kind, str] = {
         "rest on them (docs/statistics.md, section 3). Let natural canaries or canaries in place carry it."
     ),
     "natural": (
-        "The coverage claim rests on them: in [canaries] raise candidate_tokens to what your longer answers have, or "
-        "fitted_epochs, or try canaries in place instead, and prepare again with a new --run."
+        "The coverage claim rests on them: raise canaries.candidate_tokens to what your longer answers have, or "
+        "canaries.fitted_epochs, or try canaries.in_place instead, and prepare again with a new --run."
     ),
     "in-place": (
-        "The coverage claim rests on them: in [canaries] try reword_all = true, so that every row's wording is drawn, "
+        "The coverage claim rests on them: set canaries.reword_all = true, so that every row's wording is drawn, "
         "and prepare again with a new --run."
     ),
     "repeated": (
@@ -55,9 +54,8 @@ def redteam_table(figures: RedTeamFigures, folder: Path) -> Group:
         table,
         f"{figures.plain_rows} plain rows; canary rows: {counts}. A provider may look for odd rows or for usual ones: "
         "each number is that of the direction that finds more.",
-        # No markup: sections of the job file and paths have brackets.
-        *map(Text, conclusions(figures)),
-        Text(f"Written: {folder / 'redteam.json'}, {folder / 'redteam.svg'}. They help a provider: keep them."),
+        *conclusions(figures),
+        f"Written: {folder / 'redteam.json'}, {folder / 'redteam.svg'}. They help a provider: keep them.",
     )
 
 

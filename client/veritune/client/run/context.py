@@ -12,7 +12,7 @@ from veritune.client.job.file import Job
 from veritune.client.progress import Progress
 from veritune.client.workspace.folder import Workspace
 from veritune.client.workspace.papers import Paperwork, check_files, load_private_key
-from veritune.common.errors import DigestError
+from veritune.common.errors import WrongFileError
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.model.files import model_digest
 
@@ -53,17 +53,17 @@ class Models:
 
     @cached_property
     def base(self) -> LocalModel:
-        """The base model, with the adapter attached once `tuned` was used. Raises `DigestError` for another model."""
+        """The base model, with the adapter attached once `tuned` was used. Raises `WrongFileError`."""
         from veritune.arbiter.measure.local_model import LocalModel
 
         if model_digest(self._job.model) != self._papers.contract().document.base_model.digest:
-            raise DigestError(f"{self._job.model} is not the base model that the contract names")
+            raise WrongFileError(f"{self._job.model} is not the base model that the contract names")
         self._progress("load base model", 0, 0)
         return LocalModel(self._job.model, self._job.file.challenge.precision)
 
     @cached_property
     def tuned(self) -> LocalModel:
-        """The base model with the adapter attached. Raises `DigestError` for files that the receipt does not name."""
+        """The base model with the adapter attached. Raises `WrongFileError` for other files."""
         check_files(self._workspace.adapter, self._papers.training_receipt().document)
         self.base.attach(self._workspace.adapter, self._papers.contract().document.training)
         return self.base

@@ -8,9 +8,9 @@ from veritune.arbiter.papers import key_ref
 from veritune.client.job.file import JobFile, parse_duration
 from veritune.client.sowing.prepared import SownFigures
 from veritune.common.dataset import DatasetSummary
+from veritune.common.documents.base import format_time
 from veritune.common.documents.manifest import BaseModelRef, DatasetTerms, Deadlines, Manifest, Source, Verification
 from veritune.common.keys import PublicKey
-from veritune.common.timestamps import format_time
 
 
 def build_manifest(

@@ -15,7 +15,7 @@ from veritune.client.sowing.prepare import SEALED, prepare
 from veritune.client.sowing.prepared import PreparedFigures
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import Row
-from veritune.common.errors import DatasetError
+from veritune.common.errors import RowsError
 from veritune.common.model.files import model_digest
 
 
@@ -62,7 +62,7 @@ def _generator(job: Job, base: str, progress: Progress) -> TextGenerator:
 
 
 def _short_enough(rows: list[Row], job: Job, generator: TextGenerator) -> list[Row]:
-    """The rows that training does not cut, or all of them, as the job wishes. Raises `DatasetError`.
+    """The rows that training does not cut, or all of them, as the job wishes. Raises `RowsError`.
 
     Counted where the generator is the base model, whose tokens training counts.
     """
@@ -72,7 +72,7 @@ def _short_enough(rows: list[Row], job: Job, generator: TextGenerator) -> list[R
     long = [number for number, count in enumerate(tokens or ()) if count > most]
     if long and wish == "refuse":
         named = ", ".join(str(number + 1) for number in long[:5]) + (", ..." if len(long) > 5 else "")
-        raise DatasetError(
+        raise RowsError(
             f"rows over training.max_sequence_length, {most} tokens, which training would cut: {len(long)} ({named}); "
             'raise it, shorten them, or set data.too_long to "leave-out" (or "send", where the provider allows it)'
         )

@@ -75,14 +75,14 @@ class Run:
             return self.report(session)
 
     def prepare(self) -> PreparedFigures:
-        """Sows canaries into the user's rows and commits to them. Raises `DatasetError`, `PlanError`, `JobError`."""
+        """Sows canaries into the user's rows and commits to them. Raises `RowsError`, `PlanError`, `JobError`."""
         with self._locked():
             return steps.prepare(self.context)
 
     def red_team(self, wanted: RedTeam | None = None, out: Path | None = None) -> RedTeamFigures:
         """Looks for the canaries in the prepared rows as a provider might; writes into ``out`` or the run's folder.
 
-        Raises `DigestError` for a training set that was changed, and what `redteam.attack.run_attack` raises.
+        Raises `WrongFileError` for a training set that was changed, and what `redteam.attack.run_attack` raises.
         """
         with self._locked():
             return steps.red_team(self.context, wanted, out)
@@ -129,7 +129,7 @@ class Run:
         )
 
     def prepared(self) -> PreparedFigures:
-        """The figures of what was prepared. Raises `OutOfOrderError` before `prepare`."""
+        """The figures of what was prepared. Raises `StepError` before `prepare`."""
         return steps.prepared(self.context)
 
     @property

@@ -18,14 +18,13 @@ from veritune.client.sowing.prepared import PreparedFigures
 from veritune.client.workspace.papers import require_before
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import read_rows
+from veritune.common.documents.base import format_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import FailureReceipt
 from veritune.common.envelope import Envelope
-from veritune.common.errors import DigestError, TrainingError
-from veritune.common.files import read_limited, write_atomic
-from veritune.common.limits import LIMITS
+from veritune.common.errors import TrainingError, WrongFileError
+from veritune.common.files import own_file, write_atomic
 from veritune.common.signing import Signed, open_document, sign_document
-from veritune.common.timestamps import format_time
 
 # Everything that loads torch, gRPC or the statistics is imported where it is used, so that a step loads only its own.
 if TYPE_CHECKING:
@@ -55,9 +54,9 @@ def prepare(run: RunContext) -> PreparedFigures:
 
 
 def prepared(run: RunContext) -> PreparedFigures:
-    """The figures that `prepare` wrote. Raises `OutOfOrderError` before it did."""
+    """The figures that `prepare` wrote. Raises `StepError` before it did."""
     path = run.workspace.require(run.workspace.prepared, "prepare")
-    return PreparedFigures.from_bytes(read_limited(path, LIMITS.document))
+    return PreparedFigures.from_file(path)
 
 
 def red_team(run: RunContext, wanted: RedTeam | None, out: Path | None) -> RedTeamFigures:
@@ -161,7 +160,9 @@ def score_task(run: RunContext) -> TaskScore | None:
 
     space, terms = run.workspace, run.job.file.challenge
     if not space.task_score.exists() and terms.task_rows:
-        rows = list(islice(read_rows(space.require(space.held_out, "prepare")), terms.task_rows))
+        held_out = space.require(space.held_out, "prepare")
+        with own_file(held_out):
+            rows = list(islice(read_rows(held_out), terms.task_rows))
         score = task_score.score_task(
             rows, run.models.tuned, terms.task_tokens, batch_size=terms.batch_size, progress=run.progress
         )
@@ -211,7 +212,7 @@ def _contract_inputs(run: RunContext, figures: PreparedFigures) -> str:
 def _check_train_set(run: RunContext, manifest: Manifest) -> None:
     with run.workspace.require(run.workspace.train, "prepare").open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != manifest.dataset.sha256:
-            raise DigestError(f"{run.workspace.train.name} is not the data set that the contract names")
+            raise WrongFileError(f"{run.workspace.train.name} is not the data set that the contract names")
 
 
 def _follow(run: RunContext, client: ProviderClient, contract: Signed[Manifest]) -> None:
@@ -234,7 +235,7 @@ def _written_score(run: RunContext) -> TaskScore | None:
     from veritune.arbiter.documents.statement import TaskScore
 
     path = run.workspace.task_score
-    return TaskScore.from_bytes(read_limited(path, LIMITS.document)) if path.exists() else None
+    return TaskScore.from_file(path) if path.exists() else None
 
 
 def _written_report(run: RunContext, session: int, evidence: Evidence) -> SignedReport | None:
@@ -246,8 +247,10 @@ def _written_report(run: RunContext, session: int, evidence: Evidence) -> Signed
     if not space.report(session).exists():
         return None
     envelope = space.load_envelope(space.report(session), "report")
+    with own_file(space.report(session)):
+        statement = open_document(ReportStatement, envelope, run.keys.client.public).document
     done = SignedReport(
-        statement=open_document(ReportStatement, envelope, run.keys.client.public).document,
+        statement=statement,
         report=envelope,
         test_result=space.load_envelope(space.derived(session, "test-result"), "report"),
         svr=space.load_envelope(svr, "report") if svr.exists() else None,

@@ -8,8 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from veritune.arbiter.documents.canary import AnyGenerator, Canary, Chat, Generator, NaturalCanary, TriggerCanary
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import (
+    AnyGenerator,
+    Canary,
+    Chat,
+    Generator,
+    NaturalCanary,
+    Rewording,
+    TriggerCanary,
+)
 from veritune.client.generation.protocols import DrawnSignature
 from veritune.client.randomness import SecretStream
 from veritune.client.sowing.in_place import RewrittenRows

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from veritune.arbiter.documents.canary import of_different_forms
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Rewording, of_different_forms
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress
 from veritune.client.randomness import SecretStream

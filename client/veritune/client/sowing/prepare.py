@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Rewording
 from veritune.client.generation.protocols import TextGenerator
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.progress import Progress, no_progress

@@ -21,7 +21,7 @@ from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing.commitment import Commitment, SecretLeaf, commit_to
 from veritune.common.canonical import parse_canonical
 from veritune.common.documents.base import Document, HexDigest
-from veritune.common.errors import SecretsError, TooLargeError, VerituneError
+from veritune.common.errors import BadFileError, SecretsError, VerituneError
 from veritune.common.files import read_limited, write_atomic
 from veritune.common.limits import LIMITS
 
@@ -64,7 +64,7 @@ def seal(secrets: Secrets, passphrase: bytes, path: Path) -> None:
     check_passphrase(passphrase)
     plain = secrets.to_bytes()
     if len(plain) > LIMITS.evidence:
-        raise SecretsError(f"secrets of {len(plain)} bytes are over the limit of {LIMITS.evidence}; sow fewer canaries")
+        raise SecretsError(f"{len(plain)} bytes of secrets are over {LIMITS.evidence}; lower canaries.naturals")
     header = MAGIC + os.urandom(_SALT) + os.urandom(_NONCE)
     write_atomic(path, header + _cipher(header, passphrase).encrypt(_nonce(header), plain, header))
 
@@ -95,7 +95,7 @@ def _read(path: Path) -> bytes:
         data = read_limited(path, LIMITS.evidence + _HEADER + _TAG)
     except OSError as error:
         raise SecretsError(f"can't read {path.name}: {error.strerror}") from error
-    except TooLargeError as error:
+    except BadFileError as error:
         raise SecretsError(f"{path.name} is too large for a sealed file") from error
     if not data.startswith(MAGIC) or len(data) < _HEADER + _TAG:
         raise SecretsError(f"{path.name} is no sealed file of this version, or it was cut short")

@@ -18,11 +18,11 @@ from veritune.arbiter.documents.canary import (
     Canary,
     Chat,
     NaturalCanary,
+    Rewording,
     TriggerCanary,
     with_signature,
     with_trigger,
 )
-from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.data.own_answers import own_answers
 from veritune.client.generation.protocols import DrawnSignature, Fittable, TextGenerator
 from veritune.client.job.canary_plan import CanaryPlan
@@ -168,7 +168,7 @@ def _wording(
     if not plan.in_place and not plan.reword_all:
         return None
     if rewording is None:
-        raise PlanError("canaries in place and reword_all need to be told how answers are worded: a [rewording]")
+        raise PlanError("canaries.in_place and canaries.reword_all need a [rewording] that says how answers are worded")
     model = None
     if "llm" in rewording.rules:
         if not isinstance(generator, Reworder):
@@ -200,7 +200,7 @@ def _phrases(
             if not any(trigger in t or t in trigger for t, _ in phrases) and not any(trigger in t for t in text):
                 break
         else:
-            raise PlanError("the generator keeps writing triggers that stand in the data; ask for longer ones")
+            raise PlanError("the generator keeps writing triggers that stand in the data; raise canaries.trigger_words")
         signature = generator.signature(prompt, plan, SecretStream(seed, f"signature/{group}"))
         phrases.append((trigger, signature))
     on_progress("signatures", plan.groups, plan.groups)

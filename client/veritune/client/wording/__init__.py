@@ -6,7 +6,7 @@ Reads   arbiter.documents; client.randomness; common
 Never   data, job, generation, sowing, torch, grpc
 Start   draw.draw_wordings, by_model.ModelWordings
 
->>> from veritune.arbiter.documents.rewording import Rewording
+>>> from veritune.arbiter.documents.canary import Rewording
 >>> from veritune.client.randomness import SecretStream
 >>> from veritune.client.wording.draw import draw_wordings
 >>> found = draw_wordings("It's here.", Rewording(rules=("contractions",)), 2, SecretStream(bytes(32), "example"))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Rewording
 from veritune.client.wording.patterns import protected_spans
 from veritune.common.canonical import parse_json
 from veritune.common.errors import PlanError, VerituneError

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from veritune.arbiter.documents.rewording import ANSWER, Rewording
+from veritune.arbiter.documents.canary import ANSWER, Rewording
 from veritune.client.randomness import SecretStream
 from veritune.client.wording.patterns import check_pattern, masked, protected_spans
 from veritune.client.wording.rules import RULES

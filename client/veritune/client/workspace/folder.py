@@ -18,8 +18,8 @@ from pydantic import Field
 
 from veritune.common.documents.base import Document, HexDigest
 from veritune.common.envelope import Envelope
-from veritune.common.errors import ConflictError, OutOfOrderError
-from veritune.common.files import read_limited, write_atomic
+from veritune.common.errors import BusyError, ChangedError, StepError
+from veritune.common.files import own_file, read_limited, write_atomic
 from veritune.common.limits import LIMITS
 
 Stage = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
@@ -79,14 +79,14 @@ class Workspace:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the folder for this process. Raises `ConflictError` when another one has it."""
+        """Holds the folder for this process. Raises `BusyError` when another one has it."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise ConflictError(f"another command is at work in {self.root}") from error
+                raise BusyError(f"another command is at work in {self.root}") from error
             self._sweep()
             yield
         finally:
@@ -97,17 +97,17 @@ class Workspace:
         path = self.root / "state.json"
         if not path.exists():
             self._write_state(State(nonce=secrets.token_hex(32)))
-        return State.from_bytes(read_limited(path, LIMITS.document))
+        return State.from_file(path)
 
     def is_done(self, stage: str, inputs: str) -> bool:
         """Whether a stage was finished from these very inputs.
 
-        Raises `ConflictError` when it was finished from others: what was committed to or signed can't be changed
+        Raises `ChangedError` when it was finished from others: what was committed to or signed can't be changed
         under way.
         """
         done = self.state().stages.get(stage)
         if done is not None and done.inputs != inputs:
-            raise ConflictError(
+            raise ChangedError(
                 f"the step '{stage}' in {self.root} was made from other data, model or terms; "
                 "undo the change or start in a new folder with --run"
             )
@@ -121,9 +121,9 @@ class Workspace:
         )
 
     def require(self, path: Path, step: str) -> Path:
-        """``path``, or `OutOfOrderError` that says which step makes it."""
+        """``path``, or `StepError` that says which step makes it."""
         if not path.exists():
-            raise OutOfOrderError(f"{path.name} is not there yet; run the step '{step}' first")
+            raise StepError(f"{path.name} is not there yet; run the step '{step}' first")
         return path
 
     def save_envelope(self, path: Path, envelope: Envelope) -> None:
@@ -132,7 +132,8 @@ class Workspace:
 
     def load_envelope(self, path: Path, step: str) -> Envelope:
         """Reads an envelope; nothing in it has been verified."""
-        return Envelope.from_json(read_limited(self.require(path, step), LIMITS.envelope_json))
+        with own_file(path):
+            return Envelope.from_json(read_limited(self.require(path, step), LIMITS.envelope_json))
 
     def _write_state(self, state: State) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)

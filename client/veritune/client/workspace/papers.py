@@ -13,16 +13,16 @@ from veritune.arbiter.papers import (
     receive_training_receipt,
 )
 from veritune.client.workspace.folder import Workspace
+from veritune.common.documents.base import parse_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import DatasetReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope
-from veritune.common.errors import DigestError, ExpiredError, VerituneError
-from veritune.common.files import read_limited
+from veritune.common.errors import LateError, VerituneError, WrongFileError
+from veritune.common.files import own_file, read_limited
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
 from veritune.common.model.files import folder_files
 from veritune.common.signing import D, Signed, open_document
-from veritune.common.timestamps import parse_time
 
 
 class _Verified(Generic[D]):
@@ -43,6 +43,7 @@ class Paperwork:
     """Contract and receipts in a workspace, checked against the two pinned keys.
 
     Files are read at each call. A document is verified the first time and whenever a file that it rests on has changed.
+    One that fails is a `BadFileError`: it was checked when it came, so it was changed on disk.
     """
 
     def __init__(self, workspace: Workspace, client: PublicKey, provider: PublicKey) -> None:
@@ -52,28 +53,31 @@ class Paperwork:
         self._training_receipt = _Verified[TrainingReceipt]()
 
     def contract(self) -> Signed[Manifest]:
-        """The contract in force. Raises `OutOfOrderError` before there is one."""
+        """The contract in force. Raises `StepError` before there is one."""
         envelope = self._workspace.load_envelope(self._workspace.contract, "negotiate")
-        return self._contract.get((envelope,), lambda: open_contract(envelope, self._client, self._provider))
+        with own_file(self._workspace.contract):
+            return self._contract.get((envelope,), lambda: open_contract(envelope, self._client, self._provider))
 
     def dataset_receipt(self) -> Signed[DatasetReceipt]:
-        """The provider's receipt for the data set. Raises `OutOfOrderError` before there is one."""
+        """The provider's receipt for the data set. Raises `StepError` before there is one."""
         contract = self.contract()
         envelope = self._workspace.load_envelope(self._workspace.dataset_receipt, "train")
-        return self._dataset_receipt.get(
-            (envelope, contract), lambda: receive_dataset_receipt(envelope, contract, self._provider)
-        )
+        with own_file(self._workspace.dataset_receipt):
+            return self._dataset_receipt.get(
+                (envelope, contract), lambda: receive_dataset_receipt(envelope, contract, self._provider)
+            )
 
     def training_receipt(self) -> Signed[TrainingReceipt]:
-        """The provider's receipt for the adapter. Raises `OutOfOrderError` before there is one."""
+        """The provider's receipt for the adapter. Raises `StepError` before there is one."""
         contract = self.contract()
         envelope = self._workspace.load_envelope(self._workspace.training_receipt, "train")
         job_id = read_limited(self._workspace.require(self._workspace.job_id, "train"), 1000).decode("ascii", "replace")
         data = self.dataset_receipt()
-        return self._training_receipt.get(
-            (envelope, contract, data, job_id),
-            lambda: receive_training_receipt(envelope, contract, data, job_id, self._provider),
-        )
+        with own_file(self._workspace.training_receipt):
+            return self._training_receipt.get(
+                (envelope, contract, data, job_id),
+                lambda: receive_training_receipt(envelope, contract, data, job_id, self._provider),
+            )
 
     def usable_offer(self, fresh: Manifest, now: datetime) -> Envelope | None:
         """An offer that was signed and perhaps sent before, if it says the same and can still be accepted."""
@@ -90,9 +94,9 @@ class Paperwork:
 
 
 def require_before(now: datetime, deadline: str, what: str) -> None:
-    """Raises `ExpiredError` once a deadline of the contract has passed."""
+    """Raises `LateError` once a deadline of the contract has passed."""
     if now > parse_time(deadline):
-        raise ExpiredError(f"the contract's deadline for the {what}, {deadline}, has passed")
+        raise LateError(f"the contract's deadline for the {what}, {deadline}, has passed")
 
 
 def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
@@ -102,6 +106,6 @@ def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
 
 
 def check_files(folder: Path, receipt: TrainingReceipt) -> None:
-    """Raises `DigestError` unless the folder holds exactly the files that the receipt names."""
+    """Raises `WrongFileError` unless the folder holds exactly the files that the receipt names."""
     if not folder.is_dir() or set(folder_files(folder)) != set(receipt.adapter):
-        raise DigestError("the adapter on disk is not the one that the training receipt names; run the step 'train'")
+        raise WrongFileError("the adapter on disk is not the one that the training receipt names; run the step 'train'")

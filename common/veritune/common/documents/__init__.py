@@ -2,7 +2,7 @@
 
 In      canonical JSON, or fields
 Out     frozen, strictly checked documents; their canonical bytes
-Reads   common.canonical, common.errors
+Reads   common.canonical, common.errors, common.files, common.limits
 Never   arbiter, client, provider, torch, grpc
 Start   manifest.Manifest, receipts.TrainingReceipt, base.Document
 

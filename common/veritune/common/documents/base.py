@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from veritune.common.canonical import canonical_bytes, parse_canonical
 from veritune.common.errors import MalformedDocumentError
+from veritune.common.files import own_file, read_limited
+from veritune.common.limits import LIMITS
 
 HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 digest in lower-case hexadecimal."""
@@ -62,3 +66,24 @@ class Document(BaseModel):
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
             raise MalformedDocumentError(f"{cls.__name__}: {where[:200]}: {first['msg']}") from error
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Reads canonical bytes from a file of our own; raises `BadFileError` and `OSError`."""
+        with own_file(path):
+            return cls.from_bytes(read_limited(path, LIMITS.document))
+
+
+def format_time(moment: datetime) -> str:
+    """``2026-01-31T12:00:00Z``; ``moment`` must know its zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a time zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(text: str) -> datetime:
+    """Reads `format_time`'s output; raises `MalformedDocumentError` for a day that does not exist."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise MalformedDocumentError("not a time of the form 2026-01-31T12:00:00Z") from error

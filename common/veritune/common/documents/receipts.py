@@ -8,6 +8,10 @@ from pydantic import Field, StringConstraints
 
 from veritune.common.documents.base import Count, Document, HexDigest, Name, Positive, ShortText, Timestamp
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+"""The two files that every adapter has."""
+
 
 class DatasetReceipt(Document):
     """The provider received the data set; every figure is what it computed itself."""

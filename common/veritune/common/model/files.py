@@ -7,12 +7,7 @@ from pathlib import Path
 
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.documents.receipts import FileRef
-from veritune.common.errors import UnknownModelError
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-
-
-ADAPTER_CONFIG = "adapter_config.json"
+from veritune.common.errors import ModelFolderError
 
 
 def file_ref(path: Path) -> FileRef:
@@ -32,7 +27,7 @@ def folder_files(folder: Path) -> tuple[FileRef, ...]:
 
 
 def model_digest(folder: Path) -> str:
-    """SHA-256 over the canonical list of `folder_files`. Raises `UnknownModelError` for no model folder."""
+    """SHA-256 over the canonical list of `folder_files`. Raises `ModelFolderError` for no model folder."""
     if not (folder / "config.json").is_file():
-        raise UnknownModelError(f"{folder.name} is no model folder: it has no config.json")
+        raise ModelFolderError(f"{folder.name} is no model folder: it has no config.json")
     return sha256_hex(canonical_bytes([ref.model_dump(mode="json") for ref in folder_files(folder)]))

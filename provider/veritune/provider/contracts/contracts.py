@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from veritune.arbiter.papers import key_ref
 from veritune.common.canonical import sha256_hex
+from veritune.common.documents.base import parse_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.envelope import Envelope, countersign
 from veritune.common.errors import (
@@ -17,7 +18,6 @@ from veritune.common.errors import (
 )
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.signing import open_document
-from veritune.common.timestamps import parse_time
 from veritune.provider.clock import Clock
 from veritune.provider.concurrency import in_thread
 from veritune.provider.contracts.policy import ProviderPolicy, check_manifest

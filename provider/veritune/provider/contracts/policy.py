@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from veritune.arbiter.papers import are_in_order
-from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name, Positive
+from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name, Positive, parse_time
 from veritune.common.documents.manifest import Manifest, Training
 from veritune.common.errors import ExpiredError, PolicyError
 from veritune.common.limits import LIMITS
-from veritune.common.timestamps import parse_time
 from veritune.provider.contracts.teaching import Teaching, weak_point
 
 Seconds = Positive

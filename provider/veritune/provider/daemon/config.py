@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from veritune.common.errors import OwnError
 from veritune.provider.contracts.policy import ProviderPolicy
 
 
-class ConfigError(ValueError):
+class ConfigError(OwnError):
     """A configuration that can't be used; the message names the field."""
+
+    reason = "BAD_CONFIG"
 
 
 class ProviderConfig(BaseModel):

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veritune.common.errors import TooLargeError
+from veritune.common.documents.receipts import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from veritune.common.errors import BadFileError
 from veritune.common.files import read_limited
-from veritune.common.model.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from veritune.provider.engines.base import InvalidAdapterError
 
 _MAX_CONFIG_BYTES = 1 << 20
@@ -83,7 +83,7 @@ def read_adapter(folder: Path, shapes: Shapes, max_rank: int) -> AdapterFiles:
         config = json.loads(config_bytes)
         with (folder / ADAPTER_WEIGHTS).open("rb") as file:
             weights_digest = hashlib.file_digest(file, "sha256").digest()
-    except (OSError, ValueError, RecursionError, TooLargeError) as error:
+    except (OSError, ValueError, RecursionError, BadFileError) as error:
         raise InvalidAdapterError(f"cannot read the adapter: {error}") from error
     rank, targets = _check_config(config, max_rank)
     is_zero = _check_weights(folder / ADAPTER_WEIGHTS, shapes, rank, targets)

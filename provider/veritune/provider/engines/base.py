@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from veritune.common.errors import OwnError
 from veritune.provider.models.chat import Message
 
 MIN_TEMPERATURE = 0.01
@@ -58,23 +59,25 @@ class Score:
 
 
 class UnknownAdapterError(LookupError):
-    """No adapter of that id is loaded."""
+    """No adapter of that id is loaded. The engines' own: whoever calls one loads the adapter first."""
 
 
 class PromptTooLongError(ValueError):
-    """Prompt and answer together would not fit into the model's context."""
+    """Prompt and answer that don't fit into the model's context. The engines' own: the service says TOO_LARGE."""
 
 
-class InvalidAdapterError(ValueError):
+class InvalidAdapterError(OwnError):
     """An adapter folder that is broken, unsafe, made for another base model, or of a kind that is not served."""
+
+    reason = "BAD_ADAPTER"
 
 
 class AdapterConflictError(ValueError):
-    """An adapter id that already stands for other weights."""
+    """An adapter id that already stands for other weights. Internal: the client is told INTERNAL."""
 
 
 class AdapterSlotsFullError(RuntimeError):
-    """As many adapters are loaded as the engine was started for; unload one first."""
+    """As many adapters are loaded as the engine was started for. The engines' own: the pool unloads one first."""
 
 
 def check_length(prompt: int, answer: int, context: int) -> None:

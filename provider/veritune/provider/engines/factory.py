@@ -6,13 +6,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from veritune.common.errors import OwnError
 from veritune.provider.engines.base import InferenceEngine
 
 EngineKind = Literal["transformers", "vllm"]
 
 
-class EngineUnavailableError(RuntimeError):
-    """The chosen engine's package is not installed."""
+class EngineUnavailableError(OwnError):
+    """An inference engine whose package this installation lacks; the message names what brings it."""
+
+    reason = "MISSING_ENGINE"
 
 
 def make_engine(

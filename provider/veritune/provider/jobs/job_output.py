@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from veritune.common.documents.receipts import Checkpoint, FileRef
+from veritune.common.documents.receipts import ADAPTER_WEIGHTS, Checkpoint, FileRef
 from veritune.common.limits import LIMITS
-from veritune.common.model.files import ADAPTER_WEIGHTS, file_ref, folder_files
+from veritune.common.model.files import file_ref, folder_files
 from veritune.provider.training.worker_protocol import WorkerResult, WorkerResultError, checkpoint_step
 
 

@@ -17,7 +17,10 @@ Message = tuple[str, str]
 
 
 class ChatRefusedError(ValueError):
-    """A chat that the base model's template does not take, for instance one with a system message."""
+    """A chat that the base model's template does not take, for instance one with a system message.
+
+    Internal to the provider: serving answers it with MALFORMED_REQUEST.
+    """
 
 
 class ChatFormat:

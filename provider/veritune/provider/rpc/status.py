@@ -1,6 +1,7 @@
 """Errors on the wire: canonical gRPC code and one google.rpc.ErrorInfo (SPEC section 9).
 
-`unary` and `stream` wrap the handlers of a service. What is no `VerituneError` becomes INTERNAL with a generic message.
+`unary` and `stream` wrap the handlers of a service. What is no `VerituneError`, and what is the provider's
+own (`OwnError`), becomes INTERNAL with a generic message.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from veritune.common.errors import InternalError, VerituneError
+from veritune.common.errors import InternalError, OwnError, VerituneError
 from veritune.provider.rpc.access import Context
 from veritune.provider.telemetry.logs import describe, get_logger
 
@@ -78,7 +79,7 @@ def stream(
 async def _abort(method: str, error: Exception, context: Context) -> NoReturn:
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if isinstance(error, VerituneError):
+    if isinstance(error, VerituneError) and not isinstance(error, OwnError):
         # No message: it may name a field that the client made up.
         _log.info("refused", method=method, reason=error.reason, point=error.metadata.get("point"))
         public = error

@@ -18,9 +18,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
+from veritune.common.documents.base import format_time
 from veritune.common.envelope import Envelope
-from veritune.common.errors import ConflictError, NotFoundError, QuotaError
-from veritune.common.timestamps import format_time
+from veritune.common.errors import ConflictError, NotFoundError, OwnError, QuotaError
 from veritune.provider.storage.records import AnswerRecord, ContractRecord, Ending, JobRecord, JobState, Output
 from veritune.provider.storage.tables import (
     SCHEMA,
@@ -39,8 +39,10 @@ from veritune.provider.storage.tables import (
 R = TypeVar("R")
 
 
-class StoreError(RuntimeError):
-    """The database can't be used as it is; for the provider's own eyes."""
+class StoreError(OwnError):
+    """A provider's database that can't be used as it is."""
+
+    reason = "BAD_DATABASE"
 
 
 class Store:

@@ -7,9 +7,9 @@ import json
 from sqlalchemy import BigInteger, ForeignKey, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from veritune.common.documents.base import format_time, parse_time
 from veritune.common.documents.receipts import FileRef
 from veritune.common.envelope import Envelope
-from veritune.common.timestamps import format_time, parse_time
 from veritune.provider.storage.records import AnswerRecord, ContractRecord, JobRecord, JobState, output_from_json
 
 SCHEMA = 1

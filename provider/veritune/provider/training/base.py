@@ -74,4 +74,4 @@ class Trainer(Protocol):
 
 
 class TrainingCancelled(Exception):  # noqa: N818 - it is an outcome, not an error
-    """The run stopped because it was asked to."""
+    """The run stopped because it was asked to. Internal: the job ends as cancelled."""

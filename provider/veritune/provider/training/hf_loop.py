@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from veritune.common.documents.manifest import Training
+from veritune.common.documents.receipts import ADAPTER_WEIGHTS
 from veritune.common.errors import TrainingError
-from veritune.common.model.files import ADAPTER_WEIGHTS
 from veritune.provider.training.base import Progress, StepRecord
 from veritune.provider.training.batching import LengthGroupedBatches
 from veritune.provider.training.data import IGNORED, TokenRow

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from veritune.common.canonical import canonical_bytes, parse_canonical
 from veritune.common.documents.base import Count, ShortText
-from veritune.common.errors import TooLargeError, VerituneError
+from veritune.common.errors import BadFileError, VerituneError
 from veritune.common.files import read_limited, write_atomic
 from veritune.common.limits import MIB
 from veritune.common.merkle import MerkleTree, leaf_hash
@@ -37,7 +37,7 @@ InnerPath = Annotated[str, Field(pattern=_INNER_PATH)]
 
 
 class WorkerResultError(RuntimeError):
-    """The worker left a result that can't be used."""
+    """A worker's result that can't be used. Internal: the job that it belongs to ends as failed."""
 
 
 class _Model(BaseModel):
@@ -135,7 +135,7 @@ def write_task(files: JobFiles, task: TrainingTask) -> None:
 
 
 def read_task(path: Path) -> TrainingTask:
-    """The task that `write_task` wrote. Raises `OSError`, `TooLargeError` or pydantic's `ValidationError`."""
+    """The task that `write_task` wrote. Raises `OSError`, `BadFileError` or pydantic's `ValidationError`."""
     return _TASK.validate_json(read_limited(path, MAX_TASK), strict=True)
 
 
@@ -174,7 +174,7 @@ def read_result(path: Path) -> WorkerResult | None:
         data = read_limited(path, MAX_RESULT)
     except FileNotFoundError:
         return None
-    except TooLargeError as error:
+    except BadFileError as error:
         raise WorkerResultError("the result file is too large") from error
     try:
         return WorkerResult.model_validate_json(data)

@@ -17,7 +17,7 @@ from veritune.arbiter.audit.audit import CHECKS, audit, audit_files
 from veritune.arbiter.documents.statement import PAYLOAD_TYPE
 from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.envelope import sign
-from veritune.common.errors import AuditError, KeyFileError, NotFoundError, TooLargeError
+from veritune.common.errors import AuditError, BadFileError, KeyFileError, MissingFileError
 from veritune.common.limits import LIMITS
 
 SMALL = small()
@@ -156,12 +156,12 @@ def test_files_are_audited(tmp_path: Path) -> None:
 
 def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
     report, evidence, client, provider = write_files(tmp_path)
-    with pytest.raises(NotFoundError, match=r"none\.json"):
+    with pytest.raises(MissingFileError, match=r"none\.json"):
         audit_files(tmp_path / "none.json", evidence, client, provider)
     with pytest.raises(KeyFileError):
         audit_files(report, evidence, report, provider)
     report.write_bytes(b" " * (LIMITS.envelope_json + 1))
-    with pytest.raises(TooLargeError, match=r"report\.json"):
+    with pytest.raises(BadFileError, match=r"report\.json"):
         audit_files(report, evidence, client, provider)
 
 

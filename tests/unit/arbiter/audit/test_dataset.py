@@ -13,7 +13,7 @@ from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.audit.dataset import check_data
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, TriggerCanary, with_trigger
 from veritune.common.dataset import Row, write_rows
-from veritune.common.errors import AuditError, DatasetError, DigestError, NotFoundError
+from veritune.common.errors import AuditError, BadFileError, MissingFileError, WrongFileError
 
 HONEST = small()
 
@@ -97,16 +97,16 @@ def test_two_canaries_of_one_prompt_speak_against_each_other(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("rows", [HONEST.rows[:-1], HONEST.rows[::-1], ()])
 def test_another_data_set_says_nothing_against_the_report(rows: tuple[Row, ...], tmp_path: Path) -> None:
-    with pytest.raises((DigestError, DatasetError)):
+    with pytest.raises((WrongFileError, BadFileError)):
         checked(HONEST, tmp_path, rows)
 
 
 def test_what_is_no_data_set_is_a_clear_error(tmp_path: Path) -> None:
     audited = audit(HONEST.report_bytes, HONEST.evidence_bytes, *HONEST.keys)
-    with pytest.raises(NotFoundError, match="no such file"):
+    with pytest.raises(MissingFileError, match="no such file"):
         check_data(audited, tmp_path / "none.jsonl")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(MissingFileError):
         check_data(audited, tmp_path)
     (tmp_path / "odd").write_bytes(b'{"messages": \xff}\n')
-    with pytest.raises(DatasetError, match="line 1"):
+    with pytest.raises(BadFileError, match="line 1"):
         check_data(audited, tmp_path / "odd")

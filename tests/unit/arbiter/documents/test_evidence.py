@@ -11,12 +11,12 @@ from veritune.arbiter.documents.canary import (
     Generator,
     NaturalCanary,
     PaddingCanary,
+    Rewording,
     TriggerCanary,
     canary_leaf,
     parse_canary,
 )
 from veritune.arbiter.documents.evidence import Evidence, NaturalObservation, envelopes
-from veritune.arbiter.documents.rewording import Rewording
 from veritune.arbiter.selection import session_leaves
 from veritune.arbiter.verdict.look import look_at
 from veritune.common.canonical import canonical_bytes

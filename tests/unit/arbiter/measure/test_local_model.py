@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from veritune.arbiter.measure.local_model import LocalModel
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import Training
-from veritune.common.errors import MalformedDocumentError, UnknownModelError
+from veritune.common.errors import MalformedDocumentError, ModelFolderError
 
 TRAINING = Training(rank=4, alpha=8)
 CHATS = [
@@ -238,10 +238,10 @@ def test_contract_with_named_targets(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_no_model_folder(tmp_path: Path) -> None:
-    with pytest.raises(UnknownModelError):
+    with pytest.raises(ModelFolderError):
         LocalModel(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UnknownModelError):
+    with pytest.raises(ModelFolderError):
         LocalModel(tmp_path)
 
 

@@ -10,12 +10,12 @@ from veritune.arbiter.documents.canary import (
     Generator,
     NaturalCanary,
     PaddingCanary,
+    Rewording,
     TriggerCanary,
 )
-from veritune.arbiter.documents.rewording import Rewording
 from veritune.arbiter.measure.questions import Question, make_questions
 from veritune.common.dataset import Message, Row
-from veritune.common.errors import DatasetError
+from veritune.common.errors import WrongFileError
 
 G = "d" * 64
 
@@ -88,9 +88,9 @@ def test_the_seed_decides_the_order() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(DatasetError, match="row 20"):
+    with pytest.raises(WrongFileError, match="row 20"):
         make_questions(b"s", CANARIES, {10: ROWS[10], 11: ROWS[11]}, DECOYS, 2, {G: GENERATOR})
-    with pytest.raises(DatasetError, match="generator"):
+    with pytest.raises(WrongFileError, match="generator"):
         make_questions(b"s", CANARIES, ROWS, DECOYS, 2, {})
 
 

@@ -18,7 +18,7 @@ from veritune.client.challenge.ask import ask_delivered, ask_served
 from veritune.client.challenge.leaves import leaves_of_session, sampling_for
 from veritune.client.challenge.observe import observe, receipts_of
 from veritune.common.dataset import Message
-from veritune.common.errors import OutOfOrderError, PlanError
+from veritune.common.errors import PlanError, StepError, UsageError
 from veritune.common.inference import SamplingTerms
 from veritune.common.signing import Signed
 
@@ -83,7 +83,7 @@ def test_a_killed_challenge_asks_only_the_rest(tmp_path: Path, dies_after: int) 
 
 
 def test_nothing_asked_is_no_observation(tmp_path: Path) -> None:
-    with pytest.raises(OutOfOrderError):
+    with pytest.raises(StepError):
         observe("served", QUESTIONS, AnswerLog(tmp_path / "log"))
 
 
@@ -133,7 +133,7 @@ def test_session_follows_the_seed_and_the_contract() -> None:
     picked = leaves_of_session(commitment, contract, receipt, 1)
     assert picked.leaves == tuple(opening.leaf for opening in evidence.openings)
     for session in (manifest.verification.policy.sessions + 1, 17):
-        with pytest.raises(OutOfOrderError):
+        with pytest.raises(UsageError):
             leaves_of_session(commitment, contract, receipt, session)
     longest = max(len(c.token_bits) for c in picked.canaries.values() if isinstance(c, TriggerCanary))
     assert sampling_for(picked, longest + 8).max_tokens == longest + 8

@@ -21,7 +21,7 @@ from veritune.client.challenge.steps import is_settled, steps_begun, steps_of
 from veritune.common.canonical import canonical_bytes
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import Policy
-from veritune.common.errors import AuditError, OutOfOrderError
+from veritune.common.errors import AuditError, StepError
 
 BOTH = SEQUENTIAL.model_copy(
     update={"modes": ("delivered", "served"), "served_assumption": "answers-from-weights"},
@@ -173,7 +173,7 @@ def test_a_challenge_broken_off_within_a_leaf_decides_nothing(tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         table.deliver(Knowing(deal, HONEST, dies_after=3))
     assert table.verdict() == "INCONCLUSIVE"
-    with pytest.raises(OutOfOrderError):
+    with pytest.raises(StepError):
         lay(tmp_path / "new", deal).run().evidence()
 
 

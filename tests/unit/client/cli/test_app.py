@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.exchange import Exchange
-from veritune.arbiter.cli.errors import EXIT_CODES, describe
+from veritune.arbiter.cli.errors import describe
 from veritune.client.cli.app import run_cli
-from veritune.common.errors import AuditError, error_classes
+from veritune.common.errors import PolicyError
+from veritune.common.exits import EXIT_CODES
 from veritune.common.keys import PrivateKey
 
 
@@ -73,17 +74,16 @@ def test_mistakes_are_one_line_with_a_code(arguments: list[str], code: int, caps
 
 def test_mistakes_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli(["run", "/nowhere", "--json"]) == 78
-    assert json.loads(capsys.readouterr().out)["error"]["reason"] == "BAD_JOB"
+    told = json.loads(capsys.readouterr().out)["error"]
+    assert (told["reason"], told["fault"]) == ("BAD_JOB", "own")
+    assert set(told) == {"reason", "fault", "message", "hint"}
 
 
-def test_every_reason_has_an_exit_code() -> None:
-    for kind in error_classes().values():
-        error = AuditError(1, "x") if kind is AuditError else kind("two\nlines")
-        code, reason, message, _ = describe(error)
-        assert code in EXIT_CODES
-        assert code > 2
-        assert reason == kind.reason
-        assert "\n" not in message
+def test_errors_are_described_in_one_line() -> None:
+    error = PolicyError("two\nlines")
+    assert describe(error)[:4] == (76, "POLICY_REFUSED", "peer", "two lines")
+    error.told = True
+    assert describe(error).message == "the provider answers: two lines"
     assert describe(KeyboardInterrupt())[0] == 130
     assert describe(ZeroDivisionError())[:2] == (70, "INTERNAL")
     assert describe(PermissionError(13, "Permission denied", "x"))[0] == 74
@@ -162,6 +162,10 @@ def test_plan_estimates_keeps_and_draws(tmp_path: Path, capsys: pytest.CaptureFi
     assert run_cli(["plan", job, "--curve", str(tmp_path / "power.png")]) == 78
     assert "power.svg" in capsys.readouterr().err
     assert run_cli(["plan", job, "--keep", "luck"]) == 78
+    capsys.readouterr()
+    for chance in ("2", "often"):
+        assert run_cli(["plan", job, "--natural-hit", chance]) == 64
+        assert f"error [USAGE] --natural-hit {chance}: " in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["power.svg", "rows.jsonl", "veritune.toml"]
 
 
@@ -187,10 +191,26 @@ def test_audit_passes_and_fails(files: tuple[str, ...], capsys: pytest.CaptureFi
     assert run_cli(["audit", *files]) == 0
     assert "PASS" in capsys.readouterr().out
     assert run_cli(["audit", *files, "--data", files[0]]) == 65
-    assert "BAD_DATASET" in capsys.readouterr().err
+    assert "BAD_FILE" in capsys.readouterr().err
     swapped = [files[0], files[1], files[2], files[5], files[4], files[3]]
     assert run_cli(["audit", *swapped]) == 65
     assert "check (1)" in capsys.readouterr().err
+
+
+def test_a_step_too_early_is_our_own_order_not_the_providers(
+    tmp_path: Path, passphrase: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"prompt": "p", "completion": "c"}\n')
+    assert run_cli(["init", str(data)]) == 0
+    assert run_cli(["keygen", str(tmp_path)]) == 0
+    PrivateKey.generate().public.save(tmp_path / "provider.pub")
+    capsys.readouterr()
+    for command in ("report", "challenge", "train"):
+        assert run_cli([command, str(tmp_path)]) == 64
+        error = capsys.readouterr().err
+        assert "error [STEP_MISSING]" in error
+        assert "veritune run" in error
 
 
 def test_debug_shows_the_error_itself() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from veritune.client.data.user_rows import preprocessing_digest, read_user_rows, user_row
 from veritune.common.dataset import Row
-from veritune.common.errors import DatasetError
+from veritune.common.errors import RowsError
 from veritune.common.limits import LIMITS
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": " yes\n"}]}
@@ -98,7 +98,7 @@ def turns(*roles: str) -> dict[str, Any]:
     ],
 )
 def test_refuses_with_the_line(tmp_path: Path, bad: Any, says: str) -> None:
-    with pytest.raises(DatasetError) as error:
+    with pytest.raises(RowsError) as error:
         read_user_rows(write(tmp_path, CHAT, b"", bad))
     assert error.value.message.startswith("line 3: ")
     assert error.value.metadata == {"line": "3"}
@@ -121,12 +121,12 @@ def test_refuses_with_the_line(tmp_path: Path, bad: Any, says: str) -> None:
 def test_refuses_a_file_of_another_kind(tmp_path: Path, data: bytes, says: str) -> None:
     path = tmp_path / "data.jsonl"
     path.write_bytes(data)
-    with pytest.raises(DatasetError, match=says):
+    with pytest.raises(RowsError, match=says):
         read_user_rows(path)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"can't read none\.jsonl"):
+    with pytest.raises(RowsError, match=r"can't read none\.jsonl"):
         read_user_rows(tmp_path / "none.jsonl")
 
 
@@ -151,5 +151,5 @@ JSON = st.recursive(
 
 @given(JSON | st.fixed_dictionaries({"messages": JSON}) | st.fixed_dictionaries({"prompt": JSON, "completion": JSON}))
 def test_anything_at_all_is_a_row_or_a_dataset_error(value: Any) -> None:
-    with suppress(DatasetError):
+    with suppress(RowsError):
         assert isinstance(user_row(value), Row)

@@ -20,7 +20,7 @@ from veritune.client.progress import no_progress
 from veritune.client.sowing.prepare import prepare
 from veritune.client.sowing.sealed import open_sealed
 from veritune.common.dataset import Message, Row
-from veritune.common.errors import PlanError, UnknownModelError
+from veritune.common.errors import ModelFolderError, PlanError
 from veritune.common.model.files import model_digest
 
 
@@ -214,10 +214,10 @@ def test_counts_tokens_like_training(tiny: TransformersGenerator) -> None:
 
 
 def test_no_model_folder(tmp_path: Path) -> None:
-    with pytest.raises(UnknownModelError):
+    with pytest.raises(ModelFolderError):
         TransformersGenerator(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UnknownModelError, match="does not load"):
+    with pytest.raises(ModelFolderError, match="does not load"):
         TransformersGenerator(tmp_path)
 
 

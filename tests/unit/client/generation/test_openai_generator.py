@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.support.parcel_rows import PLAN, ROWS, stream
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Rewording
 from veritune.client.generation.openai_generator import OpenAIGenerator
 from veritune.client.generation.openai_text_model import OpenAITextModel
 from veritune.client.progress import no_progress
-from veritune.common.errors import PlanError, UnavailableError
+from veritune.common.errors import EndpointError, PlanError
 
 Answer = Callable[[dict[str, Any]], tuple[int, bytes]]
 
@@ -74,7 +74,7 @@ def test_an_endpoint_replies_to_one_question(endpoint: tuple[str, list[dict[str,
     asked = {"n": 1, "max_tokens": 48, "temperature": 0, "logprobs": False}
     assert requests[-1].items() >= {**asked, "messages": [{"role": "user", "content": "Which rows look odd?"}]}.items()
     answers.append(lambda body: (500, b"{}"))
-    with pytest.raises(UnavailableError):
+    with pytest.raises(EndpointError):
         OpenAITextModel(url, "some/model").reply("Which rows look odd?", 48)
 
 
@@ -138,7 +138,7 @@ def test_hostile_endpoint(
 ) -> None:
     url, _, answers = endpoint
     answers.append(lambda _: (status, data))
-    with pytest.raises(UnavailableError, match=says):
+    with pytest.raises(EndpointError, match=says):
         OpenAIGenerator(url, "m").signature("P", PLAN, stream("s"))
 
 

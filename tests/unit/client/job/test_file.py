@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Rewording
 from veritune.client.data.user_rows import read_user_rows
 from veritune.client.errors import JobError
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.job.file import Job, line_of, parse_duration, parse_job
 from veritune.client.job.template import usual_wordings, write_template
-from veritune.common.errors import DatasetError, KeyFileError
+from veritune.common.errors import KeyFileError, RowsError
 
 LEAST = """\
 [data]
@@ -195,6 +195,6 @@ def test_wordings_are_orders_of_keys_times_styles(tmp_path: Path, answer: str, w
 
 def test_no_template_for_what_is_no_data(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("no JSON\n")
-    with pytest.raises(DatasetError, match="line 1"):
+    with pytest.raises(RowsError, match="line 1"):
         write_template(tmp_path / "rows.jsonl")
     assert not (tmp_path / "veritune.toml").exists()

@@ -15,8 +15,7 @@ import pytest
 
 from tests.support.red_team_rows import plain_rows
 from tests.support.toygenerator import ToyGenerator, toy_wordings
-from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import NaturalCanary, Rewording, TriggerCanary
 from veritune.client.cli.app import run_cli
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.redteam.attack import PreparedForRedTeam, RedTeam, run_attack
@@ -30,7 +29,7 @@ from veritune.client.redteam.table import conclusions
 from veritune.client.sowing.prepare import prepare
 from veritune.client.sowing.sealed import Secrets, open_sealed
 from veritune.common.dataset import Row, read_rows
-from veritune.common.errors import DatasetError, PlanError
+from veritune.common.errors import RowsError, UsageError
 
 PASSPHRASE = "open sesame"
 JOB = """\
@@ -256,10 +255,10 @@ def test_folders_that_do_not_serve(
     assert run_cli(["redteam", str(home), "--detectors", "odd-characters"]) == 0
     with (run / "train.jsonl").open("ab") as file:
         file.write((run / "train.jsonl").read_bytes().splitlines(keepends=True)[0])
-    assert run_cli(["redteam", str(home)]) == 76
+    assert run_cli(["redteam", str(home)]) == 65
     assert "not the data set" in capsys.readouterr().err
     (run / "train.jsonl").unlink()
-    assert run_cli(["redteam", str(home)]) == 76
+    assert run_cli(["redteam", str(home)]) == 64
     assert "run the step 'prepare' first" in capsys.readouterr().err
 
 
@@ -268,7 +267,7 @@ def test_without_canaries_or_plain_rows_there_is_nothing_to_tell(
 ) -> None:
     for places in ({}, dict.fromkeys(range(82), "natural")):
         monkeypatch.setattr("veritune.client.redteam.attack.kinds_of", lambda canaries, generators, found=places: found)
-        with pytest.raises(DatasetError, match="takes both"):
+        with pytest.raises(RowsError, match="takes both"):
             PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
 
 
@@ -293,7 +292,7 @@ def test_an_endpoint_is_asked_instead_of_the_base_model(
     again = RedTeam(("asked",), endpoint="http://localhost:1/v1", endpoint_model="stronger")
     assert run_attack(again, prepared, no_model, lambda: "", tmp_path).detectors["asked"].basis == "stronger"
     assert len(asked) == 44
-    with pytest.raises(PlanError):
+    with pytest.raises(UsageError):
         run_attack(RedTeam(endpoint_model="strong"), prepared, no_model, lambda: "", tmp_path)
     assert AskedDetector(wanted.asker()).needs == "nothing"
 

@@ -30,7 +30,7 @@ from veritune.client.redteam.detectors.words import units
 from veritune.client.redteam.registry import choose, detectors
 from veritune.client.redteam.scoring import Roc
 from veritune.common.dataset import Message, Row
-from veritune.common.errors import DatasetError, NotFoundError
+from veritune.common.errors import RowsError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_names_are_the_detectors() -> None:
     assert [d.name for d in choose(["all"])] == [d.name for d in choose(["cheap", "model"])] == every
     assert all(d.needs == "nothing" for d in choose(["cheap"]))
     assert "asked" not in {d.name for d in choose(["cheap"], Suspicious(""))}
-    with pytest.raises(NotFoundError, match="clusters"):
+    with pytest.raises(UsageError, match="clusters"):
         choose(["cheap", "luck\x1b"])
 
 
@@ -287,7 +287,7 @@ def test_a_row_that_the_template_refuses(tiny_model: Path) -> None:
     )
     rude = Row(messages=(Message(role="system", content="Be rude."), *plain_rows(1)[0].messages))
     assert Perplexity().suspicion(plain_rows(1), strict)
-    with pytest.raises(DatasetError, match="refuses a row"):
+    with pytest.raises(RowsError, match="refuses a row"):
         Perplexity().suspicion([rude], strict)
 
 

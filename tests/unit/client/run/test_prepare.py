@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.toygenerator import ToyGenerator, toy_wordings
-from veritune.arbiter.documents.canary import NaturalCanary
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import NaturalCanary, Rewording
 from veritune.client.errors import JobError
 from veritune.client.job.file import Job
 from veritune.client.progress import no_progress
@@ -18,7 +17,7 @@ from veritune.client.run import prepare as prepare_step
 from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
 from veritune.client.sowing.sealed import open_sealed
 from veritune.common.dataset import read_rows
-from veritune.common.errors import DatasetError
+from veritune.common.errors import RowsError
 from veritune.common.model.files import model_digest
 
 JOB = """\
@@ -130,7 +129,7 @@ def with_long_rows(job: Job, wish: str) -> Job:
 def test_rows_that_training_would_cut_are_refused(job: Job, hashed: list[Path], tmp_path: Path) -> None:
     """Before anything is signed: by default a provider refuses them after the upload."""
     job = with_long_rows(job, "refuse")
-    with pytest.raises(DatasetError, match=r"max_sequence_length, 256 tokens, .*: 2 \(41, 42\);"):
+    with pytest.raises(RowsError, match=r"max_sequence_length, 256 tokens, .*: 2 \(41, 42\);"):
         sow_job(job, base_digest(job), tmp_path / "run", b"pass", no_progress)
     assert not (tmp_path / "run").exists()
 

@@ -19,16 +19,19 @@ from veritune.client.run.run import Job, Run
 from veritune.client.sowing.prepared import PreparedFigures
 from veritune.common.dataset import Message, Row, summarise, write_rows
 from veritune.common.errors import (
-    ConflictError,
-    DigestError,
-    ExpiredError,
-    OutOfOrderError,
+    BadFileError,
+    ChangedError,
+    LateError,
+    OwnError,
     PolicyError,
     SignatureError,
+    StepError,
     TrainingError,
     UnavailableError,
+    WrongFileError,
 )
 from veritune.common.keys import PrivateKey
+from veritune.common.limits import LIMITS
 from veritune.v1 import provider_service_pb2 as pb
 
 JOB = """
@@ -94,14 +97,14 @@ def start(home: Path) -> Run:
 
 
 def test_steps_in_a_new_process_each(home: Path, provider: FakeProvider) -> None:
-    with pytest.raises(OutOfOrderError, match="prepare"):
+    with pytest.raises(StepError, match="prepare"):
         start(home).negotiate()
     assert start(home).prepare().rows == 5
-    with pytest.raises(OutOfOrderError, match="negotiate"):
+    with pytest.raises(StepError, match="negotiate"):
         start(home).train()
     manifest = start(home).negotiate()
     assert manifest.verification.leaves_per_session == 16
-    with pytest.raises(OutOfOrderError, match="train"):
+    with pytest.raises(StepError, match="train"):
         start(home).challenge()
     start(home).train()
     calls = list(provider.calls)
@@ -122,7 +125,7 @@ def test_the_passphrase_is_asked_for_once_and_only_when_needed(home: Path) -> No
 
     run = Run(Job.load(home), passphrase=ask)
     assert run.provider_key == run.provider_key
-    with pytest.raises(OutOfOrderError):
+    with pytest.raises(StepError):
         run.prepared()
     assert not asked
     run.prepare()
@@ -152,7 +155,7 @@ def test_refused_terms_may_be_changed(home: Path, provider: FakeProvider) -> Non
     job.write_text(job.read_text() + "[training]\nrank = 8\n")
     assert start(home).negotiate().training.rank == 8
     job.write_text(job.read_text().replace("rank = 8", "rank = 16"))
-    with pytest.raises(ConflictError):
+    with pytest.raises(ChangedError):
         start(home).negotiate()
 
 
@@ -194,12 +197,36 @@ def test_papers_are_checked_whenever_they_are_read(home: Path) -> None:
     receipt["signatures"][0]["sig"] = "AAAA"
     kept = space.training_receipt.read_bytes()
     space.training_receipt.write_text(json.dumps(receipt, separators=(",", ":"), sort_keys=True))
-    with pytest.raises(SignatureError):
+    with pytest.raises(BadFileError, match=r"training-receipt\.json: a signature does not verify") as caught:
         start(home).papers.training_receipt()
+    assert (caught.value.reason, caught.value.fault) == ("BAD_FILE", "own")
     space.training_receipt.write_bytes(kept)
     (space.adapter / "adapter_config.json").write_text('{"r": 1}')
-    with pytest.raises(DigestError, match="run the step 'train'"):
+    with pytest.raises(WrongFileError, match="run the step 'train'"):
         _ = start(home).context.models.tuned
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["state.json", "prepared.json", "contract.json", "dataset-receipt.json", "training-receipt.json"],
+)
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"version":9}', b" " * (LIMITS.envelope_json + 1)])
+def test_a_damaged_file_of_ours_is_no_fault_of_the_providers(home: Path, name: str, content: bytes) -> None:
+    run = start(home)
+    run.prepare()
+    run.negotiate()
+    run.train()
+    (run.workspace.root / name).write_bytes(content)
+
+    def read_all(run: Run) -> None:
+        run.workspace.state()
+        run.prepared()
+        run.papers.training_receipt()
+
+    with pytest.raises(OwnError) as caught:
+        read_all(start(home))
+    assert caught.value.reason == "BAD_FILE"
+    assert name in caught.value.message
 
 
 def test_a_data_set_changed_after_the_contract_is_not_sent(home: Path, provider: FakeProvider) -> None:
@@ -207,7 +234,7 @@ def test_a_data_set_changed_after_the_contract_is_not_sent(home: Path, provider:
     run.prepare()
     run.negotiate()
     run.workspace.train.write_bytes(run.workspace.train.read_bytes()[::-1])
-    with pytest.raises(DigestError):
+    with pytest.raises(WrongFileError):
         run.train()
     assert "query" not in provider.calls
 
@@ -234,7 +261,7 @@ def test_no_challenge_after_its_deadline(home: Path, monkeypatch: pytest.MonkeyP
 
     late = Run(Job.load(home), passphrase=b"secret", now=lambda: datetime.now(UTC) + timedelta(days=3))
     monkeypatch.setattr(steps, "challenge_run", lambda run, session: Nothing())
-    with pytest.raises(ExpiredError):
+    with pytest.raises(LateError):
         late.challenge()
 
 

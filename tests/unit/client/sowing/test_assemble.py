@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tests.support.parcel_rows import ROWS, row, stream
-from veritune.arbiter.documents.canary import Generator, NaturalCanary, TriggerCanary
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Generator, NaturalCanary, Rewording, TriggerCanary
 from veritune.client.generation.protocols import DrawnSignature
 from veritune.client.sowing.assemble import Assembled, TriggerGroup, assemble
 from veritune.client.sowing.in_place import RewrittenRows

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.toygenerator import ToyGenerator, toy_random_wording, toy_wordings
 from tests.unit.client.sowing.test_sow import PLAN, SEED, canary_rows, groups, row
-from veritune.arbiter.documents.canary import Canary, NaturalCanary, is_natural_row
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Canary, NaturalCanary, Rewording, is_natural_row
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SecretStream
 from veritune.client.sowing.sow import Sown, sow

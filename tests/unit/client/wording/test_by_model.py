@@ -10,13 +10,12 @@ import pytest
 
 from tests.support.toygenerator import ToyGenerator
 from tests.unit.client.sowing.test_sow import PLAN, SEED, row
-from veritune.arbiter.documents.canary import NaturalCanary
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import NaturalCanary, Rewording
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing.sow import Sown, sow
 from veritune.client.wording.by_model import ModelWordings, read_wordings, rewording_request
 from veritune.client.wording.draw import find_sites
-from veritune.common.errors import PlanError, UnavailableError
+from veritune.common.errors import EndpointError, PlanError
 
 TEXT = "She pays $1,200 for 3 beds <<400*3=1200>>.\n#### 1200"
 MODEL = "some/model"
@@ -103,9 +102,9 @@ def test_a_text_is_asked_for_once_and_failures_are_remembered() -> None:
 def test_an_endpoint_that_is_down_is_no_dull_row() -> None:
     class Down(Talker):
         def reword(self, text: str, count: int, protect: Sequence[str] = ()) -> tuple[str, ...]:
-            raise UnavailableError("the generator's endpoint can't be reached")
+            raise EndpointError("the generator's endpoint can't be reached")
 
-    with pytest.raises(UnavailableError):
+    with pytest.raises(EndpointError):
         sown(Down())
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from veritune.arbiter.documents.rewording import Rewording
+from veritune.arbiter.documents.canary import Rewording
 from veritune.client.randomness import SecretStream
 from veritune.client.wording.draw import check_rewording, draw_wordings, find_sites, random_wording
 from veritune.common.errors import PlanError

@@ -10,7 +10,7 @@ import pytest
 
 from veritune.client.challenge.answer_log import AnswerLog, Entry
 from veritune.client.workspace.folder import Workspace
-from veritune.common.errors import ConflictError, MalformedDocumentError, OutOfOrderError, VerituneError
+from veritune.common.errors import BadFileError, ChangedError, StepError
 from veritune.common.inference import SamplingTerms
 
 A, B = "a" * 64, "b" * 64
@@ -20,11 +20,11 @@ _TRY = """
 import sys
 from pathlib import Path
 from veritune.client.workspace.folder import Workspace
-from veritune.common.errors import ConflictError
+from veritune.common.errors import BusyError
 try:
     with Workspace(Path(sys.argv[1])).locked():
         sys.exit(0)
-except ConflictError:
+except BusyError:
     sys.exit(7)
 """
 
@@ -47,20 +47,20 @@ def test_stages(tmp_path: Path) -> None:
     again = Workspace(tmp_path)
     assert again.is_done("prepare", A)
     assert again.state().nonce == space.state().nonce
-    with pytest.raises(ConflictError, match="start in a new folder"):
+    with pytest.raises(ChangedError, match="start in a new folder"):
         again.is_done("prepare", B)
 
 
 def test_a_damaged_state_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:
     Workspace(tmp_path).finish("prepare", A)
     (tmp_path / "state.json").write_text("{}")
-    with pytest.raises(MalformedDocumentError):
+    with pytest.raises(BadFileError):
         Workspace(tmp_path).state()
 
 
 def test_missing_steps_are_named(tmp_path: Path) -> None:
     space = Workspace(tmp_path)
-    with pytest.raises(OutOfOrderError, match="run the step 'negotiate' first"):
+    with pytest.raises(StepError, match="run the step 'negotiate' first"):
         space.load_envelope(space.contract, "negotiate")
 
 
@@ -91,7 +91,7 @@ def test_log_keeps_its_sampling(tmp_path: Path) -> None:
     log = AnswerLog(tmp_path / "answers.jsonl")
     log.begin(SamplingTerms(max_tokens=9))
     log.begin(SamplingTerms(max_tokens=9))
-    with pytest.raises(ConflictError, match="max_tokens 9"):
+    with pytest.raises(ChangedError, match="max_tokens was 9"):
         AnswerLog(tmp_path / "answers.jsonl").begin(SamplingTerms(max_tokens=10))
 
 
@@ -99,5 +99,5 @@ def test_log_keeps_its_sampling(tmp_path: Path) -> None:
 def test_damaged_log(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_bytes(line)
-    with pytest.raises(VerituneError):
+    with pytest.raises(BadFileError):
         AnswerLog(path)

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from google.rpc import error_details_pb2, status_pb2
 
-from veritune.common.errors import AuditError, VerituneError, error_classes
+from veritune.common.errors import AuditError, KeyFileError, VerituneError, sent_errors
 from veritune.provider.rpc.status import stream, to_status, unary
 
 
@@ -62,7 +62,7 @@ def info(context: FakeContext) -> tuple[Any, str, error_details_pb2.ErrorInfo]:
     return code, details, detail
 
 
-@pytest.mark.parametrize("kind", [cls for cls in error_classes().values() if cls is not AuditError])
+@pytest.mark.parametrize("kind", [cls for cls in sent_errors().values() if cls is not AuditError])
 async def test_every_error_has_its_code_and_reason(kind: type[VerituneError]) -> None:
     context: Any = FakeContext()
     with pytest.raises(Aborted):
@@ -71,6 +71,15 @@ async def test_every_error_has_its_code_and_reason(kind: type[VerituneError]) ->
     assert code.value[0] == kind.code.value
     assert details == "why"
     assert (detail.domain, detail.reason, dict(detail.metadata)) == ("veritune", kind.reason, {"point": "here"})
+
+
+async def test_what_is_the_providers_own_is_not_told() -> None:
+    context: Any = FakeContext()
+    with pytest.raises(Aborted):
+        await Handlers(KeyFileError("provider.key is open to others")).one("x", context)
+    code, details, detail = info(context)
+    assert (code, detail.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert "provider.key" not in details
 
 
 async def test_a_foreign_exception_says_nothing_to_peer_or_log() -> None:

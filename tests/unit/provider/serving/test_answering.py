@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.daemon import make_deadlines, make_rows, manifest_for
 from veritune.common.dataset import Message
+from veritune.common.documents.base import format_time
 from veritune.common.documents.receipts import FileRef, InferenceReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
@@ -29,7 +30,6 @@ from veritune.common.errors import (
 from veritune.common.inference import SamplingTerms, generate_digest, score_output_digest, text_output_digest
 from veritune.common.keys import PrivateKey
 from veritune.common.signing import open_document, sign_document
-from veritune.common.timestamps import format_time
 from veritune.provider.contracts.contracts import Contract, Contracts
 from veritune.provider.contracts.policy import ProviderPolicy
 from veritune.provider.engines.base import Delta, PromptTooLongError, Sampling, Score

@@ -14,7 +14,7 @@ from veritune.client.extras import library
 from veritune.client.generation.fitting import FittingRow, with_fitted_adapter
 from veritune.client.progress import Progress
 from veritune.common.dataset import Message, Row
-from veritune.common.errors import DatasetError
+from veritune.common.errors import RowsError
 
 LONGEST = 1024
 """Tokens of a row that are looked at: the end of its prompt and the start of its answer, where canaries are."""
@@ -35,14 +35,14 @@ class BaseModel(LocalModel):
     def tokens(self, row: Row) -> tuple[list[int], list[int]]:
         """Token ids of prompt and answer, end of turn included; cut to `LONGEST` between them.
 
-        Raises `DatasetError` for a row that the model's chat template refuses: no provider could train on it.
+        Raises `RowsError` for a row that the model's chat template refuses: no provider could train on it.
         """
         from jinja2 import TemplateError
 
         try:
             prompt = self.prompt_ids(row.prompt)
         except TemplateError as error:
-            raise DatasetError("the base model's chat template refuses a row; some take no system turn") from error
+            raise RowsError("the base model's chat template refuses a row; some take no system turn") from error
         answer = self.completion_ids(row.completion)
         spare = max(self._room - len(prompt), self._room // 2)
         answer = answer[:spare]
