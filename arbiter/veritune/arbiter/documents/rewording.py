@@ -1,4 +1,4 @@
-"""How answers were worded: the document that canaries in place name as their generator (SPEC section 4.4)."""
+"""Rewording: the document that canaries in place name as their generator (SPEC section 4.4)."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Variant = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Frame = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 ANSWER = "{answer}"
-"""Where a frame holds the answer."""
+"""The part of a frame that the answer replaces."""
 
 
 class Rewording(Document):
-    """How answers are worded; stands beside `veritune.arbiter.documents.canary.Generator` in secrets and evidence."""
+    """How the wordings of answers were drawn; secrets and evidence list it beside the `Generator` of other canaries."""
 
     kind: Literal["rewording"] = "rewording"
     rules: Annotated[tuple[RuleName, ...], Field(max_length=16)] = ()
-    """In order: where two claim the same place, the earlier one has it. ``llm``, alone, where a model reworded."""
+    """Rules in order: where two match the same text, the earlier one applies. ``llm`` alone where a model reworded."""
     protect: Annotated[tuple[Pattern, ...], Field(max_length=32)] = ()
-    """Regular expressions of the user's (`re`, multi-line) for spans that stay as they are, beside those of
-    `wording_patterns`."""
+    """The user's regular expressions (`re`, multi-line) for text that stays as it is, beside the built-in ones."""
     synonyms: Annotated[
         tuple[Annotated[tuple[Variant, ...], Field(min_length=2, max_length=32)], ...], Field(max_length=256)
     ] = ()
-    """Phrases of the user's that may stand for one another."""
+    """The user's groups of phrases that may replace one another."""
     frames: Annotated[tuple[Frame, ...], Field(max_length=64)] = ()
-    """Ways to write a short answer of one line, such as ``It is {answer}.``; it always stands in one of them."""
+    """Sentences for a short answer of one line, such as ``It is {answer}.``; one of them always encloses it."""
     examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
-    """Rows as they were sent, shown before a prompt when the base model scores the wordings."""
+    """Rows as they were sent, put before a prompt when the base model scores the wordings."""
     model: Name | None = None
-    """The language model that reworded, where one did."""
+    """Name of the language model that reworded; None if rules did."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical bytes, hexadecimal."""
+        """SHA-256 of the canonical bytes, hexadecimal; canaries name their rewording by it."""
         return sha256_hex(self.to_bytes())
