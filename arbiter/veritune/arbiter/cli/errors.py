@@ -1,4 +1,4 @@
-"""Exit codes and hints: what each error means to a shell and to a person."""
+"""Exit codes and hints for errors: a number for the shell, a line for people."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXIT_CODES = {
     78: "the job can't be run as it is set up",
     130: "interrupted",
 }
-"""Verdicts, and beyond them the numbers of BSD's sysexits.h."""
+"""Exit codes with their meaning: verdicts, and from 64 on the numbers of BSD's sysexits.h."""
 
 _BY_REASON = {
     "BAD_DATASET": 65,
@@ -57,12 +57,12 @@ _HINTS = {
 
 
 def exit_code(verdict: str) -> int:
-    """0, 1 or 2."""
+    """The exit code of a verdict: 0 for PASS, 1 for FAIL, 2 for INCONCLUSIVE."""
     return {"PASS": 0, "FAIL": 1}.get(verdict, 2)
 
 
 def describe(error: BaseException) -> tuple[int, str, str, str]:
-    """(exit code, reason, message, hint); message and hint are one line each."""
+    """Exit code, reason, message and hint of an error; message and hint are one line each."""
     if isinstance(error, VerituneError):
         code = _BY_REASON.get(error.reason, 76)
         return code, error.reason, " ".join(error.message.split()), _HINTS.get(error.reason, "")
