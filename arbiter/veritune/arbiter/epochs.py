@@ -225,7 +225,7 @@ class Estimate:
 def estimate(
     report: Path, evidence: Path, curve: Path, client_key: Path, provider_key: Path, mode: str, confidence: str
 ) -> Estimate:
-    """The number of epochs behind a report that passes its audit.
+    """An estimate of the number of epochs, from a report that passes its audit.
 
     Raises what `audit_files` and `DoseCurve.load` raise, `NotFoundError` where the mode was not asked or no canary fits
     the curve, and `PlanError` for a confidence outside 0 to 1.

@@ -31,22 +31,18 @@ class DatasetFigures(Protocol):
     @property
     def rows(self) -> int:
         """Number of rows, canaries included."""
-        ...
 
     @property
     def size(self) -> int:
         """Size of the file in bytes."""
-        ...
 
     @property
     def sha256(self) -> str:
         """SHA-256 of the file, hexadecimal."""
-        ...
 
     @property
     def merkle_root(self) -> str:
         """RFC 9162 root over the rows, hexadecimal."""
-        ...
 
 
 def key_ref(key: PublicKey) -> KeyRef:

@@ -26,7 +26,7 @@ class Signature:
 class Envelope:
     """A DSSE envelope: payload, its type and signatures, none of which has been verified.
 
-    Raises `MalformedDocumentError` for an odd payload type and `TooLargeError` over a limit.
+    Raises `MalformedDocumentError` for an empty, too long or non-ASCII payload type, else `TooLargeError`.
     """
 
     payload_type: str

@@ -13,7 +13,7 @@ OUTPUT_LABEL = "veritune/v1/inference-output"
 
 
 class SamplingTerms(Document):
-    """Sampling parameters of a Generate call; temperature and top_p are decimal strings, 0 decodes greedily."""
+    """Sampling parameters of a Generate call; decimal strings, a temperature of 0 decodes greedily."""
 
     max_tokens: int = 128
     temperature: str = "0"

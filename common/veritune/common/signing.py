@@ -16,12 +16,10 @@ class SignedDocument(Protocol):
 
     def to_bytes(self) -> bytes:
         """The canonical bytes that are signed."""
-        ...
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """The document in canonical bytes. Raises `MalformedDocumentError` or `TooLargeError`."""
-        ...
 
 
 D = TypeVar("D", bound=SignedDocument)
@@ -44,7 +42,7 @@ class Signed(Generic[D]):
 
 
 def sign_document(document: SignedDocument, key: PrivateKey) -> Envelope:
-    """A new envelope with a document's canonical bytes, signed by ``key``. Raises `TooLargeError`."""
+    """A new envelope with a document's canonical bytes, signed by ``key``."""
     return sign(document.payload_type, document.to_bytes(), key)
 
 

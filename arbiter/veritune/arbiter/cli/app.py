@@ -1,4 +1,4 @@
-"""``veritune-arbiter``: the command line of whoever decides; `veritune audit` and `veritune epochs` are these commands.
+"""The command line ``veritune-arbiter``; `veritune audit` and `veritune epochs` are the same commands.
 
 It needs no network, no model and no private key. Each command imports what it needs when it runs.
 """

@@ -57,7 +57,7 @@ class NaturalCanary(Document):
     truth: Annotated[int, Field(ge=0, le=255)]
     generator_digest: HexDigest
     rows: Annotated[tuple[Count, ...], Field(min_length=1, max_length=64)]
-    """Indices of its rows in the data set, all with the same prompt and answer."""
+    """Indices of the canary's rows in the data set, all with the same prompt and answer."""
 
 
 class PaddingCanary(Document):

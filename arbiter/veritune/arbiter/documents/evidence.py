@@ -58,7 +58,10 @@ class Opening(Document):
 
 
 class ReceiptRef(Document):
-    """The inference receipt of a served answer, by sequence number, and the nonce that the request carried."""
+    """The inference receipt of a served answer, by sequence number, and the nonce that the request carried.
+
+    Answers of the delivered mode have none, because the client computes them itself.
+    """
 
     nonce: Nonce
     sequence: Positive
@@ -73,7 +76,6 @@ class TriggerObservation(Document):
     answer: Answer
     finish_reason: Literal["stop", "length"]
     asked: ReceiptRef | None
-    """None in delivered mode, where the client computes the answer itself; so for the other observations."""
 
 
 class DecoyObservation(Document):

@@ -54,8 +54,8 @@ class InfluenceClaim(Document):
 class CoverageClaim(Document):
     """Claim 2: at least ``share_least`` of the rows that could have been canaries were trained on, rounded down.
 
-    The bound holds at the policy's confidence, for a provider that does not choose rows by their content (docs/
-    statistics.md, section 3). Only canaries of a single row count: whoever has the data sees repeated rows.
+    The bound holds at the policy's confidence, for a provider that does not choose rows by their content: see section 3
+    of docs/statistics.md. Only canaries of a single row count, because whoever has the data sees repeated rows.
     """
 
     asked: Count
@@ -97,7 +97,7 @@ class RecitalClaim(Document):
 
 
 class HonestFit(Document):
-    """Probabilities that an honest run at the signed floors does no better; None for 0, and where nothing was asked."""
+    """Base-10 logarithms of the chance that an honest run at the floors does no better; None for 0, or no canaries."""
 
     log10_p_groups: DecimalString | None
     log10_p_naturals: DecimalString | None

@@ -89,7 +89,7 @@ def check_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def check_rank(path: Path, rank: int) -> None:
-    """Raises `MalformedDocumentError` if the update B A has less than half of the contract's rank, filled up to it.
+    """Raises `MalformedDocumentError` if the update B A has less than half of the contract's rank.
 
     Singular values below a 256th of the largest are taken for rounding (bfloat16 has eight bits); the others are
     counted, and the majority of modules decides. A module whose update is zero has no rank and is left out: what was

@@ -128,7 +128,7 @@ def _combinations(items: int, most: int) -> list[int]:
 
 
 def _log10(value: Fraction) -> Decimal:
-    """Within 1e-50 for every fraction whose parts have fewer than 2**40 bits."""
+    """Base-10 logarithm, within 1e-50 for every fraction whose parts have fewer than 2**40 bits."""
     if value <= 0:
         raise ValueError("no logarithm of a number that is not positive")
     with localcontext(CONTEXT):
@@ -140,7 +140,7 @@ def _log10(value: Fraction) -> Decimal:
 
 
 def _power_of_ten(value: Fraction) -> int | None:
-    """k where value = 10**k: the only fractions whose logarithm has finitely many places."""
+    """The k of value = 10**k, else None: no other fraction has a logarithm of finitely many places."""
     with localcontext(CONTEXT):
         logarithm = _log10(value)
         nearest = logarithm.to_integral_value()

@@ -32,7 +32,7 @@ _ONE = Fraction(1)
 
 
 def trigger_e(groups: Sequence[GroupResult]) -> Fraction:
-    """E-value of the trigger groups, equation (7): the product of 1/2, plus 2**H / (2 q |S| `LENGTHS`) where found.
+    """E-value of the trigger groups, equation (7): the product of 1/2, + 2**H / (2 q |S| `LENGTHS`) if found.
 
     Its expectation is at most 1 under H0. Raises ``ValueError`` for a signature of no possible length.
     """

@@ -1,4 +1,4 @@
-"""Whether an endpoint answers ordinary prompts as the delivered adapter does: equations (13) and (14).
+"""Tests whether an endpoint answers ordinary prompts as the delivered adapter does: equations (13) and (14).
 
 Decoys are prompts without a trigger that the provider never saw; both modes answer the same ones. An endpoint that
 looks answers up, or keeps the adapter for what it takes for a challenge, answers them otherwise (docs/statistics.md,
