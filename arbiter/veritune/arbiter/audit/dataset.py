@@ -1,8 +1,8 @@
 """Check (17) of the audit, for whoever holds the data set too: no row in it speaks against a canary (SPEC section 8).
 
 A client that wants an honest provider to fail can sow what no run learns: a second row that gives a canary's prompt
-another answer, or a trigger in rows of no group. The openings alone don't show it; the data set does, and the contract
-names it by its digests. Both parties have it, and either may show it to an arbiter.
+another answer, or a trigger in rows outside its group. The openings alone don't show it; the data set does, and the
+contract names it by its digests. Both parties have it, and either may show it to an arbiter.
 """
 
 from __future__ import annotations
