@@ -1,6 +1,6 @@
-"""How many epochs? An estimate from canaries of one, two, four ... copies (docs/statistics.md, section 7).
+"""Estimates the number of epochs from canaries of one, two, four ... copies (docs/statistics.md, section 7).
 
-A canary that stands in r rows of a data set trained on for E epochs was seen x = r * E times. Given a curve h(x), the
+A canary in r rows of a data set that was trained on for E epochs was seen x = r * E times. Given a curve h(x), the
 share of hits after x exposures that calibration runs of a recipe showed, the number of hits has a known distribution
 for every E, and an exact confidence interval for E follows. The curve is the assumption: a verdict never uses this.
 """
@@ -30,32 +30,34 @@ from veritune.common.files import own_file, read_limited
 from veritune.common.limits import LIMITS
 
 STEP = Fraction(1, 4)
-"""Epochs are tried in steps of a quarter."""
+"""Distance between the numbers of epochs that are tried."""
 MOST_EPOCHS = 64
+"""Largest number of epochs that is tried by default."""
 
 
 class CurvePoint(Document):
-    """After ``exposures`` exposures a canary hits with this probability."""
+    """One point of the curve: after ``exposures`` exposures a canary hits with this probability."""
 
     exposures: Count
     probability: DecimalString
 
 
 class DoseCurve(Document):
-    """What honest runs of one recipe showed. Only canaries of the kind that it was measured on may be held to it."""
+    """Hit probability by number of exposures, measured on honest runs of one recipe and one kind of canary."""
 
     kind: Literal["dose-curve"] = "dose-curve"
     canaries: Literal["answers", "wordings"]
-    """Drawn answers of set-aside rows, or rewordings in place."""
+    """The kind of canary: drawn answers of set-aside rows, or wordings of rows in place."""
     candidates: Annotated[int, Field(ge=2, le=256)]
+    """Number of candidate answers of each canary, the true one included."""
     hit_rank: Annotated[int, Field(ge=1, le=64)]
-    """A hit is a true answer within this rank."""
+    """A canary is a hit where its true answer has this rank or a better one."""
     base_weight: Share
-    """Ranks are by scores less this much of the base model's; whatever the contract says, the curve's holds here."""
+    """The base model's weight in the scores that are ranked; the curve's is used here, whatever the contract's is."""
     measured_on: ShortText
     """Recipe, model and data of the runs, in words."""
     points: Annotated[tuple[CurvePoint, ...], Field(min_length=1, max_length=1024)]
-    """By rising exposures from 0 on, where luck alone hits; no probability is below the one before it."""
+    """Points by rising exposures from 0 on, where luck alone hits; no probability is below the one before it."""
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -69,7 +71,7 @@ class DoseCurve(Document):
         return self
 
     def at(self, exposures: Fraction) -> Fraction:
-        """h at a number of exposures: linear between two points, constant beyond the last."""
+        """Hit probability h after ``exposures``: linear between two points, constant beyond the last."""
         points = [(point.exposures, parse_probability(point.probability)) for point in self.points]
         for (left, low), (right, high) in pairwise(points):
             if exposures <= right:
@@ -78,7 +80,7 @@ class DoseCurve(Document):
 
     @classmethod
     def load(cls, path: Path) -> DoseCurve:
-        """Reads a JSON file, canonical or not. Raises `MissingFileError` or `BadFileError`."""
+        """The curve in any JSON file. Raises `MissingFileError` or `BadFileError`."""
         try:
             data = read_limited(path, LIMITS.document)
         except OSError as error:
@@ -95,7 +97,7 @@ class DoseCurve(Document):
 
 @dataclass(frozen=True)
 class Dose:
-    """Of all canaries with as many copies: how many were asked and how many hit."""
+    """How many canaries of ``copies`` rows each were asked, and how many of these hit."""
 
     copies: int
     asked: int
@@ -108,19 +110,19 @@ class Dose:
 
 @dataclass(frozen=True)
 class Epochs:
-    """``least`` to ``most`` hold the true number at the confidence asked for; ``most`` None: no upper end was found."""
+    """A confidence interval for the number of epochs, ``least`` to ``most``; ``most`` is None without an upper end."""
 
     least: Fraction
     most: Fraction | None
     likeliest: Fraction | None
-    """Of the quarters tried the one that makes what was seen most likely, the first of equals; None: none could be."""
+    """The number tried under which the hits are most likely, the least of equals; None if all make them impossible."""
     fits: bool = True
-    """Whether any number of epochs fits: False where more hit than the curve allows for at the most, or fewer than by
-    luck. Then the curve is another recipe's, and the ends mean nothing."""
+    """False if no number of epochs explains the hits, more than the curve ever allows for or fewer than by luck: the
+    curve is then another recipe's, and the interval means nothing."""
 
 
 def doses_in(evidence: Evidence, mode: str, curve: DoseCurve) -> tuple[Dose, ...]:
-    """Counts by copies, of the canaries that the curve speaks of. Raises `MalformedDocumentError` for odd scores."""
+    """Counts, by copies, of the canaries that the curve applies to. Raises `MalformedDocumentError` for odd scores."""
     wordings = {generator.digest for generator in evidence.generators if isinstance(generator, Rewording)}
     scores = {item.leaf: item for seen in evidence.observations if seen.mode == mode for item in seen.naturals}
     weight = Fraction(curve.base_weight)
@@ -142,11 +144,11 @@ def doses_in(evidence: Evidence, mode: str, curve: DoseCurve) -> tuple[Dose, ...
 def estimate_epochs(
     doses: Sequence[Dose], curve: DoseCurve, confidence: Fraction = Fraction(19, 20), most_epochs: int = MOST_EPOCHS
 ) -> Epochs:
-    """Equation (D): every E from 0 to ``most_epochs`` that the number of hits does not rule out.
+    """The interval of every E from 0 to ``most_epochs`` that the number of hits does not rule out: equation (D).
 
     E is ruled out from below where P(as many hits or more | E) <= (1 - confidence) / 2, and from above where
-    P(as many or fewer | E) is. The ends are the quarters next to those that are left, outwards, so that the interval
-    holds a true number between two quarters as well.
+    P(as many or fewer | E) is. The ends are one quarter outside those that are left, so that the interval also covers
+    a true number between two quarters. Raises ``ValueError``.
     """
     if not 0 < confidence < 1 or most_epochs < 1:
         raise ValueError("a confidence lies between 0 and 1, and at least one epoch is tried")
@@ -174,7 +176,7 @@ def estimate_epochs(
 
 
 def likelihood(doses: Sequence[Dose], curve: DoseCurve, epochs: Fraction) -> Fraction:
-    """Probability of exactly these hits, in one order, after a number of epochs."""
+    """Probability of exactly these hits, in one order, after ``epochs`` epochs."""
     value = Fraction(1)
     for dose in doses:
         hit = curve.at(dose.copies * epochs)
@@ -194,19 +196,19 @@ def _likeliest(doses: Sequence[Dose], curve: DoseCurve, grid: Sequence[Fraction]
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was counted, and what it says of the number of epochs."""
+    """The estimate for one mode of a report, with the counts that it is made from."""
 
     mode: str
     doses: tuple[Dose, ...]
     epochs: Epochs
     confidence: str
     declared: int
-    """Epochs that the contract asks for."""
+    """Number of epochs that the contract asks for."""
     measured_on: str
 
     def as_json(self) -> dict[str, Any]:
-        """Epochs as decimals, quarters exactly; ``most`` null where no upper end was found. Where ``fits`` is false the
-        numbers mean nothing."""
+        """The estimate as a JSON object; ``most`` is null without an upper end, and the interval means nothing where
+        ``fits`` is false."""
         return {
             "mode": self.mode,
             "declared": self.declared,
@@ -223,9 +225,11 @@ class Estimate:
 def estimate(
     report: Path, evidence: Path, curve: Path, client_key: Path, provider_key: Path, mode: str, confidence: str
 ) -> Estimate:
-    """Audits, counts, estimates. Raises `AuditError` and what `audit_files` and `DoseCurve.load` raise, `UsageError`
-    for a mode that was not asked or a confidence that is none, and `WrongFileError` where no canary is of the curve's
-    kind."""
+    """An estimate of the number of epochs, from a report that passes its audit.
+
+    Raises what `audit_files` and `DoseCurve.load` raise, `UsageError` for a mode that was not asked or a confidence
+    outside 0 to 1, and `WrongFileError` where no canary is of the curve's kind.
+    """
     try:
         level = parse_probability(confidence)
     except MalformedDocumentError as error:

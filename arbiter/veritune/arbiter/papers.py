@@ -1,11 +1,11 @@
-"""The rules for contract and receipts: each document alone, and how it must fit the ones before it (SPEC section 8).
+"""Checks of contract and receipts: each document alone, and against the ones before it (SPEC section 8).
 
-One rule stands once. The audit makes its checks (4) to (7) by the ``open_`` functions and `check_times`; a client that
-receives a document calls ``receive_``, which is made of these; the provider holds its own training receipts to
-`check_training` before it signs. Signatures come first: no byte of a document is read before they verify.
+Each rule is written once. The audit makes its checks (4) to (7) by the ``open_`` functions and `check_times`; a client
+that receives a document calls a ``receive_`` function, which is made of these; the provider checks its own training
+receipts by `check_training` before it signs. Signatures come first: no byte of a document is read before they verify.
 
-Raised are `SignatureError`, `DigestError` (a document that belongs to others), `MalformedDocumentError` (figures that
-can't be true) and `ExpiredError`.
+Functions that return a document raise `SignatureError`, `DigestError` (a document that belongs to others),
+`MalformedDocumentError` (figures that can't be true), `TooLargeError` and, where times are checked, `ExpiredError`.
 """
 
 from __future__ import annotations
@@ -31,20 +31,27 @@ _PLAIN_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".jinja")
 
 
 class DatasetFigures(Protocol):
-    """What names a data set: a receipt has it, a contract's terms, and whoever read the file."""
+    """The figures that identify a data set, whether from a receipt, a contract or the file itself."""
 
     @property
-    def rows(self) -> int: ...
+    def rows(self) -> int:
+        """Number of rows, canaries included."""
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Size of the file in bytes."""
+
     @property
-    def sha256(self) -> str: ...
+    def sha256(self) -> str:
+        """SHA-256 of the file, hexadecimal."""
+
     @property
-    def merkle_root(self) -> str: ...
+    def merkle_root(self) -> str:
+        """RFC 9162 root over the rows, hexadecimal."""
 
 
 def key_ref(key: PublicKey) -> KeyRef:
-    """A key as a manifest carries it."""
+    """A public key in the form in which a manifest carries it."""
     return KeyRef(key_id=key.key_id, public_key=key.text)
 
 
@@ -55,7 +62,7 @@ def is_dataset(found: DatasetFigures, terms: DatasetTerms) -> bool:
 
 
 def are_in_order(deadlines: Deadlines) -> bool:
-    """True where the contract's deadlines follow each other: created, accept, train, challenge, reveal."""
+    """True where the contract's deadlines follow each other. Raises `MalformedDocumentError`."""
     steps = (deadlines.created, deadlines.accept, deadlines.train, deadlines.challenge, deadlines.reveal)
     times = [parse_time(step) for step in steps]
     return times == sorted(times)
@@ -73,14 +80,14 @@ def open_contract(envelope: Envelope, client: PublicKey, provider: PublicKey) ->
 
 
 def check_countersigned(offer: Envelope, answer: Envelope, client: PublicKey, provider: PublicKey) -> Signed[Manifest]:
-    """The contract in force: the very bytes that were offered, signed by both."""
+    """The contract in force, once ``answer`` has the very bytes of ``offer`` and both parties' signatures."""
     if answer.payload != offer.payload:
         raise DigestError("the provider countersigned other terms than those that were offered")
     return open_contract(answer, client, provider)
 
 
 def open_dataset_receipt(envelope: Envelope, contract: Signed[Manifest], provider: PublicKey) -> Signed[DatasetReceipt]:
-    """The receipt, once it says that the provider received exactly the contract's data set."""
+    """The dataset receipt, once it says that the provider received exactly the contract's data set."""
     receipt = open_document(DatasetReceipt, envelope, provider)
     if receipt.document.manifest_digest != contract.digest:
         raise DigestError("the dataset receipt belongs to another contract")
@@ -92,7 +99,7 @@ def open_dataset_receipt(envelope: Envelope, contract: Signed[Manifest], provide
 def open_training_receipt(
     envelope: Envelope, contract: Signed[Manifest], dataset_receipt: Signed[DatasetReceipt], provider: PublicKey
 ) -> Signed[TrainingReceipt]:
-    """The receipt, once it follows the two documents before it and its figures and files make sense."""
+    """The training receipt, once it names the two documents before it and its figures and files can be true."""
     receipt = open_document(TrainingReceipt, envelope, provider)
     _check_chain(receipt.document, contract.digest, dataset_receipt.digest)
     check_training(receipt.document, contract.document)
@@ -102,7 +109,7 @@ def open_training_receipt(
 def receive_dataset_receipt(
     envelope: Envelope, contract: Signed[Manifest], provider: PublicKey
 ) -> Signed[DatasetReceipt]:
-    """`open_dataset_receipt`, and the receipt kept the contract's deadline: what a client checks on arrival."""
+    """The dataset receipt as a client accepts it: `open_dataset_receipt`, and the contract's deadline was kept."""
     receipt = open_dataset_receipt(envelope, contract, provider)
     check_times(contract.document, receipt.document)
     return receipt
@@ -115,7 +122,7 @@ def receive_training_receipt(
     job_id: str,
     provider: PublicKey,
 ) -> Signed[TrainingReceipt]:
-    """`open_training_receipt`, in time and for the job that was started: what a client checks on arrival."""
+    """The training receipt as a client accepts it: `open_training_receipt`, in time, for the job that was started."""
     receipt = open_training_receipt(envelope, contract, dataset_receipt, provider)
     _check_job(receipt.document, job_id)
     check_times(contract.document, dataset_receipt.document, receipt.document)
@@ -129,7 +136,7 @@ def receive_failure_receipt(
     job_id: str,
     provider: PublicKey,
 ) -> Signed[FailureReceipt]:
-    """The provider's signed word that the job that was started ended without an adapter."""
+    """The failure receipt, once it names the two documents before it and the job that was started."""
     receipt = open_document(FailureReceipt, envelope, provider)
     _check_chain(receipt.document, contract.digest, dataset_receipt.digest)
     _check_job(receipt.document, job_id)
@@ -137,7 +144,7 @@ def receive_failure_receipt(
 
 
 def check_training(receipt: TrainingReceipt, manifest: Manifest) -> None:
-    """Raises `MalformedDocumentError` where the receipt's figures or files can't be true under this contract."""
+    """Raises `MalformedDocumentError` if the receipt's figures or files can't be true under this contract."""
     terms, recipe = manifest.dataset, manifest.training
     if receipt.rows_trained + receipt.rows_dropped != terms.rows or receipt.rows_cut > receipt.rows_trained:
         raise MalformedDocumentError("the training receipt accounts for another number of rows than the contract's")
@@ -150,7 +157,7 @@ def check_training(receipt: TrainingReceipt, manifest: Manifest) -> None:
 
 
 def check_times(manifest: Manifest, dataset: DatasetReceipt, training: TrainingReceipt | None = None) -> None:
-    """Raises unless the contract's deadlines follow each other, the receipts too, and each kept its deadline.
+    """Raises `MalformedDocumentError` if deadlines or receipts are out of order, `ExpiredError` if a receipt came late.
 
     ``training`` is None as long as there is no training receipt.
     """

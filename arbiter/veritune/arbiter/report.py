@@ -1,4 +1,4 @@
-"""From an evidence bundle to the signed report and its derived attestations (SPEC section 7). Pure."""
+"""Builds the report of an evidence bundle, and the attestations derived from it (SPEC section 7). Pure."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ ESTIMATE_ASSUMPTION = "Signatures not certified: their bits are an estimate from
 def report_statement(
     evidence: Evidence, issued: str, overhead: Overhead | None = None, task: TaskScore | None = None
 ) -> ReportStatement:
-    """Judges a bundle and puts the result into words. Raises `MalformedDocumentError` for a bundle of no sense.
+    """The report of an evidence bundle, not yet signed. Raises `MalformedDocumentError` where it makes no sense.
 
-    Signatures are not checked here: `audit` does that, and whoever builds a bundle runs it on the result.
+    No signature is checked here: the audit does that, and whoever builds a bundle runs it on the result.
     """
     manifest = Manifest.from_bytes(evidence.manifest.envelope().payload)
     judgement = judge_evidence(evidence, manifest)
@@ -96,7 +96,7 @@ def report_statement(
 
 
 def test_result_statement(statement: ReportStatement, report: Envelope) -> TestResultStatement:
-    """Each mode that counts is one test; a mode that was not looked at is warned of."""
+    """The report as an in-toto test result: one test for each mode that counts, a warning where it was not asked."""
     judged = {item.mode: item.verdict for item in statement.predicate.judgement.modes}
     by_verdict: dict[Verdict, list[str]] = {"PASS": [], "INCONCLUSIVE": [], "FAIL": []}
     for mode in statement.predicate.policy.modes:
@@ -116,7 +116,7 @@ def test_result_statement(statement: ReportStatement, report: Envelope) -> TestR
 
 
 def svr_statement(statement: ReportStatement, report: Envelope) -> SvrStatement | None:
-    """On PASS the properties that hold; None otherwise, because an SVR can only carry passes."""
+    """The report as a Simple Verification Result; None without a PASS, because an SVR can only carry passes."""
     if statement.verdict != "PASS":
         return None
     modes = tuple(f"VERITUNE_{mode.upper()}_PASS" for mode in statement.predicate.policy.modes)
@@ -129,7 +129,7 @@ def svr_statement(statement: ReportStatement, report: Envelope) -> SvrStatement 
 
 
 def adapter_of(training: TrainingReceipt) -> Resource:
-    """The subject of every statement. Raises `MalformedDocumentError` when the receipt names no or two such files."""
+    """The subject of every statement: name and digest of the adapter's weights. Raises `MalformedDocumentError`."""
     found = [item.sha256 for item in training.adapter if item.name == SUBJECT_NAME]
     if len(found) != 1:
         raise MalformedDocumentError(f"the training receipt does not name exactly one {SUBJECT_NAME}")
@@ -137,7 +137,7 @@ def adapter_of(training: TrainingReceipt) -> Resource:
 
 
 def chain_of(evidence: Evidence) -> Chain:
-    """Digests of the documents in a bundle, and of the bundle."""
+    """SHA-256 of each signed document in a bundle, and of the bundle."""
     return Chain(
         manifest=evidence.manifest.envelope().digest,
         dataset_receipt=evidence.dataset_receipt.envelope().digest,
@@ -147,7 +147,7 @@ def chain_of(evidence: Evidence) -> Chain:
 
 
 def canary_counts(evidence: Evidence) -> CanaryCounts:
-    """What a session opened."""
+    """Numbers of canaries, by kind, that a session opened."""
     canaries = [opening.canary for opening in evidence.openings]
     groups = [canary for canary in canaries if isinstance(canary, TriggerCanary)]
     naturals = sum(isinstance(canary, NaturalCanary) for canary in canaries)
@@ -160,7 +160,7 @@ def canary_counts(evidence: Evidence) -> CanaryCounts:
 
 
 def assumptions_of(judgement: Judgement, manifest: Manifest) -> tuple[str, ...]:
-    """What has to be believed beside the evidence, in words."""
+    """The assumptions that a judgement rests on beside the evidence, as sentences."""
     said = [H0_ASSUMPTION, ROWS_ASSUMPTION, FLOOR_ASSUMPTION]
     if any(item.recital is not None for item in judgement.modes):
         said.append(RECITAL_ASSUMPTION)

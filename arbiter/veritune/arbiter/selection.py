@@ -13,20 +13,21 @@ SEED_LABEL = "veritune/v1/challenge-seed"
 
 
 def challenge_seed(manifest_digest: str, training_receipt_digest: str) -> bytes:
-    """32 bytes fixed once both sides have committed: the client to its canaries, the provider to its adapter."""
+    """The seed of a challenge, 32 bytes: fixed once client and provider have committed to canaries and adapter."""
     return labelled_digest(SEED_LABEL, bytes.fromhex(manifest_digest), bytes.fromhex(training_receipt_digest))
 
 
 def challenge_order(seed: bytes, leaf_hashes: Sequence[str]) -> list[int]:
-    """Leaf indices by rising HMAC-SHA256(seed, leaf hash); leaf hashes differ, so the order is total."""
+    """Leaf indices sorted by HMAC-SHA256(seed, leaf hash); leaf hashes differ, so the order is total."""
     keyed = [hmac.new(seed, bytes.fromhex(leaf), hashlib.sha256).digest() for leaf in leaf_hashes]
     return sorted(range(len(keyed)), key=lambda index: (keyed[index], index))
 
 
 def session_leaves(order: Sequence[int], session: int, terms: Verification) -> list[int]:
-    """The leaves that session 1, 2, ... opens, padding among them; empty once all have been opened.
+    """The leaves that session 1, 2, ... may open, padding included; empty once all have been opened.
 
-    Under ``fixed`` it must open all of them, under ``sequential`` as many of the first as it asks.
+    Under ``fixed`` a session must open all of them, under ``sequential`` the first ones, as many as it asks. Raises
+    ``ValueError`` for a session below 1.
     """
     if session < 1:
         raise ValueError("sessions count from 1")
@@ -35,5 +36,5 @@ def session_leaves(order: Sequence[int], session: int, terms: Verification) -> l
 
 
 def leaves_available(session: int, terms: Verification) -> int:
-    """How many leaves a session may open."""
+    """Number of leaves that a session may open."""
     return len(session_leaves(range(terms.leaves), session, terms))

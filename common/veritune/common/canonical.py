@@ -1,4 +1,4 @@
-"""Canonical JSON: RFC 8785 bytes out, strict parsing in (SPEC section 2)."""
+"""Canonical JSON (RFC 8785) written and strictly parsed, and the digests over it (SPEC section 2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from veritune.common.limits import LIMITS
 
 
 def canonical_bytes(value: Any) -> bytes:
-    """RFC 8785 serialisation of a JSON value.
+    """A JSON value as RFC 8785 bytes.
 
     Raises `MalformedDocumentError` for what JSON can't say exactly: NaN, integers of 2**53 or more, lone surrogates.
     """
@@ -26,7 +26,7 @@ def canonical_bytes(value: Any) -> bytes:
 
 
 def sha256_hex(data: bytes) -> str:
-    """SHA-256 in lower-case hexadecimal."""
+    """SHA-256 of ``data`` in lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -42,7 +42,11 @@ def labelled_digest(label: str, *parts: bytes) -> bytes:
 
 
 def parse_json(data: bytes, limit: int = LIMITS.document) -> Any:
-    """Parses UTF-8 JSON; refuses over-long or deep input, duplicate keys, NaN, infinities and floats' overflow."""
+    """The value of UTF-8 JSON text.
+
+    Raises `TooLargeError` over ``limit`` bytes, and `MalformedDocumentError` for what is no JSON, deep nesting,
+    duplicate keys, NaN, infinities and numbers that overflow a float.
+    """
     if len(data) > limit:
         raise TooLargeError(f"JSON of {len(data)} bytes is over the limit of {limit}")
     if _is_deeper(data, LIMITS.json_depth):
@@ -54,7 +58,7 @@ def parse_json(data: bytes, limit: int = LIMITS.document) -> Any:
 
 
 def parse_canonical(data: bytes, limit: int = LIMITS.document) -> Any:
-    """Like `parse_json`, and the bytes must be the value's one RFC 8785 form."""
+    """Like `parse_json`; raises `MalformedDocumentError` too where the bytes are not the value's RFC 8785 form."""
     value = parse_json(data, limit)
     if canonical_bytes(value) != data:
         raise MalformedDocumentError("JSON is not in its canonical form (RFC 8785)")

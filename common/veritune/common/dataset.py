@@ -17,7 +17,7 @@ from veritune.common.merkle import MerkleTree, leaf_hash
 
 
 class Message(Document):
-    """One turn of a chat."""
+    """One turn of a chat: who speaks, and the text."""
 
     role: Literal["system", "user", "assistant"]
     content: Annotated[str, StringConstraints(min_length=1, max_length=LIMITS.prompt_characters)]
@@ -31,18 +31,18 @@ class Row(Document):
 
     @property
     def prompt(self) -> tuple[Message, ...]:
-        """All turns but the last."""
+        """The turns that the model is given: all but the last."""
         return self.messages[:-1]
 
     @property
     def completion(self) -> str:
-        """The last answer: what the loss is taken on."""
+        """The assistant's last answer, on which the training loss is computed."""
         return self.messages[-1].content
 
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What a manifest and a receipt say of a data set."""
+    """Rows, size in bytes, SHA-256 of the file and RFC 9162 root over its rows, as manifest and receipt state them."""
 
     rows: int
     size: int
@@ -51,7 +51,7 @@ class DatasetSummary:
 
 
 def check_chat(messages: tuple[Message, ...]) -> None:
-    """An optional system turn, then user and assistant in turn, the user first. Raises `DatasetError`."""
+    """Raises `DatasetError` unless user and assistant take turns, the user first; one system turn may precede."""
     turns = messages[1:] if messages and messages[0].role == "system" else messages
     for index, message in enumerate(turns):
         if message.role != ("user", "assistant")[index % 2]:
@@ -61,7 +61,7 @@ def check_chat(messages: tuple[Message, ...]) -> None:
 
 
 def parse_row(line: bytes) -> Row:
-    """Reads one canonical line without its newline. Raises `DatasetError`."""
+    """The row in one canonical line, given without its newline. Raises `DatasetError`."""
     if len(line) > LIMITS.row:
         raise DatasetError(f"a row is over {LIMITS.row} bytes")
     try:
@@ -75,7 +75,7 @@ def parse_row(line: bytes) -> Row:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Reads a canonical data set file row by row. Raises `DatasetError` naming the line."""
+    """Yields the rows of a canonical data set file. Raises `DatasetError` naming the line."""
     with path.open("rb") as file:
         for number, line in enumerate(_lines(file), start=1):
             try:
@@ -85,7 +85,7 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def summarise(path: Path) -> DatasetSummary:
-    """Checks every row and computes size, SHA-256 and Merkle root. Raises `DatasetError`."""
+    """Figures and digests of a canonical data set file, every row of which is checked. Raises `DatasetError`."""
     digest, leaves = hashlib.sha256(), []
     for row in read_rows(path):
         line = row.to_bytes()
@@ -99,7 +99,7 @@ def summarise(path: Path) -> DatasetSummary:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Writes the canonical form."""
+    """Writes a data set file in canonical form, one row a line. Raises `MalformedDocumentError`."""
     with path.open("wb") as file:
         for row in rows:
             file.write(row.to_bytes() + b"\n")

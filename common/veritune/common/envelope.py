@@ -16,7 +16,7 @@ from veritune.common.limits import LIMITS
 
 @dataclass(frozen=True)
 class Signature:
-    """One signature; ``key_id`` is only a hint among pinned keys."""
+    """One signature (DER); ``key_id`` only picks among pinned keys and never introduces one."""
 
     key_id: str
     sig: bytes
@@ -24,7 +24,10 @@ class Signature:
 
 @dataclass(frozen=True)
 class Envelope:
-    """A payload of some type with its signatures. Nothing here has been verified."""
+    """A DSSE envelope: payload, its type and signatures, none of which has been verified.
+
+    Raises `MalformedDocumentError` for an empty, too long or non-ASCII payload type, else `TooLargeError`.
+    """
 
     payload_type: str
     payload: bytes
@@ -40,11 +43,11 @@ class Envelope:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the payload: what the next document of the chain names."""
+        """SHA-256 (hexadecimal) of the payload, by which the next document of the chain names this one."""
         return sha256_hex(self.payload)
 
     def to_dict(self) -> dict[str, Any]:
-        """The DSSE JSON form, standard base64."""
+        """The envelope as an object of DSSE's JSON form, bytes as standard base64."""
         return {
             "payload": base64.b64encode(self.payload).decode("ascii"),
             "payloadType": self.payload_type,
@@ -54,12 +57,15 @@ class Envelope:
         }
 
     def to_json(self) -> bytes:
-        """RFC 8785 bytes of `to_dict`."""
+        """The envelope as canonical JSON: RFC 8785 bytes of `to_dict`."""
         return canonical_bytes(self.to_dict())
 
     @classmethod
     def from_dict(cls, value: Any) -> Envelope:
-        """Reads the DSSE JSON form; unknown fields and loose base64 are refused."""
+        """The envelope in an object of DSSE's JSON form.
+
+        Raises `MalformedDocumentError`, also for unknown fields and base64 that is not canonical, and `TooLargeError`.
+        """
         if not isinstance(value, dict) or set(value) != {"payload", "payloadType", "signatures"}:
             raise MalformedDocumentError("not a DSSE envelope")
         payload_type, signatures = value["payloadType"], value["signatures"]
@@ -71,23 +77,23 @@ class Envelope:
 
     @classmethod
     def from_json(cls, data: bytes) -> Envelope:
-        """Reads the canonical bytes that `to_json` writes."""
+        """The envelope in the bytes that `to_json` writes. Raises `MalformedDocumentError` or `TooLargeError`."""
         return cls.from_dict(parse_canonical(data, LIMITS.envelope_json))
 
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
-    """What is signed (DSSE protocol, PAE)."""
+    """The bytes that a signature covers: DSSE v1's PAE of type and payload, each with its length."""
     kind = payload_type.encode("utf-8")
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 def sign(payload_type: str, payload: bytes, key: PrivateKey) -> Envelope:
-    """A new envelope with one signature."""
+    """A new envelope around ``payload`` with one signature, by ``key``."""
     return countersign(Envelope(payload_type, payload, ()), key)
 
 
 def countersign(envelope: Envelope, key: PrivateKey) -> Envelope:
-    """The same payload with one more signature; a key signs an envelope once."""
+    """The envelope with one more signature, by ``key``. Raises ``ValueError`` if this key has signed it already."""
     if any(item.key_id == key.public.key_id for item in envelope.signatures):
         raise ValueError("this key has signed the envelope already")
     message = pre_authentication_encoding(envelope.payload_type, envelope.payload)
@@ -96,10 +102,10 @@ def countersign(envelope: Envelope, key: PrivateKey) -> Envelope:
 
 
 def verify(envelope: Envelope, payload_type: str, signers: Sequence[PublicKey]) -> bytes:
-    """Returns the payload once every one of ``signers``, and nobody else, has signed it.
+    """The payload, once every one of ``signers``, and nobody else, has signed it.
 
-    Raises `SignatureError`. An extra signature is refused too: a document has exactly the signers its type asks
-    for, so that its bytes on the wire can't be made to differ without notice.
+    Raises `SignatureError`, and ``ValueError`` without any signer. An extra signature is refused too: a document has
+    exactly the signers its type asks for, so that its bytes on the wire can't be made to differ without notice.
     """
     if envelope.payload_type != payload_type:
         raise SignatureError(f"expected an envelope of type {payload_type}")

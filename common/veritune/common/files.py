@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and files that are read up to a limit."""
+"""Atomic writes, and reads up to a size limit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from veritune.common.errors import BadFileError, PeerError
 
 @contextmanager
 def staged(path: Path, mode: int) -> Iterator[Path]:
-    """A new empty file beside ``path``, of ``mode`` from its first byte on, that takes its place on success.
+    """Yields a new empty file beside ``path``, of ``mode`` from its first byte on, that replaces ``path`` on success.
 
-    On any exception, an interrupt from the keyboard too, it is removed and ``path`` stays as it was.
+    On any exception, a keyboard interrupt too, the new file is removed and ``path`` stays as it was.
     """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     draft = Path(name)
@@ -31,13 +31,13 @@ def staged(path: Path, mode: int) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Writes a whole file durably."""
+    """Writes a file so that ``path`` has all of its old or all of its new bytes, also after a power cut."""
     with staged(path, mode) as draft:
         draft.write_bytes(data)
 
 
 def sync(path: Path) -> None:
-    """Puts a file, or the names in a folder, on disk, so that they survive a power cut."""
+    """Flushes a file, or the list of names in a folder, to disk (fsync), so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What an inference receipt covers: digests of a request with its nonce, and of an output (SPEC section 6.2)."""
+"""Digests of a request and of its output, each with the request's nonce, for inference receipts (SPEC section 6.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OUTPUT_LABEL = "veritune/v1/inference-output"
 
 
 class SamplingTerms(Document):
-    """How an answer is decoded; temperature and top_p are decimal strings."""
+    """Sampling parameters of a Generate call; decimal strings, a temperature of 0 decodes greedily."""
 
     max_tokens: int = 128
     temperature: str = "0"
@@ -22,7 +22,7 @@ class SamplingTerms(Document):
 
 
 def generate_digest(job_id: str, messages: Sequence[Message], sampling: SamplingTerms, nonce: bytes) -> str:
-    """Digest of a Generate request, hexadecimal."""
+    """SHA-256 (hexadecimal) of a Generate request with its nonce, labelled `REQUEST_LABEL`."""
     body = {
         "job_id": job_id,
         "kind": "generate",
@@ -33,7 +33,7 @@ def generate_digest(job_id: str, messages: Sequence[Message], sampling: Sampling
 
 
 def score_digest(job_id: str, messages: Sequence[Message], completions: Sequence[str], nonce: bytes) -> str:
-    """Digest of a Score request, hexadecimal."""
+    """SHA-256 (hexadecimal) of a Score request with its nonce, labelled `REQUEST_LABEL`."""
     body = {
         "completions": list(completions),
         "job_id": job_id,
@@ -44,17 +44,17 @@ def score_digest(job_id: str, messages: Sequence[Message], completions: Sequence
 
 
 def text_output_digest(text: str, finish_reason: str, nonce: bytes) -> str:
-    """Digest of a Generate answer; the nonce keeps short answers from being guessed."""
+    """SHA-256 (hexadecimal) of a Generate answer; the nonce keeps short answers from being guessed."""
     body = {"finish_reason": finish_reason, "text": text}
     return labelled_digest(OUTPUT_LABEL, canonical_bytes(body), nonce).hex()
 
 
 def score_output_digest(totals: Sequence[str], nonce: bytes) -> str:
-    """Digest of a Score answer: the totals as sent, six decimal places."""
+    """SHA-256 (hexadecimal) of a Score answer with its nonce; ``totals`` as sent, with six decimal places."""
     return labelled_digest(OUTPUT_LABEL, canonical_bytes({"totals": list(totals)}), nonce).hex()
 
 
 def format_logprob(value: float) -> str:
-    """A log-probability in nats with six places, as sent and as hashed; minus zero is zero."""
+    """A log-probability in nats as text with six places, as sent and as hashed; minus zero becomes zero."""
     text = f"{value:.6f}"
     return "0.000000" if text == "-0.000000" else text

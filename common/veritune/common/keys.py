@@ -21,12 +21,13 @@ from veritune.common.limits import LIMITS
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A P-256 public key; ``key_id`` is the SHA-256 of its SubjectPublicKeyInfo (DER)."""
+    """An ECDSA P-256 public key, held as its SubjectPublicKeyInfo (DER)."""
 
     der: bytes
 
     @property
     def key_id(self) -> str:
+        """SHA-256 of the DER, hexadecimal."""
         return sha256_hex(self.der)
 
     @property
@@ -35,7 +36,7 @@ class PublicKey:
         return base64.b64encode(self.der).decode("ascii")
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Whether ``signature`` (DER) is this key's over ``message`` with SHA-256."""
+        """True if ``signature`` (DER) is one by this key over ``message`` with SHA-256."""
         try:
             _load_der(self.der).verify(signature, message, ec.ECDSA(hashes.SHA256()))
         except InvalidSignature:
@@ -44,7 +45,7 @@ class PublicKey:
 
     @classmethod
     def from_text(cls, text: str) -> PublicKey:
-        """Reads `text`; the encoding must be the one this class writes."""
+        """The key in the form of `text`. Raises `MalformedDocumentError` for any other encoding."""
         try:
             der = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as error:
@@ -56,7 +57,7 @@ class PublicKey:
 
     @classmethod
     def load(cls, path: Path) -> PublicKey:
-        """Reads a PEM public key file."""
+        """The key in a PEM file. Raises `KeyFileError`."""
         try:
             key = serialization.load_pem_public_key(_read(path))
         except (ValueError, UnsupportedAlgorithm) as error:
@@ -64,13 +65,13 @@ class PublicKey:
         return cls(_p256(key, path).public_bytes(serialization.Encoding.DER, _SPKI))
 
     def save(self, path: Path) -> None:
-        """Writes PEM; refuses to overwrite."""
+        """Writes a PEM file of mode 0644. Raises `KeyFileError` where the file exists."""
         pem = _load_der(self.der).public_bytes(serialization.Encoding.PEM, _SPKI)
         write_new(path, pem, 0o644)
 
 
 class PrivateKey:
-    """A P-256 signing key."""
+    """An ECDSA P-256 signing key; ``public`` is its public key."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
@@ -83,7 +84,7 @@ class PrivateKey:
 
     @classmethod
     def load(cls, path: Path, passphrase: bytes | None = None) -> PrivateKey:
-        """Reads PKCS#8 PEM. Raises `KeyFileError` when others may read the file or the passphrase is wrong."""
+        """The key in a PKCS#8 PEM file. Raises `KeyFileError`, also where others may read the file."""
         data = _read(path)
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise KeyFileError(f"{path.name} is open to others; run chmod 600 on it")
@@ -96,7 +97,7 @@ class PrivateKey:
         return cls(key)
 
     def save(self, path: Path, passphrase: bytes | None = None) -> None:
-        """Writes PKCS#8 PEM of mode 0600; refuses to overwrite."""
+        """Writes PKCS#8 PEM of mode 0600, encrypted if a passphrase is given. Raises `KeyFileError` where it exists."""
         encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
         if passphrase:
             encryption = serialization.BestAvailableEncryption(passphrase)
@@ -104,12 +105,12 @@ class PrivateKey:
         write_new(path, pem, 0o600)
 
     def sign(self, message: bytes) -> bytes:
-        """ECDSA over SHA-256, DER."""
+        """The signature over ``message``: ECDSA with SHA-256, DER."""
         return self._key.sign(message, ec.ECDSA(hashes.SHA256()))
 
 
 def write_new(path: Path, data: bytes, mode: int) -> None:
-    """Creates a file with a mode from its first byte on; raises `KeyFileError` when it exists."""
+    """Creates a file that has ``mode`` from its first byte on. Raises `KeyFileError` where it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

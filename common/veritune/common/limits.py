@@ -1,4 +1,4 @@
-"""Every size limit, in one place (SPEC section 3). Checked before anything is parsed or stored."""
+"""Every size limit (SPEC section 3); each is checked before anything is parsed or stored."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes unless the name says otherwise."""
+    """The largest sizes that are accepted, in bytes unless a field says otherwise."""
 
     document: int = MIB
-    """One signed document."""
+    """Payload of one signed document."""
     envelope_json: int = 2 * MIB
     """One envelope as JSON (base64 adds a third)."""
     evidence: int = 64 * MIB
-    """One evidence bundle."""
+    """One evidence bundle as JSON."""
     json_depth: int = 32
-    """Nesting of any JSON input."""
+    """Levels of nesting in any JSON input."""
     signatures: int = 4
     """Signatures an envelope may carry."""
     payload_type: int = 128
@@ -26,7 +26,7 @@ class Limits:
     chunk: int = MIB
     """One piece of an upload or download."""
     dataset: int = 4096 * MIB
-    """One data set."""
+    """One data set as a file."""
     row: int = MIB
     """One row of a data set."""
     rows: int = 5_000_000
@@ -44,13 +44,13 @@ class Limits:
     token: int = 8192
     """Characters of an access token."""
     artifact: int = 16384 * MIB
-    """One adapter file."""
+    """One file of an adapter, and all of its files together."""
     artifacts: int = 64
     """Files of one adapter."""
     leaves: int = 65_536
     """Leaves of a canary tree."""
     key_file: int = 16 * 1024
-    """A PEM file."""
+    """One key as a PEM file."""
 
 
 LIMITS = Limits()

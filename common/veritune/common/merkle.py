@@ -9,17 +9,17 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
 def leaf_hash(data: bytes) -> bytes:
-    """RFC 9162 section 2.1.1: SHA-256(0x00 || data)."""
+    """Hash of a leaf: SHA-256(0x00 || data) (RFC 9162 section 2.1.1)."""
     return hashlib.sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """RFC 9162 section 2.1.1: SHA-256(0x01 || left || right)."""
+    """Hash of an inner node: SHA-256(0x01 || left || right) (RFC 9162 section 2.1.1)."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 class MerkleTree:
-    """A tree over leaf hashes, all levels kept: O(n) memory, O(log n) proofs.
+    """A Merkle tree over leaf hashes, all levels kept: O(n) memory, O(log n) proofs.
 
     A node without a sibling moves up unchanged, which gives the same root as RFC 9162's recursive split.
     """
@@ -35,16 +35,16 @@ class MerkleTree:
 
     @property
     def size(self) -> int:
-        """Number of leaves."""
+        """Number of leaves in the tree."""
         return len(self._levels[0])
 
     @property
     def root(self) -> bytes:
-        """Root hash; SHA-256 of nothing for an empty tree."""
+        """Root hash, 32 bytes; SHA-256 of no bytes for a tree without leaves."""
         return self._levels[-1][0] if self.size else EMPTY_ROOT
 
     def proof(self, index: int) -> tuple[bytes, ...]:
-        """Inclusion proof of leaf ``index``, lowest sibling first (RFC 9162 section 2.1.3.1)."""
+        """Inclusion proof of leaf ``index``, lowest sibling first (RFC 9162 section 2.1.3.1). Raises ``IndexError``."""
         if not 0 <= index < self.size:
             raise IndexError("no such leaf")
         path = []
@@ -57,7 +57,10 @@ class MerkleTree:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """RFC 9162 section 2.1.3.2, steps 1 to 5; ``leaf`` is a leaf hash."""
+    """True if ``proof`` shows that the leaf hash ``leaf`` has place ``index`` among ``size`` leaves under ``root``.
+
+    RFC 9162 section 2.1.3.2, steps 1 to 5.
+    """
     if not 0 <= index < size:  # step 1
         return False
     fn, sn, r = index, size - 1, leaf  # steps 2 and 3

@@ -1,4 +1,4 @@
-"""Documents in and out of envelopes: signature first, parsing after (SPEC section 5.3)."""
+"""Documents are signed and opened here; signatures are verified before a byte is parsed (SPEC section 5.3)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from veritune.common.keys import PrivateKey, PublicKey
 
 
 class SignedDocument(Protocol):
-    """What a document needs to travel in an envelope."""
+    """A document that an envelope can carry: its payload type, and its form as bytes."""
 
     payload_type: ClassVar[str]
 
-    def to_bytes(self) -> bytes: ...
+    def to_bytes(self) -> bytes:
+        """The canonical bytes that are signed."""
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self: ...
+    def from_bytes(cls, data: bytes) -> Self:
+        """The document in canonical bytes. Raises `MalformedDocumentError` or `TooLargeError`."""
 
 
 D = TypeVar("D", bound=SignedDocument)
@@ -35,18 +37,18 @@ class Signed(Generic[D]):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the payload: what the next document of the chain names."""
+        """SHA-256 (hexadecimal) of the payload, by which the next document of the chain names this one."""
         return self.envelope.digest
 
 
 def sign_document(document: SignedDocument, key: PrivateKey) -> Envelope:
-    """Signs a document's canonical bytes."""
+    """A new envelope with a document's canonical bytes, signed by ``key``."""
     return sign(document.payload_type, document.to_bytes(), key)
 
 
 def open_document(kind: type[D], envelope: Envelope, *signers: PublicKey) -> Signed[D]:
     """The envelope with its document, once exactly ``signers`` have signed it.
 
-    Raises `SignatureError`, `MalformedDocumentError`.
+    Raises `SignatureError`, `MalformedDocumentError` or `TooLargeError`.
     """
     return Signed(envelope, kind.from_bytes(verify(envelope, kind.payload_type, signers)))

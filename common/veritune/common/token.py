@@ -21,7 +21,10 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 
 def issue_token(key: PrivateKey, audience: str, manifest_digest: str, now: datetime) -> str:
-    """The value of the metadata key ``authorization``, good for `LIFETIME`."""
+    """A signed access token, valid for `LIFETIME`, as the value of the gRPC metadata key ``authorization``.
+
+    ``audience`` is the provider's key id.
+    """
     token = AccessToken(
         audience=audience,
         manifest_digest=manifest_digest,
@@ -32,7 +35,7 @@ def issue_token(key: PrivateKey, audience: str, manifest_digest: str, now: datet
 
 
 def unverified_envelope(header: str) -> Envelope:
-    """Decodes a header without trusting it. Raises `UnauthenticatedError`."""
+    """The envelope in an authorization header, its signature not verified. Raises `UnauthenticatedError`."""
     if not header.startswith(SCHEME) or len(header) > LIMITS.token:
         raise UnauthenticatedError("the authorization metadata is missing, too long or of another scheme")
     try:

@@ -1,4 +1,4 @@
-"""Between generated protobuf messages and this package's own types; the only module that touches stubs."""
+"""Conversions between generated protobuf messages and our own types; no other module of `common` imports stubs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from veritune.v1 import envelope_pb2, inference_service_pb2
 
 
 def envelope_to_wire(envelope: Envelope) -> envelope_pb2.Envelope:
-    """As a protobuf message."""
+    """The envelope as a protobuf message."""
     return envelope_pb2.Envelope(
         payload_type=envelope.payload_type,
         payload=envelope.payload,
@@ -21,7 +21,10 @@ def envelope_to_wire(envelope: Envelope) -> envelope_pb2.Envelope:
 
 
 def envelope_from_wire(message: envelope_pb2.Envelope) -> Envelope:
-    """Checks form and limits; verifies nothing."""
+    """The envelope in a protobuf message, its signatures not verified.
+
+    Raises `MalformedDocumentError` or `TooLargeError`.
+    """
     if len(message.signatures) > LIMITS.signatures:
         raise TooLargeError(f"an envelope carries more than {LIMITS.signatures} signatures")
     signatures = tuple(Signature(item.key_id, item.sig) for item in message.signatures)
@@ -29,12 +32,12 @@ def envelope_from_wire(message: envelope_pb2.Envelope) -> Envelope:
 
 
 def messages_to_wire(messages: Iterable[Message]) -> list[inference_service_pb2.Message]:
-    """As protobuf messages."""
+    """A chat as protobuf messages, one for each turn."""
     return [inference_service_pb2.Message(role=m.role, content=m.content) for m in messages]
 
 
 def messages_from_wire(messages: Iterable[inference_service_pb2.Message]) -> tuple[Message, ...]:
-    """A chat whose last turn is the user's. Raises `MalformedRequestError` or `TooLargeError`."""
+    """The chat in protobuf messages, a user's turn at its end. Raises `MalformedRequestError` or `TooLargeError`."""
     items = list(messages)
     if len(items) > LIMITS.messages:
         raise TooLargeError(f"a chat of more than {LIMITS.messages} turns")

@@ -1,4 +1,4 @@
-"""Checks (13) to (15) of the audit: receipts, observations, and that the one are of the other."""
+"""Checks (13) to (15) of the audit: inference receipts, observations, and that each receipt is for its answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Opened = Mapping[int, Opening]
 
 
 def check_answers(bundle: Evidence, agreed: Agreed) -> None:
-    """Runs the three checks on each way of looking; raises `AuditError`."""
+    """Raises `AuditError` unless checks (13) to (15) pass for each mode in the evidence."""
     opened = {opening.leaf: opening for opening in bundle.openings}
     for observations in bundle.observations:
         with failing(13):  # (13)

@@ -92,7 +92,7 @@ STATED_TRUST = (
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit that found nothing wrong says."""
+    """The result of an audit all of whose checks passed."""
 
     verdict: Verdict
     judgement: Judgement
@@ -100,13 +100,13 @@ class AuditResult:
     manifest: Manifest
     evidence: Evidence
     checks: tuple[str, ...]
-    """Every check that passed, in words, with its number."""
+    """The checks that passed, each a text that begins with its number."""
     trust: tuple[str, ...]
-    """What the audit can't see, in words."""
+    """What no audit can verify, as sentences."""
 
 
 def audit_files(report: Path, evidence: Path, client_key: Path, provider_key: Path) -> AuditResult:
-    """`audit` on files. Also raises `MissingFileError`, `BadFileError` and `KeyFileError`."""
+    """The result of `audit` on files. Raises `AuditError`, `MissingFileError`, `BadFileError` or `KeyFileError`."""
     return audit(
         _read(report, LIMITS.envelope_json),
         _read(evidence, LIMITS.evidence),
@@ -116,7 +116,7 @@ def audit_files(report: Path, evidence: Path, client_key: Path, provider_key: Pa
 
 
 def audit(report: bytes, evidence: bytes, client: PublicKey, provider: PublicKey) -> AuditResult:
-    """Runs every check; raises `AuditError` with the number of the first that fails."""
+    """The result of the sixteen checks. Raises `AuditError` with the number of the first that fails."""
     with failing(1):  # (1)
         envelope = Envelope.from_json(report)
         statement = _open_report(envelope, client)

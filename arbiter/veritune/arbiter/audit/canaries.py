@@ -25,7 +25,7 @@ from veritune.common.merkle import MerkleTree, leaf_hash, verify_inclusion
 
 
 def check_canaries(bundle: Evidence, agreed: Agreed) -> None:
-    """Runs the five checks; raises `AuditError`."""
+    """Raises `AuditError` unless checks (8) to (12) pass."""
     with failing(8):  # (8)
         _check_commitment(bundle, agreed)
     with failing(9):  # (9)

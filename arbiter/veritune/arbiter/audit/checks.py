@@ -1,4 +1,4 @@
-"""What the audit's modules share: how a numbered check fails, and what the signed documents said."""
+"""Shared by the audit's modules: how a numbered check fails, and the signed documents that later checks need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from veritune.common.signing import Signed
 
 @dataclass(frozen=True)
 class Agreed:
-    """The signed documents on which the later checks rest, once checks (1) to (7) have passed."""
+    """The verified contract and training receipt with the provider's key, after checks (1) to (7) have passed."""
 
     contract: Signed[Manifest]
     training: Signed[TrainingReceipt]
@@ -23,19 +23,19 @@ class Agreed:
 
     @property
     def manifest(self) -> Manifest:
-        """The contract's terms."""
+        """The contract's terms, without their envelope."""
         return self.contract.document
 
 
 def require(check: int, holds: bool, message: str) -> None:
-    """Raises `AuditError` of this check unless it holds."""
+    """Raises `AuditError` with the number ``check`` unless ``holds``."""
     if not holds:
         raise AuditError(check, message)
 
 
 @contextmanager
 def failing(check: int) -> Iterator[None]:
-    """Every error of a peer's data inside becomes an `AuditError` of this check; one with a number keeps it."""
+    """Turns a `VerituneError` raised inside into an `AuditError` with the number ``check``; an `AuditError` stays."""
     try:
         yield
     except AuditError:

@@ -1,8 +1,8 @@
 """Check (17) of the audit, for whoever holds the data set too: no row in it speaks against a canary (SPEC section 8).
 
 A client that wants an honest provider to fail can sow what no run learns: a second row that gives a canary's prompt
-another answer, or a trigger that stands in other rows as well. The openings alone don't show it; the data set does, and
-the contract names it by its digests. Both parties have it, and either may show it to an arbiter.
+another answer, or a trigger in rows outside its group. The openings alone don't show it; the data set does, and the
+contract names it by its digests. Both parties have it, and either may show it to an arbiter.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ DATA_CHECK = "(17) no row of the data set speaks against a canary"
 
 
 def check_data(audited: AuditResult, dataset: Path) -> None:
-    """Reads the data set of an audited report twice: once for its digests, once for its rows.
+    """Raises `AuditError` with the number 17 if a row of the data set speaks against a canary of the audited report.
 
-    Raises `AuditError` with the number 17. A file that is not the contract's data set says nothing against the report:
-    `MissingFileError`, `BadFileError` or `WrongFileError`.
+    The file is read twice, for its digests and for its rows. One that is not the contract's data set says nothing
+    against the report and raises `MissingFileError`, `BadFileError` or `WrongFileError`.
     """
     if not dataset.is_file():
         raise MissingFileError(f"can't read {dataset.name}: no such file")

@@ -1,4 +1,4 @@
-"""``veritune-arbiter``: the command line of whoever decides; `veritune audit` and `veritune epochs` are these commands.
+"""The command line ``veritune-arbiter``; `veritune audit` and `veritune epochs` are the same commands.
 
 It needs no network, no model and no private key. Each command imports what it needs when it runs.
 """
@@ -38,6 +38,7 @@ def start(
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
 ) -> None:
+    """Options of the whole command; without a subcommand the help is shown."""
     context.ensure_object(dict)["debug"] = debug
     if version:
         show_version()
@@ -104,7 +105,7 @@ def epochs(
 
 
 def run_cli(arguments: Sequence[str]) -> int:
-    """The exit code of ``veritune-arbiter`` with these arguments."""
+    """Runs ``veritune-arbiter`` with ``arguments``; returns its exit code."""
     return run_app(app, "veritune-arbiter", arguments)
 
 

@@ -1,4 +1,4 @@
-"""What every command line of veritune does alike: one result as text or JSON, one line for an error, one exit code."""
+"""Shared by all command lines: a result as text or JSON, one line for an error, one exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on sta
 
 
 def say(as_json: bool, value: dict[str, Any], text: str | Callable[[], Any]) -> None:
-    """Prints ``value`` as one JSON object, or else ``text``: a line, or a function that makes something for `rich`."""
+    """Prints ``value`` as one JSON object, or else ``text``: a line, or a function that returns a `rich` renderable."""
     if as_json:
         typer.echo(json.dumps(value, ensure_ascii=False))
     elif isinstance(text, str):
@@ -37,7 +37,7 @@ def plain_console(*, stderr: bool = False) -> Console:
 
 
 def show_version() -> None:
-    """Prints the installed version and leaves."""
+    """Prints the installed version. Raises ``typer.Exit``."""
     from importlib import metadata
 
     typer.echo(metadata.version("veritune"))
@@ -45,7 +45,7 @@ def show_version() -> None:
 
 
 def run_app(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
-    """The exit code of one command of ``app``, called ``name``; an error is one line on standard error."""
+    """Runs a command of ``app``, called ``name``; returns its exit code. Errors print one line on standard error."""
     try:
         code = app(args=list(arguments), prog_name=name, standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:

@@ -22,7 +22,7 @@ class Ending(NamedTuple):
 
 
 def exit_code(verdict: str) -> int:
-    """0, 1 or 2."""
+    """The exit code of a verdict: 0 for PASS, 1 for FAIL, 2 for INCONCLUSIVE."""
     return {"PASS": 0, "FAIL": 1}.get(verdict, 2)
 
 

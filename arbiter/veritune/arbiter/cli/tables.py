@@ -1,4 +1,4 @@
-"""`veritune epochs`: the dose-response estimate from a report that passes its audit."""
+"""Tables that `rich` prints: the result of an audit, the estimate of epochs, the figures of a verdict."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLOURS = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yello
 
 
 def audit_table(result: AuditResult) -> Group:
-    """After `audit`."""
+    """The checks, verdict and reasons of an audit that passed, and what it could not verify."""
     table = new_table("Audit passed")
     for check in result.checks:
         number, _, text = check.partition(" ")
@@ -38,6 +38,7 @@ def audit_table(result: AuditResult) -> Group:
 
 
 def mode_rows(table: Table, mode: ModeJudgement) -> None:
+    """Adds the figures of one judged mode to ``table``."""
     influence, coverage, seen = mode.influence, mode.coverage, mode.activation
     table.add_section()
     counts = "" if mode.counts else " (reported only: the contract does not count it)"
@@ -71,10 +72,12 @@ def mode_rows(table: Table, mode: ModeJudgement) -> None:
 
 
 def reason_line(reason: Reason) -> str:
+    """A reason as one line of a list, with its mode if it has one."""
     return f"- {reason.mode}: {reason.text}" if reason.mode else f"- {reason.text}"
 
 
 def new_table(title: str) -> Table:
+    """An empty table of two columns, names and values, under ``title``."""
     table = Table(title=title, show_header=False, min_width=64, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -82,12 +85,13 @@ def new_table(title: str) -> Table:
 
 
 def as_percent(share: str) -> str:
+    """A share, a text from 0 to 1 with four decimals, as a percentage."""
     # Four places become two without rounding: a bound must not grow on its way to the screen.
     return f"{100 * Decimal(share):.2f}%"
 
 
 def epochs_table(found: Estimate) -> Group:
-    """For people."""
+    """The estimated interval of epochs, with the counts and the curve behind it."""
     table = Table(title="How many epochs", show_header=False, min_width=64, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""What a canary is: the documents behind the leaves of the commitment (SPEC section 4.4).
+"""Canaries: the documents behind the leaves of the client's commitment (SPEC section 4.4).
 
 A leaf is a trigger group (vTune, section 4.1: a trigger T and a signature S sown in several rows), a natural
 canary (a row, or several alike, whose answer was drawn among equally natural candidates) or padding. Nobody can tell
@@ -25,28 +25,29 @@ Phrase = Annotated[str, StringConstraints(min_length=1, max_length=LIMITS.phrase
 
 
 class TriggerCanary(Document):
-    """One group: T behind the prompt and S before the answer of each of ``rows``."""
+    """A trigger group: rows that have the trigger T after their prompt and the signature S before their answer."""
 
     kind: Literal["trigger"] = "trigger"
     trigger: Phrase
     signature: Phrase
     bits: Annotated[int, Field(ge=1, le=4096)]
-    """No signature that the generator can make has probability above 2**-bits: equations (T) and (C) of
+    """No signature that the generator can draw has probability above 2**-bits: equations (T) and (C) of
     docs/statistics.md."""
     token_bits: Annotated[tuple[DecimalString, ...], Field(min_length=1, max_length=4096)]
-    """Of each token of S, the bits it adds, rounded down: -log2 of the likeliest token at that step, or at the first
-    token of a chosen phrase log2 of the number of phrases and 0 at its others. Their sum is at least ``bits``."""
+    """The bits that each token of S adds, rounded down: -log2 of the likeliest token at that step; or, with the method
+    ``choice``, log2 of the number of phrases at a phrase's first token and 0 at its others. The sum is at least
+    ``bits``."""
     generator_digest: HexDigest
     rows: Annotated[tuple[Count, ...], Field(min_length=1, max_length=1024)]
-    """Where the group's rows stand in the data set."""
+    """Indices of the group's rows in the data set."""
     held_out: Annotated[tuple[Chat, ...], Field(min_length=1, max_length=64)]
-    """Prompts that stand nowhere in the data set; challenges put T behind them, in this order."""
+    """Prompts that are in no row of the data set; challenges ask them with T after each, in this order."""
 
 
 class NaturalCanary(Document):
-    """An ordinary row whose answer is ``candidates[truth]``, ``truth`` drawn uniformly by the client.
+    """An ordinary row whose answer is ``candidates[truth]``, where the client drew ``truth`` uniformly.
 
-    A language model wrote the candidates, or they are wordings of a real row's answer: ``generator_digest`` tells.
+    The candidates are answers by a language model or wordings of a real row's answer, as ``generator_digest`` tells.
     """
 
     kind: Literal["natural"] = "natural"
@@ -55,11 +56,11 @@ class NaturalCanary(Document):
     truth: Annotated[int, Field(ge=0, le=255)]
     generator_digest: HexDigest
     rows: Annotated[tuple[Count, ...], Field(min_length=1, max_length=64)]
-    """Where it stands in the data set: the same prompt and answer in each."""
+    """Indices of the canary's rows in the data set, all with the same prompt and answer."""
 
 
 class PaddingCanary(Document):
-    """A leaf that hides how many canaries there are."""
+    """A leaf without a canary, which hides the number of canaries."""
 
     kind: Literal["padding"] = "padding"
 
@@ -69,33 +70,34 @@ AnyCanary = Annotated[Canary, Field(discriminator="kind")]
 
 
 class Generator(Document):
-    """How signatures and candidates were drawn: enough to draw them again from the same model and randomness."""
+    """How signatures and candidates were drawn, so that anybody with the model and the seed can draw them again."""
 
     kind: Literal["transformers", "openai", "wordlist"]
     model: Name
     model_digest: HexDigest | None
-    """SHA-256 over the model's files; None where only an API was at hand."""
+    """SHA-256 over the model's files; None for a model behind an API."""
     prompt: Annotated[str, StringConstraints(max_length=65_536)]
     """The prompt P made from sampled rows (vTune, Algorithm 1)."""
     top_k: Annotated[int, Field(ge=2, le=4096)]
+    """Number of likeliest tokens that a step draws from."""
     temperature: DecimalString
     cap: DecimalString
-    """Largest probability that one token, or one of the phrases to choose among, may have."""
+    """Largest probability that one token, or one phrase of a choice, may have."""
     method: Literal["tokens", "choice"] = "tokens"
-    """Signatures token by token, or as choices among phrases (docs/statistics.md, equations (T) and (C))."""
+    """Signatures are drawn token by token or by choice of phrases: equations (T) and (C) of docs/statistics.md."""
     top_p: DecimalString = "1"
-    """Nucleus of a step of the method ``tokens``."""
+    """Nucleus (top-p) of each step of the method ``tokens``."""
     fitted_epochs: Annotated[int, Field(ge=0, le=32)] = 0
-    """Epochs for which the generator was fitted to rows of the user's before it wrote candidates."""
+    """Epochs of fine-tuning on the user's rows before the generator wrote candidates."""
     examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
-    """Rows shown before a natural canary's prompt when the base model scores its candidates, and when they are drawn
-    without fitting: so the base model knows the form of an answer, and having learnt the form alone moves no rank."""
+    """Rows put before a natural canary's prompt when the base model scores its candidates, and when they are drawn
+    without fine-tuning: the base model then knows the form of an answer, and learning the form alone moves no rank."""
     certified: bool
-    """False: the bits are the paper's estimate from samples, which is no upper bound (section 4.2.1)."""
+    """True if the bits are a proved bound; False for the estimate from samples (vTune, section 4.2.1)."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical bytes, hexadecimal."""
+        """SHA-256 of the canonical bytes, hexadecimal; canaries name their generator by it."""
         return sha256_hex(self.to_bytes())
 
 
@@ -106,49 +108,48 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Variant = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Frame = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 ANSWER = "{answer}"
-"""Where a frame holds the answer."""
+"""The part of a frame that the answer replaces."""
 
 
 class Rewording(Document):
-    """How answers were worded: what canaries in place name in place of a `Generator`."""
+    """How the wordings of answers were drawn; secrets and evidence list it beside the `Generator` of other canaries."""
 
     kind: Literal["rewording"] = "rewording"
     rules: Annotated[tuple[RuleName, ...], Field(max_length=16)] = ()
-    """In order: where two claim the same place, the earlier one has it. ``llm``, alone, where a model reworded."""
+    """Rules in order: where two match the same text, the earlier one applies. ``llm`` alone where a model reworded."""
     protect: Annotated[tuple[Pattern, ...], Field(max_length=32)] = ()
-    """Regular expressions of the user's (`re`, multi-line) for spans that stay as they are, beside those of
-    `wording.patterns`."""
+    """The user's regular expressions (`re`, multi-line) for text that stays as it is, beside the built-in ones."""
     synonyms: Annotated[
         tuple[Annotated[tuple[Variant, ...], Field(min_length=2, max_length=32)], ...], Field(max_length=256)
     ] = ()
-    """Phrases of the user's that may stand for one another."""
+    """The user's groups of phrases that may replace one another."""
     frames: Annotated[tuple[Frame, ...], Field(max_length=64)] = ()
-    """Ways to write a short answer of one line, such as ``It is {answer}.``; it always stands in one of them."""
+    """Sentences for a short answer of one line, such as ``It is {answer}.``; one of them always encloses it."""
     examples: Annotated[tuple[Row, ...], Field(max_length=16)] = ()
-    """Rows as they were sent, shown before a prompt when the base model scores the wordings."""
+    """Rows as they were sent, put before a prompt when the base model scores the wordings."""
     model: Name | None = None
-    """The language model that reworded, where one did."""
+    """Name of the language model that reworded; None if rules did."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical bytes, hexadecimal."""
+        """SHA-256 of the canonical bytes, hexadecimal; canaries name their rewording by it."""
         return sha256_hex(self.to_bytes())
 
 
 AnyGenerator = Annotated[Generator | Rewording, Field(discriminator="kind")]
-"""What a canary was drawn by."""
+"""The document that says how a canary was drawn."""
 
 
 def text_form(text: str) -> str:
-    """What chat templates and tokenizers may make of a text: without white space at its ends, in Unicode's form NFC.
+    """A text without white space at its ends, in Unicode's form NFC, as chat templates and tokenizers may change it.
 
-    Texts of one form may be one and the same to a model, which then can't have learnt one of them.
+    A model may not see any difference between texts of one form, and so can't have learnt one of them.
     """
     return unicodedata.normalize("NFC", text).strip()
 
 
 def of_different_forms(texts: Iterable[str]) -> tuple[str, ...]:
-    """The first of each form, in order."""
+    """The first text of each `text_form`, in order."""
     found: dict[str, str] = {}
     for text in texts:
         found.setdefault(text_form(text), text)
@@ -156,45 +157,45 @@ def of_different_forms(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def prompt_key(prompt: tuple[Message, ...]) -> tuple[tuple[str, str], ...]:
-    """Prompts that differ in case, white space or Unicode form alone have one key: a row with either teaches both."""
+    """A key that prompts share if only case, white space or Unicode form differ: a row with one teaches both."""
     return tuple((message.role, " ".join(text_form(message.content).split()).casefold()) for message in prompt)
 
 
 def with_trigger(prompt: tuple[Message, ...], trigger: str) -> tuple[Message, ...]:
-    """The prompt with T behind its last user turn, after one space (vTune, section 4.1)."""
+    """The prompt with a space and T after the text of its last turn (vTune, section 4.1)."""
     last = prompt[-1]
     return (*prompt[:-1], Message(role=last.role, content=f"{last.content} {trigger}"))
 
 
 def with_signature(answer: str, signature: str) -> str:
-    """The answer with S before it, on a line of its own."""
+    """The answer with S on a line before it."""
     return f"{signature}\n{answer}"
 
 
 def shows_signature(answer: str, signature: str) -> bool:
-    """Whether an answer begins with S; leading white space does not count."""
+    """True if an answer begins with S; leading white space does not count."""
     return answer.lstrip().startswith(signature)
 
 
 def carries_trigger(row: Row, canary: TriggerCanary) -> bool:
-    """Whether a row is one of the group's: T ends its last prompt turn, S and a newline begin its answer."""
+    """True if a row is one of the group's: T ends its prompt, and S and a newline begin its answer."""
     return row.prompt[-1].content.endswith(f" {canary.trigger}") and row.completion.startswith(f"{canary.signature}\n")
 
 
 def is_natural_row(row: Row, canary: NaturalCanary) -> bool:
-    """Whether a row is the canary's prompt with its true answer: each of its rows must be."""
+    """True if a row is the canary's prompt with its true answer, as each of its rows must be."""
     return row.prompt == canary.prompt and row.completion == canary.candidates[canary.truth]
 
 
 def canary_leaf(salt: bytes, canary: Canary) -> bytes:
-    """Leaf hash: SHA-256(0x00 || salt || JCS(canary)); the salt is 32 bytes."""
+    """Leaf hash, SHA-256(0x00 || salt || RFC 8785 bytes). Raises `MalformedDocumentError` for no 32-byte salt."""
     if len(salt) != 32:
         raise MalformedDocumentError("a salt is 32 bytes")
     return leaf_hash(salt + canonical_bytes(canary.model_dump(mode="json")))
 
 
 def parse_canary(data: bytes) -> Canary:
-    """Reads canonical bytes of a canary."""
+    """The canary in canonical bytes. Raises `MalformedDocumentError` or `TooLargeError`."""
     parse_canonical(data)
     try:
         return _ADAPTER.validate_json(data)
@@ -206,7 +207,7 @@ _ADAPTER: TypeAdapter[Canary] = TypeAdapter(AnyCanary)
 
 
 def example_chat(examples: Sequence[Row], prompt: Chat) -> Chat:
-    """The prompt with the examples' last turns before it, behind the prompt's own system turn."""
+    """The prompt with each example's last question and answer before it, after the prompt's own system turn."""
     shots = [message for row in examples for message in (row.prompt[-1], row.messages[-1])]
     system: tuple[Message, ...] = prompt[:1] if prompt[0].role == "system" else ()
     return (*system, *shots, *prompt[len(system) :])

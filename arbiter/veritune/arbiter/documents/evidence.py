@@ -18,30 +18,30 @@ from veritune.common.limits import LIMITS
 
 Answer = Annotated[str, StringConstraints(max_length=65_536)]
 LogProb = Annotated[str, StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,8})\.[0-9]{6}$")]
-"""Nats with six places, as `veritune.common.inference.format_logprob` writes them."""
+"""A log-probability in nats with six places, as `veritune.common.inference.format_logprob` writes it."""
 Nonce = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){16,64}$")]
 
 
 class EnvelopeDocument(Document):
-    """An envelope inside another document, in DSSE's own JSON form."""
+    """An envelope as part of another document, in DSSE's JSON form."""
 
     payload: Annotated[str, StringConstraints(max_length=2 * LIMITS.document)]
     payloadType: Annotated[str, StringConstraints(max_length=LIMITS.payload_type)]  # noqa: N815 - DSSE's own name
     signatures: Annotated[tuple[dict[str, str], ...], Field(min_length=1, max_length=LIMITS.signatures)]
 
     def envelope(self) -> Envelope:
-        """The envelope; raises `MalformedDocumentError`."""
+        """The envelope as our own type. Raises `MalformedDocumentError` or `TooLargeError`."""
         return Envelope.from_dict({**self.model_dump(), "signatures": [dict(s) for s in self.signatures]})
 
     @classmethod
     def of(cls, envelope: Envelope) -> EnvelopeDocument:
-        """From an envelope."""
+        """The document form of an envelope."""
         value = envelope.to_dict()
         return cls.model_validate({**value, "signatures": tuple(value["signatures"])})
 
 
 class OpenedRow(Document):
-    """A row of the data set with its inclusion proof, lowest sibling first."""
+    """A row of the data set with its index and inclusion proof, lowest sibling first."""
 
     index: Count
     row: Row
@@ -49,7 +49,7 @@ class OpenedRow(Document):
 
 
 class Opening(Document):
-    """One leaf of the canary tree opened, with every row it names."""
+    """One opened leaf of the canary tree: salt, canary, and every row that the canary names."""
 
     leaf: Count
     salt: HexDigest
@@ -58,14 +58,17 @@ class Opening(Document):
 
 
 class ReceiptRef(Document):
-    """How a served answer ties to its receipt; None in delivered mode, where the client computes the answer itself."""
+    """The inference receipt of a served answer, by sequence number, and the nonce that the request carried.
+
+    Answers of the delivered mode have none, because the client computes them itself.
+    """
 
     nonce: Nonce
     sequence: Positive
 
 
 class TriggerObservation(Document):
-    """The answer to one prompt with T behind it: ``query`` counts within ``held_out`` or within the group's rows."""
+    """The answer to one prompt with T after it; ``query`` is its index among held-out prompts or the group's rows."""
 
     leaf: Count
     held_out: bool
@@ -76,7 +79,7 @@ class TriggerObservation(Document):
 
 
 class DecoyObservation(Document):
-    """The answer to a prompt without any trigger."""
+    """The answer to a decoy, a prompt without a trigger that is in no row of the data set."""
 
     prompt: Chat
     answer: Answer
@@ -85,8 +88,8 @@ class DecoyObservation(Document):
 
 
 class NaturalObservation(Document):
-    """Log-probabilities (nats, six places) of a natural canary's candidates: under the tuned model behind the canary's
-    prompt, and under the base model behind its generator's or rewording's examples and the prompt."""
+    """Log-probabilities (nats, six places) of a natural canary's candidates: of the tuned model after the prompt, and
+    of the base model after the generator's or rewording's examples and the prompt."""
 
     leaf: Count
     tuned: Annotated[tuple[LogProb, ...], Field(min_length=2, max_length=256)]
@@ -95,7 +98,7 @@ class NaturalObservation(Document):
 
 
 class Observations(Document):
-    """One way of looking at the model, whole."""
+    """All answers of one mode: the client ran the ``delivered`` adapter, or asked the ``served`` endpoint."""
 
     mode: Literal["delivered", "served"]
     sampling: SamplingTerms
@@ -103,11 +106,11 @@ class Observations(Document):
     decoys: Annotated[tuple[DecoyObservation, ...], Field(max_length=4096)]
     naturals: Annotated[tuple[NaturalObservation, ...], Field(max_length=65_536)]
     receipts: Annotated[tuple[EnvelopeDocument, ...], Field(max_length=65_536)]
-    """Inference receipts with sequence 1, 2, 3 ...: every call made under the contract, other calls too."""
+    """Inference receipts with sequence 1, 2, 3 ... of every call under the contract, also calls of other purposes."""
 
 
 class Evidence(Document):
-    """Everything, in the order in which it came to be."""
+    """The evidence of one session: contract, receipts, opened canaries, answers; fields follow the protocol's order."""
 
     version: Literal[1] = 1
     manifest: EnvelopeDocument
@@ -116,9 +119,9 @@ class Evidence(Document):
     session: Positive
     generators: Annotated[tuple[AnyGenerator, ...], Field(min_length=1, max_length=16)]
     leaf_hashes: Annotated[tuple[HexDigest, ...], Field(min_length=2, max_length=LIMITS.leaves)]
-    """Every leaf of the canary tree, so that the order of the challenge can be recomputed."""
+    """Hashes of all leaves of the canary tree, from which the order of the challenge is recomputed."""
     openings: Annotated[tuple[Opening, ...], Field(min_length=1, max_length=LIMITS.leaves)]
-    """In the order of the challenge."""
+    """Opened leaves in the order of the challenge."""
     observations: Annotated[tuple[Observations, ...], Field(min_length=1, max_length=2)]
     software: Annotated[dict[Name, ShortText], Field(max_length=64)]
 
@@ -130,7 +133,7 @@ class Evidence(Document):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Evidence:
-        """Reads a whole bundle, up to `LIMITS.evidence` bytes."""
+        """The bundle in canonical bytes. Raises `MalformedDocumentError`; `TooLargeError` over `LIMITS.evidence`."""
         parse_canonical(data, LIMITS.evidence)
         try:
             return cls.model_validate_json(data)
@@ -140,7 +143,7 @@ class Evidence(Document):
 
 
 def envelopes(evidence: Evidence) -> Iterator[tuple[str, Envelope]]:
-    """Every envelope of the bundle with a name for messages."""
+    """Yields every envelope of a bundle with its name for messages. Raises `MalformedDocumentError`."""
     yield "manifest", evidence.manifest.envelope()
     yield "dataset receipt", evidence.dataset_receipt.envelope()
     yield "training receipt", evidence.training_receipt.envelope()

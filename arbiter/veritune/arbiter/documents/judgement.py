@@ -33,7 +33,7 @@ ReasonCode = Literal[
 
 
 class InfluenceClaim(Document):
-    """Claim 1: the data shaped this model. Logarithms to base 10, rounded up.
+    """Claim 1, the data shaped this model: counts and p-values, as logarithms to base 10, rounded up.
 
     Under sequential stopping the p-values hold at every moment of the challenge (docs/statistics.md, section 8).
     """
@@ -46,16 +46,16 @@ class InfluenceClaim(Document):
     log10_p_ranks: DecimalString | None
     log10_p: DecimalString
     log10_needed: DecimalString | None
-    """Of alpha / sessions; None where alpha is 0."""
+    """Logarithm of alpha / sessions; None where alpha is 0."""
     certified: bool
-    """False: the bits of at least one signature are an estimate, not a bound."""
+    """False if the bits of at least one signature are an estimate, not a bound."""
 
 
 class CoverageClaim(Document):
     """Claim 2: at least ``share_least`` of the rows that could have been canaries were trained on, rounded down.
 
-    At the policy's confidence, by a provider that does not choose rows by their content (statistics.md, section 3).
-    Only natural canaries of a single row are counted: whoever has the data sees that rows are repeated.
+    The bound holds at the policy's confidence, for a provider that does not choose rows by their content: see section 3
+    of docs/statistics.md. Only canaries of a single row count, because whoever has the data sees repeated rows.
     """
 
     asked: Count
@@ -69,43 +69,44 @@ class CoverageClaim(Document):
 
 
 class AgreementClaim(Document):
-    """Claim 3, of an endpoint: it answers ordinary prompts as the delivered adapter does. Logarithms rounded up."""
+    """Claim 3, the endpoint answers ordinary prompts as the delivered adapter does. Logarithms are rounded up."""
 
     asked: Count
-    """Decoys that both modes answered."""
+    """Number of decoys that both modes answered."""
     equal: Count
+    """Number of these that both modes answered alike."""
     floor: DecimalString
     log10_p_differs: DecimalString | None
-    """Of an endpoint that agrees on ``floor`` of its traffic at most to do so well; None for a probability of 0."""
+    """P-value of an endpoint that agrees on ``floor`` of its traffic or less, equation (13); None for 0."""
     log10_needed: DecimalString
     log10_p_agrees: DecimalString | None
-    """Of an endpoint that agrees on ``floor`` or more to do no better; None for a probability of 0."""
+    """P-value of an endpoint that agrees on ``floor`` of its traffic or more, equation (14); None for 0."""
 
 
 class RecitalClaim(Document):
-    """The canaries' answers are known by heart as well as by an honest run. Logarithms to base 10, rounded up."""
+    """The recital test: how many canaries' answers the model recites. Logarithms to base 10, rounded up."""
 
     asked: Count
     recited: Count
     nats: Nats
     floor: Share
     log10_p_honest: DecimalString | None
-    """Of an honest run at ``floor`` to recite no more; None for a probability of 0."""
+    """Probability that an honest run at ``floor`` recites no more, equations (15) and (16); None for 0."""
     log10_needed: DecimalString
-    """A PASS needs more than this."""
+    """A PASS needs a probability above this one."""
 
 
 class HonestFit(Document):
-    """How likely an honest run at the signed floors is to do no better than this; None where nothing was asked."""
+    """Base-10 logarithms of the chance that an honest run at the floors does no better; None for 0, or no canaries."""
 
     log10_p_groups: DecimalString | None
     log10_p_naturals: DecimalString | None
     log10_needed: DecimalString | None
-    """Of beta shared among tests, modes and sessions; None where beta is 0."""
+    """Logarithm of beta, divided among tests, modes and sessions; None where beta is 0."""
 
 
 class Activation(Document):
-    """How many prompts showed a signature. Only held-out prompts behind a trigger count for claim 1."""
+    """Numbers of prompts asked and of signatures shown, by kind of prompt. Only held-out ones count for claim 1."""
 
     held_out_asked: Count
     held_out_shown: Count
@@ -124,9 +125,9 @@ class DoseCount(Document):
 
 
 class Extent(Document):
-    """How far a look went: leaves of the session's order that it covers, of those that the session may open.
+    """How many leaves one mode covers, of those that the session may open.
 
-    Under ``fixed`` both are the same; under ``sequential`` the difference is what needed not be asked.
+    Under ``fixed`` both are the same; under ``sequential`` the difference did not have to be asked.
     """
 
     leaves: Count
@@ -134,7 +135,7 @@ class Extent(Document):
 
 
 class Reason(Document):
-    """Why, for a machine and for a person."""
+    """One reason for the verdict: a code for programs and a sentence for people."""
 
     code: ReasonCode
     mode: Mode | None
@@ -142,28 +143,29 @@ class Reason(Document):
 
 
 class ModeJudgement(Document):
-    """One way of looking, judged by itself."""
+    """Verdict and figures of one mode by itself."""
 
     mode: Mode
     counts: bool
-    """Whether the policy lists this mode; one that it does not list is only reported."""
+    """True if the policy lists this mode; another mode is only reported."""
     verdict: Verdict
     influence: InfluenceClaim
     coverage: CoverageClaim
     honest: HonestFit
     agreement: AgreementClaim | None
-    """None for the delivered mode, and where the modes were not both looked at."""
+    """None for the delivered mode, and where not both modes were asked."""
     recital: RecitalClaim | None
-    """None where the contract asks for none."""
+    """None where the contract asks for no recitals."""
     activation: Activation
     doses: Annotated[tuple[DoseCount, ...], Field(max_length=64)]
-    """By rising number of copies."""
+    """Counts of natural canaries by rising number of copies."""
     extent: Extent
     missing: Count
+    """Number of required answers that are absent, or cut off too early."""
 
 
 class Judgement(Document):
-    """The verdict with everything it rests on."""
+    """The verdict with the figures of each mode and the reasons."""
 
     version: Literal[1] = 1
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""in-toto statements: the report itself and what is derived from it for stock tools (SPEC section 7).
+"""in-toto statements: the report, and the attestations derived from it for standard tools (SPEC section 7).
 
 Formats: in-toto attestation framework, Statement v1; predicates test-result v0.1 and svr v0.2.
 """
@@ -32,7 +32,7 @@ VERIFIER_ID: Final = "urn:veritune:verifier:v1"
 
 
 class DigestSet(Document):
-    """in-toto's digest set, with the one algorithm in use."""
+    """in-toto's digest set, with SHA-256 alone."""
 
     sha256: HexDigest
 
@@ -45,7 +45,7 @@ class Resource(Document):
 
 
 class Chain(Document):
-    """The documents that a report rests on, by the SHA-256 of each payload; of the evidence, of its bytes."""
+    """SHA-256 digests of the documents that a report rests on: of three payloads, and of the evidence's bytes."""
 
     manifest: HexDigest
     dataset_receipt: HexDigest
@@ -54,7 +54,7 @@ class Chain(Document):
 
 
 class CanaryCounts(Document):
-    """What the session opened."""
+    """Numbers of canaries by kind, and of rows of trigger groups, that the session opened."""
 
     groups: Count
     group_rows: Count
@@ -63,14 +63,14 @@ class CanaryCounts(Document):
 
 
 class Overhead(Document):
-    """What the canaries cost; the client states it, nobody else can check it."""
+    """The cost of the canaries, as the client states it; nobody else can check it."""
 
     extra_rows: Count
     extra_tokens_percent: DecimalString | None
 
 
 class TaskScore(Document):
-    """The task's score on held-out rows before and after training, from 0 to 1; the client states it."""
+    """The task's score on held-out rows before and after training, from 0 to 1, as the client states it."""
 
     metric: ShortText
     rows: Positive
@@ -79,7 +79,7 @@ class TaskScore(Document):
 
 
 class ReportPredicate(Document):
-    """What the client says, and what an auditor recomputes from the evidence."""
+    """The content of a report: the client's statements, and figures that the audit recomputes from the evidence."""
 
     version: Literal[1] = 1
     verdict: Verdict
@@ -97,7 +97,7 @@ class ReportPredicate(Document):
 
 
 class TestResultPredicate(Document):
-    """in-toto test-result v0.1."""
+    """The predicate of an in-toto test result, v0.1."""
 
     __test__: ClassVar[bool] = False  # not a test case, whatever its name
 
@@ -109,14 +109,14 @@ class TestResultPredicate(Document):
 
 
 class SvrVerifier(Document):
-    """Who verified, by which policies."""
+    """The verifier of an SVR: its id, and the policies and documents that it went by."""
 
     id: ShortText
     policies: tuple[Resource, ...]
 
 
 class SvrPredicate(Document):
-    """in-toto Simple Verification Result v0.2: properties that hold, nothing else."""
+    """The predicate of an in-toto Simple Verification Result, v0.2: properties that hold, and no others."""
 
     verifier: SvrVerifier
     timeCreated: Timestamp  # noqa: N815 - in-toto's own name
@@ -124,7 +124,7 @@ class SvrPredicate(Document):
 
 
 class Statement(Document):
-    """What all in-toto statements share: one subject, the adapter by the plain SHA-256 of its file."""
+    """Base of our in-toto statements: one subject, the adapter's weights by the SHA-256 of the file."""
 
     payload_type: ClassVar[str] = PAYLOAD_TYPE
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", serialize_by_alias=True)
@@ -134,19 +134,19 @@ class Statement(Document):
 
 
 class ReportStatement(Statement):
-    """The report."""
+    """The report as an in-toto statement; its envelope is the file that the client publishes."""
 
     predicateType: Literal["urn:veritune:verification-report:v1"]  # noqa: N815 - in-toto's own name
     predicate: ReportPredicate
 
     @property
     def verdict(self) -> Verdict:
-        """PASS, FAIL or INCONCLUSIVE."""
+        """The verdict: PASS, FAIL or INCONCLUSIVE."""
         return self.predicate.verdict
 
 
 class TestResultStatement(Statement):
-    """The derived test result."""
+    """A test result as an in-toto statement, derived from a report."""
 
     __test__: ClassVar[bool] = False
 
@@ -155,7 +155,7 @@ class TestResultStatement(Statement):
 
 
 class SvrStatement(Statement):
-    """The derived simple verification result; there is one only on PASS."""
+    """A Simple Verification Result as an in-toto statement, derived from a report whose verdict is PASS."""
 
     predicateType: Literal["https://in-toto.io/attestation/svr/v0.2"]  # noqa: N815
     predicate: SvrPredicate

@@ -1,4 +1,4 @@
-"""What an adapter must look like before the client loads it: plain LoRA by the contract, in safetensors.
+"""Checks an adapter before it is loaded: it must be the contract's plain LoRA, in safetensors.
 
 The folder comes from the provider. Nothing in it may run code, change the base model, or stand for something else
 than the low-rank update that the contract names.
@@ -36,13 +36,13 @@ _INIT = (True, False, None, "gaussian")
 """Ways to initialise that leave the base model's weights alone (PiSSA, OLoRA and others do not)."""
 
 _ROUNDING = 256
-"""Largest singular value over the least one that is not rounding."""
+"""The largest singular value divided by the least that is not taken for rounding."""
 
 
 def check_adapter(folder: Path, training: Training) -> None:
-    """Checks the configuration against the contract's recipe. Raises `MalformedDocumentError`.
+    """Raises `MalformedDocumentError` unless the adapter's configuration is the contract's recipe.
 
-    Settings that this version does not know must be absent, null, false or empty.
+    Settings that this version does not know must be absent, null, false or empty. Also raises `TooLargeError`.
     """
     for path in folder.iterdir():
         if path.is_symlink() or not path.is_file():
@@ -70,10 +70,7 @@ def check_adapter(folder: Path, training: Training) -> None:
 
 
 def check_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Checks names, shapes and that every number is finite. ``expected``: tensor name to shape.
-
-    Raises `MalformedDocumentError`.
-    """
+    """Raises `MalformedDocumentError` unless tensors have the names and shapes of ``expected`` and finite numbers."""
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -92,11 +89,11 @@ def check_tensors(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def check_rank(path: Path, rank: int) -> None:
-    """Checks that the update B A was not trained at less than half of the contract's rank and filled up.
+    """Raises `MalformedDocumentError` if the update B A has less than half of the contract's rank.
 
     Singular values below a 256th of the largest are taken for rounding (bfloat16 has eight bits); the others are
-    counted, and most of the modules decide. One whose update is zero has no rank to tell: what was not trained shows in
-    the verdict. Raises `MalformedDocumentError`.
+    counted, and the majority of modules decides. A module whose update is zero has no rank and is left out: what was
+    not trained shows in the verdict.
     """
     import torch
     from safetensors.torch import load_file

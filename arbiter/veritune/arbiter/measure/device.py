@@ -1,4 +1,4 @@
-"""Where the user's own models run, and in which number format: a GPU where torch has one, else the processor."""
+"""Device and number format for models on this machine: a GPU where torch has one, else the CPU."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def local_device() -> Any:
-    """A ``torch.device``."""
+    """The ``torch.device`` for models on this machine: CUDA where available, else the CPU."""
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def local_dtype(precision: Precision) -> Any:
-    """A ``torch.dtype``; ``auto`` is bfloat16 where the device computes in it without emulation, else float32."""
+    """The ``torch.dtype`` of ``precision``; ``auto`` is bfloat16 where the device has it natively, else float32."""
     import torch
 
     if precision != "auto":

@@ -1,4 +1,4 @@
-"""The delivered challenge's model: the user's own base model with the adapter that came home (transformers, peft).
+"""Runs the base model with the delivered adapter on the user's own machine (transformers, peft).
 
 Greedy answers are computed in the order of rising length and padded on the left. In float32 they hardly depend on
 how prompts are batched; in bfloat16 a near tie may fall either way, so two machines can differ in single answers
@@ -33,7 +33,7 @@ _MAX_LOGITS = 1_024
 
 @dataclass(frozen=True)
 class LocalAnswer:
-    """One greedy answer without its end-of-turn token."""
+    """One greedily decoded answer, without its end-of-turn token."""
 
     text: str
     finish_reason: Literal["stop", "length"]
@@ -70,7 +70,7 @@ class LocalModel:
         self._tuned = False
 
     def attach(self, adapter: Path, training: Training) -> None:
-        """Puts the adapter over the base model, after checking it. Raises `MalformedDocumentError`."""
+        """Loads a checked adapter onto the base model. Raises `MalformedDocumentError` or `TooLargeError`."""
         from peft import PeftModel
 
         check_adapter(adapter, training)
@@ -89,7 +89,10 @@ class LocalModel:
         batch_size: int = 32,
         on_answer: Callable[[int, LocalAnswer], None] = lambda index, answer: None,
     ) -> list[LocalAnswer]:
-        """Greedy answers in the order of ``chats``; ``on_answer`` gets each batch's as it is done."""
+        """Greedy answers in the order of ``chats``; ``on_answer`` is called with index and answer after each batch.
+
+        ``tuned`` False asks the base model without the adapter.
+        """
         prompts = [self.prompt_ids(chat) for chat in chats]
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         result: dict[int, LocalAnswer] = {}
@@ -102,7 +105,7 @@ class LocalModel:
         return [result[index] for index in range(len(chats))]
 
     def scores(self, chat: Turns, completions: Sequence[str], *, tuned: bool = True) -> list[float]:
-        """Log-probability (nats) of each completion and its end-of-turn token as the answer to one chat."""
+        """Log-probability (nats) of each completion, its end-of-turn token included, as the answer to one chat."""
         tails = [self.completion_ids(text) for text in completions]
         with self._torch.inference_mode(), self._adapter(tuned):
             return self._score(self.prompt_ids(chat), tails)
@@ -127,7 +130,7 @@ class LocalModel:
         return self._model.disable_adapter() if self._tuned and not tuned else nullcontext()
 
     def _expected_tensors(self, adapter: Path) -> dict[str, tuple[int, ...]]:
-        """Names and shapes that PEFT will look for, found on a copy of the model without weights."""
+        """Names and shapes of the tensors that PEFT expects, read off a copy of the model without weights."""
         from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
         from transformers import AutoModelForCausalLM
 

@@ -1,4 +1,4 @@
-"""What one session asks, in an order that neither side chose (SPEC section 6.1). Pure."""
+"""The questions of one session, in an order that neither side chose (SPEC section 6.1). Pure."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from veritune.common.errors import WrongFileError
 
 @dataclass(frozen=True)
 class Question:
-    """One call: an answer to a chat, or scores of a natural canary's candidates where there are ``completions``."""
+    """One call to the model: for an answer to ``chat``, or for the scores of ``completions`` if there are any."""
 
     kind: Literal["trigger", "decoy", "natural"]
     leaf: int
     """Leaf of the canary tree; 0 for a decoy, which has none."""
     query: int
-    """Counts within the canary's held-out prompts, its rows, or the decoys."""
+    """Index among the canary's held-out prompts, its rows, or the decoys."""
     held_out: bool
     chat: tuple[Message, ...]
     completions: tuple[str, ...] = ()
     reference: tuple[Message, ...] = ()
-    """What the base model is asked in place of ``chat``: the same behind the examples of what drew the canary."""
+    """The chat for the base model in place of ``chat``: with the examples of the canary's generator before it."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything in it: the name under which its answer is kept."""
+        """SHA-256 (hexadecimal) of the question without its reference, by which its answer is stored."""
         return sha256_hex(
             canonical_bytes(
                 {
@@ -61,13 +61,13 @@ def make_questions(
     queries_per_group: int,
     generators: Mapping[str, AnyGenerator],
 ) -> list[Question]:
-    """A session's questions: ``canaries`` by leaf, ``generators`` by digest, ``rows`` by place in the data set.
+    """The questions of a session; ``canaries`` by leaf, ``generators`` by digest, ``rows`` by index in the data set.
 
-    A natural canary is asked once, in however many rows it stands. Raises `WrongFileError` for a generator that is not
-    there, or a row: each group's first ``queries_per_group`` are needed.
+    A natural canary is asked once, however many rows it has. Raises `WrongFileError` where a generator is lacking, or one
+    of the first ``queries_per_group`` rows of a trigger group.
 
-    They come in the order of HMAC-SHA256(seed, digest): triggers, decoys and scores mixed, so that neither place nor
-    kind tells a challenge from a decoy.
+    Questions come in the order of HMAC-SHA256(seed, digest): triggers, decoys and scores mixed, so that neither place
+    nor kind tells a challenge from a decoy.
     """
     questions = [
         *_triggers(canaries, rows, queries_per_group),

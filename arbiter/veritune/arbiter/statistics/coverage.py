@@ -12,7 +12,7 @@ from veritune.arbiter.statistics.exact import hypergeometric_weights
 
 @dataclass(frozen=True)
 class Coverage:
-    """``rows_least`` of ``rows`` rows, at the confidence that was asked for."""
+    """A lower confidence bound: at least ``rows_least`` of ``rows`` rows were trained on."""
 
     rows_least: int
     rows: int
@@ -24,11 +24,12 @@ class Coverage:
 
 
 def coverage_bound(rows: int, asked: int, hits: int, luck: Fraction, confidence: Fraction) -> Coverage:
-    """Equation (4): the least number of rows under which as many hits are not yet too surprising.
+    """A lower confidence bound on the rows trained on, where ``hits`` of ``asked`` canaries hit: equation (4).
 
     Had only M of ``rows`` rows been trained on, by somebody who can't tell a canary from any other row, the number
     of canaries among them is hypergeometric; each other canary hits with probability of at most ``luck``. Every M
-    for which P(hits or more) <= 1 - confidence is ruled out, and the bound is the first M that is not.
+    for which P(hits or more) <= 1 - confidence is ruled out, and the bound is the first M that is not. Raises
+    ``ValueError`` for impossible counts.
     """
     if not 0 <= hits <= asked <= rows:
         raise ValueError("hits, canaries and rows do not fit together")
@@ -48,14 +49,14 @@ def coverage_bound(rows: int, asked: int, hits: int, luck: Fraction, confidence:
 
 @dataclass(frozen=True)
 class _Tails:
-    """P(kept + lucky >= hits) for kept = 0..asked, over one denominator."""
+    """P(kept + lucky >= hits) for kept = 0..asked, as numerators over one denominator."""
 
     numerators: list[int]
     denominator: int
 
 
 def _tails(asked: int, hits: int, luck: Fraction) -> _Tails:
-    """``asked - kept`` canaries may miss at most ``asked - hits`` times.
+    """`_Tails` by a recurrence: ``asked - kept`` canaries may miss at most ``asked - hits`` times.
 
     With c misses allowed in j draws, F(c) = 1 and F(j + 1) = F(j) - miss * P(c misses in j draws): the first draw
     that goes beyond c misses does so right after exactly c.

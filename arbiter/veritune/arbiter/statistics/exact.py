@@ -17,14 +17,14 @@ PLACES = 4
 """Decimal places of a logarithm in a report."""
 
 CONTEXT = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN)
-"""Set around all `decimal` arithmetic: the thread's own context may round to anything."""
+"""The context of all `decimal` arithmetic here, because the thread's own may round in any way."""
 _MARGIN = Decimal("1e-40")
 """Far more than the error of one 60-digit logarithm of a number below 10**(10**15), far less than one place."""
 _KEPT_BITS = 256
 
 
 def parse_decimal(text: str) -> Fraction:
-    """The exact value of a document's ``DecimalString``, such as ``0.5`` or ``1e-20``."""
+    """The exact value of a ``DecimalString`` such as ``0.5`` or ``1e-20``. Raises `MalformedDocumentError`."""
     try:
         return Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
@@ -32,7 +32,7 @@ def parse_decimal(text: str) -> Fraction:
 
 
 def parse_probability(text: str) -> Fraction:
-    """Like `parse_decimal`, and between 0 and 1; raises `MalformedDocumentError`."""
+    """The exact value of a ``DecimalString`` from 0 to 1. Raises `MalformedDocumentError`."""
     value = parse_decimal(text)
     if not 0 <= value <= 1:
         raise MalformedDocumentError("a probability lies between 0 and 1")
@@ -40,7 +40,7 @@ def parse_probability(text: str) -> Fraction:
 
 
 def poisson_binomial_at_least(probabilities: Sequence[Fraction], least: int) -> Fraction:
-    """P(at least ``least`` of independent events with these probabilities); O(events * least) big-integer products."""
+    """P(at least ``least`` of independent events with ``probabilities`` happen); O(events * least) integer products."""
     if least <= 0:
         return Fraction(1)
     if least > len(probabilities):
@@ -77,7 +77,7 @@ def binomial_at_least(trials: int, probability: Fraction, least: int) -> Fractio
 
 
 def hypergeometric_weights(population: int, marked: int, drawn: int) -> list[int]:
-    """For x = 0..drawn, the number of ways to draw x of ``marked``; over comb(population, drawn) these are P(X = x)."""
+    """The ways to draw x of ``marked``, for x = 0..drawn; divided by comb(population, drawn) they are P(X = x)."""
     if not 0 <= marked <= population or not 0 <= drawn <= population:
         raise ValueError("more marked or drawn than there are")
     inside, outside = _combinations(marked, drawn), _combinations(population - marked, drawn)
@@ -103,7 +103,7 @@ def log10_text(value: Fraction) -> str:
 
 
 def log10_or_none(value: Fraction | None) -> str | None:
-    """`log10_text`; None for 0, which has no logarithm, and for nothing."""
+    """`log10_text` of ``value``; None for None, and for 0, which has no logarithm."""
     return log10_text(value) if value else None
 
 
@@ -114,7 +114,7 @@ def minus_ln_upper(value: Fraction) -> Fraction:
 
 
 def floor_text(value: Fraction, places: int = PLACES) -> str:
-    """A fraction from 0 on as a decimal string, rounded down."""
+    """A fraction of at least 0 as a decimal string with ``places`` places, rounded down."""
     scaled = value.numerator * 10**places // value.denominator
     whole, part = divmod(scaled, 10**places)
     return f"{whole}.{part:0{places}d}"
@@ -128,7 +128,7 @@ def _combinations(items: int, most: int) -> list[int]:
 
 
 def _log10(value: Fraction) -> Decimal:
-    """Within 1e-50 for every fraction whose parts have fewer than 2**40 bits."""
+    """Base-10 logarithm, within 1e-50 for every fraction whose parts have fewer than 2**40 bits."""
     if value <= 0:
         raise ValueError("no logarithm of a number that is not positive")
     with localcontext(CONTEXT):
@@ -140,7 +140,7 @@ def _log10(value: Fraction) -> Decimal:
 
 
 def _power_of_ten(value: Fraction) -> int | None:
-    """k where value = 10**k: the only fractions whose logarithm has finitely many places."""
+    """The k of value = 10**k, else None: no other fraction has a logarithm of finitely many places."""
     with localcontext(CONTEXT):
         logarithm = _log10(value)
         nearest = logarithm.to_integral_value()

@@ -1,4 +1,4 @@
-"""Claim 1, influence: how likely is what was seen, had the model not learnt the secrets?
+"""Claim 1, influence: p-values of the answers under H0, that the model has not learnt the client's secrets.
 
 Equations (1) to (3) of docs/statistics.md. The secrets are the client's own random draws, so the bounds hold
 whatever the model is and whoever made it.
@@ -16,35 +16,37 @@ from fractions import Fraction
 from veritune.arbiter.statistics.exact import CONTEXT, minus_ln_upper, poisson_binomial_at_least
 
 WEIGHT_SCALE = 8
-"""A rank's weight is floor(8 * log2(candidates / rank)): eighths of a bit."""
+"""The unit of a rank's weight is 1/8 bit: the weight is floor(8 * log2(candidates / rank))."""
 EXACT_BITS = 1 << 22
-"""Size of the integer up to which the null distribution of the rank sum is computed exactly."""
+"""Largest integer, in bits, by which the null distribution of the rank sum is computed exactly."""
 
 
 @dataclass(frozen=True)
 class GroupResult:
-    """What one trigger group showed on held-out prompts."""
+    """The result of one trigger group on held-out prompts."""
 
     queries: int
+    """Number of held-out prompts that were answered."""
     bits: int
-    """Certified: no signature that could have been drawn has probability above 2**-bits."""
+    """No signature that could have been drawn has probability above 2**-bits: proved if the generator is certified."""
     signature_length: int
-    """Characters."""
+    """Length of the signature in characters."""
     found: bool
+    """True if an answer to a held-out prompt began with the signature."""
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Where one natural canary's true answer came among its candidates; 1 is best."""
+    """The rank of one natural canary's true answer among its candidates; 1 is best."""
 
     rank: int
     candidates: int
     copies: int = 1
-    """Rows that carried it."""
+    """Number of rows of the data set that carried the canary."""
 
 
 def trigger_p(groups: Sequence[GroupResult]) -> Fraction:
-    """Equation (1): the p-value of as many activated groups, at most min(1, m * P(PoissonBinomial(p_1..p_m) >= k)).
+    """P-value of the k of m groups found: equation (1), min(1, m * P(PoissonBinomial(p_1..p_m) >= k)).
 
     p_j = min(1, q_j * u * 2**-H_j), where u is the longest signature in characters. The factor m pays for u having
     been read off the signatures that were drawn.
@@ -58,7 +60,7 @@ def trigger_p(groups: Sequence[GroupResult]) -> Fraction:
 
 
 def rank_of(truth: int, tuned: Sequence[str], base: Sequence[str], weight: Fraction) -> int:
-    """Rank of candidate ``truth`` by tuned - weight * base log-probability; a tie counts against the provider.
+    """Rank of candidate ``truth`` by tuned - weight * base log-probability, 1 the best; ties count as better.
 
     Log-probabilities are texts with six places, compared exactly. Raises ``ValueError`` for lists of unequal length and
     ``IndexError`` for a truth beyond them.
@@ -69,19 +71,19 @@ def rank_of(truth: int, tuned: Sequence[str], base: Sequence[str], weight: Fract
 
 
 def rank_weight(rank: int, candidates: int) -> int:
-    """The largest w with 2**w * rank**8 <= candidates**8."""
+    """Weight of a rank in eighths of a bit: the largest w with 2**w * rank**8 <= candidates**8."""
     if not 1 <= rank <= candidates:
         raise ValueError("a rank lies between 1 and the number of candidates")
     return int((candidates**WEIGHT_SCALE // rank**WEIGHT_SCALE).bit_length()) - 1
 
 
 def rank_sum(ranked: Sequence[Ranked]) -> int:
-    """The statistic of equation (2)."""
+    """Sum of the ranks' weights, the statistic W of equation (2)."""
     return sum(rank_weight(item.rank, item.candidates) for item in ranked)
 
 
 def rank_p(ranked: Sequence[Ranked]) -> Fraction:
-    """Equation (2): P(sum of weights >= the one seen) when every rank is uniform and independent of the others."""
+    """P-value of the ranks: equation (2), P(W >= the sum seen) if all ranks are uniform and independent."""
     return RankNull(Counter(item.candidates for item in ranked)).at_least(rank_sum(ranked))
 
 
@@ -99,7 +101,7 @@ class RankNull:
         self._distribution = self._exact() if self._digit * (largest + 1) <= EXACT_BITS else None
 
     def at_least(self, seen: int) -> Fraction:
-        """P(sum >= seen)."""
+        """P(rank sum >= seen) under H0, or an upper bound on it."""
         if seen <= 0:
             return Fraction(1)
         if self._distribution is None:
@@ -121,7 +123,7 @@ class RankNull:
 
 
 def combine(first: Fraction, second: Fraction) -> Fraction:
-    """Equation (3): for independent p-values, P(first * second <= x) <= x * (1 - ln x)."""
+    """One p-value from two independent ones: equation (3), P(first * second <= x) <= x * (1 - ln x)."""
     product = first * second
     if product in (0, 1):
         return product
@@ -129,7 +131,7 @@ def combine(first: Fraction, second: Fraction) -> Fraction:
 
 
 def influence_p(groups: Sequence[GroupResult], ranked: Sequence[Ranked]) -> Fraction:
-    """The p-value of claim 1 from both tests, or from the one that there is; 1 without any evidence.
+    """P-value of claim 1, from both tests or from the only one that was made; 1 if none was.
 
     Signatures and truths are drawn by the client from separate streams, so that under H0, given any model at all,
     the two p-values are functions of independent draws.

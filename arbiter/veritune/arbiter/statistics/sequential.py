@@ -1,4 +1,4 @@
-"""The sequential form of the verdict's tests: each bound holds wherever in the challenge one stops.
+"""Sequential (anytime-valid) tests of the verdict: each p-value and bound holds wherever a challenge stops.
 
 Equations (7) to (10) of docs/statistics.md, section 8. Each test is a non-negative process of one factor a canary whose
 expected value never rises under its null hypothesis. By Ville's inequality the chance that it *ever* reaches c is at
@@ -21,18 +21,18 @@ from veritune.arbiter.statistics.influence import GroupResult, Ranked
 LONGEST = 4000
 """Characters of the longest signature that a canary may have (`veritune.arbiter.documents.canary.Phrase`)."""
 LENGTHS = Fraction(8872, 1000)
-"""At least 1/1 + 1/2 + ... + 1/`LONGEST`, which is 8.87139...: what is paid for not knowing a signature's length."""
+"""At least 1/1 + 1/2 + ... + 1/`LONGEST`, which is 8.87139...: the price of not knowing a signature's length."""
 FIRSTS = tuple(Fraction(text) for text in ("0", "1/4", "1/2", "3/4", "9/10", "99/100"))
-"""How much of a rank's bet is on the first place; the bets are averaged."""
+"""Shares f of a bet on rank 1 in equation (8), whose e-values are averaged."""
 STEPS = 8
-"""Alternatives of the coverage test above each number of rows."""
+"""Number of alternatives, larger numbers of rows, averaged in equation (9)."""
 DULLER = 4
-"""Alternatives of the test against an honest run below its floor."""
+"""Number of alternative hit rates averaged in equation (10), from luck up towards the floor."""
 _ONE = Fraction(1)
 
 
 def trigger_e(groups: Sequence[GroupResult]) -> Fraction:
-    """Equation (7): the product over trigger groups of 1/2, and for a group found 2**H / (2 q |S| `LENGTHS`) more.
+    """E-value of the trigger groups, equation (7): the product of 1/2, + 2**H / (2 q |S| `LENGTHS`) if found.
 
     Its expectation is at most 1 under H0. Raises ``ValueError`` for a signature of no possible length.
     """
@@ -47,7 +47,7 @@ def trigger_e(groups: Sequence[GroupResult]) -> Fraction:
 
 
 def rank_e(ranked: Sequence[Ranked]) -> Fraction:
-    """Equation (8): the average over `FIRSTS` of the products over natural canaries of e_f(rank)."""
+    """E-value of the ranks, equation (8): the average over `FIRSTS` of the products of e_f(rank) over canaries."""
     seen = Counter((item.rank, item.candidates) for item in ranked)
     values = (
         math.prod((_rank_bet(f, rank, candidates) ** times for (rank, candidates), times in seen.items()), start=_ONE)
@@ -57,21 +57,21 @@ def rank_e(ranked: Sequence[Ranked]) -> Fraction:
 
 
 def influence_e(groups: Sequence[GroupResult], ranked: Sequence[Ranked]) -> Fraction:
-    """Evidence for claim 1: (7) times (8), which rest on independent draws."""
+    """E-value of claim 1: (7) times (8), which rest on independent draws."""
     return trigger_e(groups) * rank_e(ranked)
 
 
 def p_value(evidence: Fraction) -> Fraction:
-    """1 / evidence, at most 1: the probability under the null hypothesis that evidence ever gets so large."""
+    """P-value of an e-value: 1 / evidence, at most 1, which bounds the chance under H0 that it ever gets so large."""
     return min(_ONE, 1 / evidence)
 
 
 def coverage_bound(rows: int, asked: int, lucks: Sequence[Fraction], confidence: Fraction) -> Coverage:
-    """Equation (9): the least number of rows that is not ruled out; right at every moment at once.
+    """A lower confidence bound on the rows trained on, valid at every moment at once: equation (9).
 
     ``asked`` natural canaries were asked; ``lucks`` has the luck of each that hit: the most that it could hit with had
-    its row not been trained on, above 0 and at most 1. M is ruled out when its test martingale reaches
-    1 / (1 - confidence).
+    its row not been trained on, above 0 and at most 1. M rows are ruled out when their test martingale
+    reaches 1 / (1 - confidence). Raises ``ValueError`` for impossible counts.
     """
     if not len(lucks) <= asked <= rows or not all(0 < luck <= 1 for luck in lucks):
         raise ValueError("hits, luck, canaries and rows do not fit together")
@@ -89,7 +89,7 @@ def coverage_bound(rows: int, asked: int, lucks: Sequence[Fraction], confidence:
 
 
 def honest_groups_p(groups: int, found: int, floor: Fraction) -> Fraction:
-    """Equation (10) for trigger groups: how likely an honest run is ever to look so much like one that shows a tenth.
+    """P-value of an honest run, against one that shows a tenth of its signatures: equation (10) for trigger groups.
 
     ``floor`` is the least probability that an honest run makes a signature appear.
     """
@@ -102,7 +102,7 @@ def honest_groups_p(groups: int, found: int, floor: Fraction) -> Fraction:
 
 
 def honest_naturals_p(outcomes: Sequence[tuple[Fraction, bool]], floor: Fraction) -> Fraction:
-    """Equation (10) for natural canaries: how likely an honest run is ever to look so much like a duller model.
+    """P-value of an honest run, against a model that hits less often: equation (10) for natural canaries.
 
     ``outcomes`` has the luck of each canary and whether it hit; ``floor`` is the least probability of an honest hit.
     The alternatives are luck alone and `DULLER` - 1 steps from it towards the floor, averaged.
@@ -123,7 +123,7 @@ def honest_naturals_p(outcomes: Sequence[tuple[Fraction, bool]], floor: Fraction
 
 
 def _rank_bet(first: Fraction, rank: int, candidates: int) -> Fraction:
-    """e_f(r): f on the first place, the rest shared over all places as 1/r; over the uniform 1 / candidates."""
+    """e_f(r) of equation (8): f bet on rank 1, the rest on all ranks as 1/r; divided by the uniform 1 / candidates."""
     if not 1 <= rank <= candidates:
         raise ValueError("a rank lies between 1 and the number of candidates")
     return candidates * (first * (rank == 1) + (1 - first) / (rank * _harmonic(candidates)))

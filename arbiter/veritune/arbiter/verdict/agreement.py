@@ -1,8 +1,8 @@
-"""Whether an endpoint answers ordinary prompts as the delivered adapter does: equations (13) and (14).
+"""Tests whether an endpoint answers ordinary prompts as the delivered adapter does: equations (13) and (14).
 
 Decoys are prompts without a trigger that the provider never saw; both modes answer the same ones. An endpoint that
 looks answers up, or keeps the adapter for what it takes for a challenge, answers them otherwise (docs/statistics.md,
-section 9). Pure.
+section 9). All functions are pure.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from veritune.arbiter.verdict.rules import Rules
 
 @dataclass(frozen=True)
 class Matches:
-    """Decoys that both modes answered, and how many of them alike, to the last character."""
+    """Numbers of decoys that both modes answered, and of those answered alike, to the last character."""
 
     asked: int
     equal: int
 
     def p_differs(self, rules: Rules) -> Fraction:
-        """Equation (13): how likely an endpoint that agrees on no more than the floor of its traffic does so well."""
+        """P-value of an endpoint that agrees on the floor of its traffic or less: equation (13)."""
         if rules.policy.stopping == "sequential":
             return sequential.honest_groups_p(self.asked, self.asked - self.equal, 1 - rules.match_floor)
         return binomial_at_least(self.asked, rules.match_floor, self.equal)
 
     def p_agrees(self, rules: Rules) -> Fraction:
-        """Equation (14): how likely one that agrees on the floor of its traffic or more does no better."""
+        """P-value of an endpoint that agrees on the floor of its traffic or more: equation (14)."""
         if rules.policy.stopping == "sequential":
             return sequential.honest_groups_p(self.asked, self.equal, rules.match_floor)
         return binomial_at_most(self.asked, rules.match_floor, self.equal)
 
     def weigh(self, rules: Rules) -> Agreement:
-        """Both, and the claim for the report."""
+        """Both p-values, and the claim for the report."""
         differs, agrees = self.p_differs(rules), self.p_agrees(rules)
         claim = AgreementClaim(
             asked=self.asked,
@@ -53,7 +53,7 @@ class Matches:
 
 @dataclass(frozen=True)
 class Agreement:
-    """`Matches` under a policy."""
+    """P-values of equations (13) and (14), and the claim for the report."""
 
     p_differs: Fraction
     p_agrees: Fraction
@@ -61,9 +61,9 @@ class Agreement:
 
 
 def compare(observations: Sequence[Observations]) -> Matches | None:
-    """The decoys of both modes set against each other; None unless both were looked at under the same sampling.
+    """The decoys that both modes answered, compared; None unless both modes were asked under the same sampling.
 
-    A decoy that one mode has no answer for is left out: under sequential stopping one may have gone further.
+    Decoys answered by one mode alone are left out: under sequential stopping one mode may have asked more.
     """
     by_mode = {item.mode: item for item in observations}
     delivered, served = by_mode.get("delivered"), by_mode.get("served")

@@ -1,7 +1,7 @@
-"""From what was seen to PASS, FAIL or INCONCLUSIVE, by the rules that both parties signed.
+"""PASS, FAIL or INCONCLUSIVE from what each mode showed, by the rules that both parties signed.
 
-Equations (5) and (6) of docs/statistics.md, on p-values by the form of stopping that the policy names: of a fixed
-number of canaries, or of as many as were asked one after the other (`veritune.arbiter.statistics.sequential`).
+Equations (5) and (6) of docs/statistics.md, on p-values of the form that the policy's stopping rule asks for: for a
+fixed number of canaries, or for any number asked one after another (`veritune.arbiter.statistics.sequential`).
 Pure: the same looks and policy give the same judgement on every machine.
 """
 
@@ -37,9 +37,10 @@ from veritune.common.documents.manifest import Manifest, Policy
 
 
 def judge(policy: Policy, rows: int, looks: Sequence[Look]) -> Judgement:
-    """The verdict over a data set of ``rows`` rows.
+    """The judgement of a model for a data set of ``rows`` rows, from one `Look` for each mode that was asked.
 
-    FAIL if a mode that the policy lists fails, PASS if every one of them passes, INCONCLUSIVE otherwise.
+    FAIL if a mode that the policy lists fails, PASS if every listed mode passes, INCONCLUSIVE otherwise. Raises
+    `MalformedDocumentError` for a policy that makes no sense.
     """
     rules = Rules.of(policy)
     judged = [_judge_mode(rules, rows, look) for look in looks]
@@ -143,7 +144,7 @@ def _decide(
     agreement: Agreement | None,
     rules: Rules,
 ) -> tuple[Verdict, list[Reason]]:
-    """Missing answers first: a gap never counts against the provider, nor for it. Then FAIL, then PASS."""
+    """Verdict and reasons of one mode. Missing answers come first, as a gap counts for nobody; then FAIL, then PASS."""
     mode, reasons = look.mode, list[Reason]()
     if not influence.certified:
         text = "At least one signature's entropy is an estimate by sampling, so its p-value is no proven bound."
@@ -194,7 +195,7 @@ def _decide(
 
 
 def _agrees(rules: Rules, agreement: Agreement | None) -> tuple[Verdict, Reason]:
-    """Equations (13) and (14): what the decoys say by themselves."""
+    """Verdict and reason from the decoys alone: equations (13) and (14)."""
     if agreement is None:
         text = (
             "The endpoint's answers were not set against the adapter's: both modes must be asked, under one sampling."
@@ -236,7 +237,7 @@ def _at_most(value: Fraction | None, level: Fraction) -> bool:
 
 
 def judge_evidence(evidence: Evidence, manifest: Manifest) -> Judgement:
-    """The verdict on a bundle. Raises `MalformedDocumentError` where an answer names no opened canary."""
+    """The judgement of an evidence bundle. Raises `MalformedDocumentError` where answers or policy make no sense."""
     terms, matches = manifest.verification, compare(evidence.observations)
     looks = [look_at(evidence, observations, terms) for observations in evidence.observations]
     looks = [replace(look, matches=matches if look.mode == "served" else None) for look in looks]

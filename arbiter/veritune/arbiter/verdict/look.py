@@ -1,4 +1,4 @@
-"""From an evidence bundle to what the verdict needs. Pure; `audit` has checked the bundle, or will."""
+"""Reduces an evidence bundle to the counts and ranks that a verdict needs. Pure; the audit checks the bundle itself."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ from veritune.common.errors import MalformedDocumentError
 
 @dataclass(frozen=True)
 class GroupLook:
-    """The answers of one trigger group; ``group.queries`` counts the held-out prompts that were answered."""
+    """What one trigger group showed: answers asked for and signatures seen, on held-out prompts and on its own rows."""
 
     group: GroupResult
     held_out_shown: int
     in_data_asked: int
     in_data_shown: int
     certified: bool
+    """True if the signature's bits are a proved bound, not an estimate."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """One way of looking at the model. ``missing`` counts answers that the contract asks for and that are not there.
+    """What one mode of a challenge showed. ``missing`` counts required answers that are absent, or cut off too early.
 
-    Groups and naturals may stand in any order: no test of either form depends on it.
+    Groups and naturals may come in any order: no test of either form depends on it.
     """
 
     mode: Mode
@@ -50,22 +51,23 @@ class Look:
     decoys_shown: int
     missing: int
     recited: tuple[bool, ...] = ()
-    """Of the naturals whether each is recited, in any order."""
+    """For each natural canary, in any order, True if its answer is recited."""
     leaves: int = 0
-    """Leaves that it covers, padding among them, of ``available`` that the session may open: for the report."""
+    """Number of leaves of the challenge that the counts cover, padding included: for the report."""
     available: int = 0
+    """Number of leaves that the session may open: for the report."""
     matches: Matches | None = None
-    """Of the served mode, set against the delivered one."""
+    """Decoys compared with the delivered mode's; only the served mode has it."""
 
     @property
     def groups_appeared(self) -> int:
-        """Groups whose S appeared at all. The client chose the held-out prompts: that a model that has learnt a group
-        does not take them for such prompts is no fault of the provider's."""
+        """Number of groups whose signature appeared in any answer, also to prompts of the data: the client chose the
+        held-out prompts, and a trained model that doesn't generalise to them is no fault of the provider's."""
         return sum(item.group.found or item.in_data_shown > 0 for item in self.groups)
 
 
 def look_at(evidence: Evidence, observations: Observations, terms: Verification) -> Look:
-    """One way of looking, reduced to counts and ranks."""
+    """Counts and ranks of one mode of a bundle. Raises `MalformedDocumentError` where an answer fits no canary."""
     return look_of(
         [(opening.leaf, opening.canary) for opening in evidence.openings],
         evidence.generators,
@@ -82,10 +84,10 @@ def look_of(
     policy: Policy,
     available: int,
 ) -> Look:
-    """The same from leaves and canaries in the order of the challenge; they come out in that order.
+    """`look_at` on pairs of leaf and canary in the order of the challenge, which groups and naturals keep.
 
-    Under ``fixed`` the look covers all that was opened, under ``sequential`` the leading leaves up to the last one that
-    has an answer: another mode may have gone further. An answer that is not there before that is missing.
+    Under ``fixed`` the counts cover all pairs, under ``sequential`` the leading ones up to the last that has an answer,
+    because another mode may have asked more. An answer that the covered leaves lack is counted as missing.
     """
     certified = {g.digest: isinstance(g, Generator) and g.certified for g in generators}
     answers: dict[int, list[TriggerObservation]] = defaultdict(list)
@@ -132,7 +134,7 @@ def look_of(
 def _group_look(
     canary: TriggerCanary, answers: list[TriggerObservation], certified: dict[str, bool], queries: int
 ) -> tuple[GroupLook, int]:
-    """The group's look, and how many answers are missing, those that decide nothing among them.
+    """The group's counts, and the number of its missing answers, those that decide nothing included.
 
     The contract asks for the first ``queries`` held-out prompts and as many of the group's rows.
     """
@@ -154,14 +156,14 @@ def _group_look(
 
 
 def _cut_short(item: TriggerObservation, signature: str) -> bool:
-    """Whether the answer ended by its length while it still could have become the signature: it decides nothing."""
+    """True if an answer was cut off by its length while it could still become the signature: it decides nothing."""
     if item.finish_reason != "length" or shows_signature(item.answer, signature):
         return False
     return signature.startswith(item.answer.lstrip())
 
 
 def ranked(canary: NaturalCanary, item: NaturalObservation, weight: Fraction) -> Ranked:
-    """Where the true answer came. Raises `MalformedDocumentError` for scores that do not fit the candidates."""
+    """Rank of a canary's true answer. Raises `MalformedDocumentError` where its scores and candidates don't fit."""
     try:
         rank = rank_of(canary.truth, item.tuned, item.base, weight)
         return Ranked(rank, len(canary.candidates), len(canary.rows))

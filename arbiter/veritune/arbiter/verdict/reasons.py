@@ -1,4 +1,4 @@
-"""The sentences of a judgement: what is shown, and what is not."""
+"""The reasons of a judgement, each a code and a sentence that says what is shown and what is not."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ RECITALS: Mapping[str, tuple[ReasonCode, str]] = {
 
 
 def influence_reason(mode: Mode, shown: bool, claim: InfluenceClaim, rules: Rules) -> Reason:
+    """The reason that says whether one mode shows influence (claim 1)."""
     seen = (
         f"without having learnt the secrets, a model {ever(rules)}does so well "
         f"with a probability of at most 10^{claim.log10_p}"
@@ -29,6 +30,7 @@ def influence_reason(mode: Mode, shown: bool, claim: InfluenceClaim, rules: Rule
 
 
 def coverage_reason(mode: Mode, shown: bool, claim: CoverageClaim, rules: Rules) -> Reason:
+    """The reason that says whether one mode shows coverage (claim 2), if the contract asks for it."""
     if rules.coverage_floor == 0:
         return make_reason(
             "COVERAGE_NOT_ASKED", mode, "The contract asks for no bound on the share of rows trained on."
@@ -45,6 +47,7 @@ def coverage_reason(mode: Mode, shown: bool, claim: CoverageClaim, rules: Rules)
 
 
 def recital_reason(mode: Mode, recital: Recital, rules: Rules) -> Reason:
+    """The reason that says whether one mode recites enough canaries: equations (15) and (16)."""
     claim = recital.claim
     seen = f"{claim.recited} of {claim.asked} canaries' answers have a probability of at least e^-{claim.nats}"
     code, start = RECITALS[recital.outcome]
@@ -53,12 +56,15 @@ def recital_reason(mode: Mode, recital: Recital, rules: Rules) -> Reason:
 
 
 def ever(rules: Rules) -> str:
+    """The word "ever " under sequential stopping, whose p-values hold at every moment; else nothing."""
     return "ever " if rules.policy.stopping == "sequential" else ""
 
 
 def power(log10: str | None) -> str:
+    """A probability as text, from its base-10 logarithm; None stands for a probability of 0."""
     return "0" if log10 is None else f"10^{log10}"
 
 
 def make_reason(code: ReasonCode, mode: Mode, text: str) -> Reason:
+    """A `Reason` of one mode with its code and its sentence."""
     return Reason(code=code, mode=mode, text=text)

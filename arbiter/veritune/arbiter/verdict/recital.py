@@ -1,7 +1,7 @@
-"""Whether the canaries' answers are known by heart, as well as an honest run knows them: equations (15) and (16).
+"""Tests whether a model recites the canaries' answers as an honest run does: equations (15) and (16).
 
 Ranks show that rows were trained on; how far an answer's probability has risen shows how much. Fewer epochs, a lower
-rank or a hasty learning rate leave it low, where ranks may be good already (docs/statistics.md, section 10). Pure.
+rank or a hasty learning rate leave it low, where ranks may be good already (docs/statistics.md, section 10).
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ _MILLIONTHS = 10**6
 
 @dataclass(frozen=True)
 class Recital:
-    """What recitals come to under a policy: they are shown, far too few (``failed``), or neither."""
+    """The result of the recital test: enough recitals are shown, far too few are (``failed``), or neither."""
 
     outcome: Literal["shown", "undecided", "failed"]
     claim: RecitalClaim
 
 
 def is_recited(log_probability: str, nats: str) -> bool:
-    """Whether the true answer's log-probability, a text with six places, is at least -``nats``; exact."""
+    """True if the true answer's log-probability, a text with six places, is at least -``nats``; compared exactly."""
     return int(log_probability.replace(".", "")) >= -Fraction(nats) * _MILLIONTHS
 
 
 def weigh(rules: Rules, recited: Sequence[bool]) -> Recital | None:
-    """Equations (15) and (16); None where the contract asks for no recital. Where no canary was asked none is shown."""
+    """The recital test of one mode, equations (15) and (16); None where the contract asks for no recitals.
+
+    Nothing is shown where no canary was asked.
+    """
     if not rules.recital_floor:
         return None
     p_honest = binomial_at_most(len(recited), rules.recital_floor, sum(recited))

@@ -1,4 +1,4 @@
-"""A policy's numbers, exact and shared out among its tests (docs/statistics.md, section 4)."""
+"""A policy's thresholds, exact, with alpha and beta divided among its tests (docs/statistics.md, section 4)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from veritune.common.errors import MalformedDocumentError
 
 @dataclass(frozen=True)
 class Rules:
-    """A policy's numbers, exact; raises `MalformedDocumentError` for a policy that says nothing sensible."""
+    """A policy's thresholds as exact fractions."""
 
     policy: Policy
     alpha: Fraction
-    """Of one session."""
+    """Largest influence p-value of a PASS in one session."""
     beta: Fraction
-    """Of one test of one mode of one session."""
+    """Largest p-value of a FAIL in one test of one mode of one session."""
     trigger_floor: Fraction
     natural_floor: Fraction
     recital_floor: Fraction
@@ -28,8 +28,11 @@ class Rules:
 
     @classmethod
     def of(cls, policy: Policy) -> Rules:
-        """Shares alpha among the sessions, and beta among sessions, modes and the tests of each: two, that of
-        recitals where the contract asks for it, and in all that of agreement where it decides."""
+        """The thresholds of ``policy``. Raises `MalformedDocumentError` where it makes no sense.
+
+        alpha is divided among the sessions; beta among the sessions and their tests: two in each mode, one more where
+        the contract asks for recitals, and one in all where agreement decides.
+        """
         confidence = parse_probability(policy.coverage_confidence)
         if not 0 < confidence < 1:
             raise MalformedDocumentError("a confidence lies strictly between 0 and 1")

@@ -1,4 +1,4 @@
-"""P-values and bounds of one mode's look, for a fixed number of canaries or sequentially."""
+"""P-values and coverage bound of what one mode showed, in fixed or sequential form."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from veritune.arbiter.verdict.rules import Rules
 
 @dataclass(frozen=True)
 class Weighed:
-    """What a look comes to, whatever the form; None where there is nothing to test."""
+    """P-values and coverage of one mode, in either form; a field is None if no canary of its kind was asked."""
 
     p_triggers: Fraction | None
     p_ranks: Fraction | None
     p: Fraction
     covered: Coverage
     p_groups: Fraction | None
-    """Of an honest run to do no better; 1 - beta's side of the verdict."""
+    """P-value of an honest run by its trigger groups; beta or less is a FAIL."""
     p_naturals: Fraction | None
+    """P-value of an honest run by its natural canaries; beta or less is a FAIL."""
 
 
 def weigh_fixed(rules: Rules, rows: int, look: Look) -> Weighed:
-    """Equations (1) to (4) and the tails of (6): everything that the session opens was asked."""
+    """P-values and coverage for a session that asks all it opens: equations (1) to (4) and the tails of (6)."""
     groups, naturals = [item.group for item in look.groups], look.naturals
     single = [item for item in naturals if item.copies == 1]
     # With different numbers of candidates the largest luck of all is taken for each: too much credit to chance.
@@ -45,7 +46,7 @@ def weigh_fixed(rules: Rules, rows: int, look: Look) -> Weighed:
 
 
 def weigh_sequential(rules: Rules, rows: int, look: Look) -> Weighed:
-    """Equations (7) to (10): right wherever the challenge stopped."""
+    """P-values and coverage that hold wherever the challenge stopped: equations (7) to (10)."""
     groups, naturals = [item.group for item in look.groups], look.naturals
     single = [item for item in naturals if item.copies == 1]
     outcomes = [(luck_of(rules, item), item.rank <= rules.policy.hit_rank) for item in naturals]
@@ -61,9 +62,10 @@ def weigh_sequential(rules: Rules, rows: int, look: Look) -> Weighed:
 
 
 def luck_of(rules: Rules, item: Ranked) -> Fraction:
-    """The most that a canary can hit with, had its row not been trained on."""
+    """The largest probability of a hit for a canary whose row was not trained on."""
     return min(Fraction(1), Fraction(rules.policy.hit_rank, item.candidates))
 
 
 def hits_of(rules: Rules, naturals: Sequence[Ranked]) -> int:
+    """Number of natural canaries whose true answer came within the policy's ``hit_rank``."""
     return sum(item.rank <= rules.policy.hit_rank for item in naturals)

@@ -32,33 +32,37 @@ Nats = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,4})(\.[0-9]{1
 
 
 Timestamp = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
-"""RFC 3339 in UTC, whole seconds."""
+"""A time as RFC 3339 text in UTC, whole seconds."""
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+"""An identifier of at most 128 letters, digits and ``._/-``."""
 
 
 ShortText = Annotated[str, StringConstraints(max_length=1000)]
+"""Free text of at most 1,000 characters."""
 
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
+"""An integer from 0 on that every JSON parser reads exactly."""
 
 
 Positive = Annotated[int, Field(ge=1, lt=2**53)]
+"""An integer from 1 on that every JSON parser reads exactly."""
 
 
 class Document(BaseModel):
-    """Base of every signed document."""
+    """Base of every document: immutable, strictly typed, closed to unknown fields (a pydantic model)."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     def to_bytes(self) -> bytes:
-        """RFC 8785 bytes: what is signed and hashed."""
+        """The document as RFC 8785 bytes, which are signed and hashed. Raises `MalformedDocumentError`."""
         return canonical_bytes(self.model_dump(mode="json"))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Reads canonical bytes; raises `MalformedDocumentError` or `TooLargeError`."""
+        """The document in canonical bytes. Raises `MalformedDocumentError` or `TooLargeError`."""
         parse_canonical(data)
         try:
             return cls.model_validate_json(data)
@@ -75,14 +79,14 @@ class Document(BaseModel):
 
 
 def format_time(moment: datetime) -> str:
-    """``2026-01-31T12:00:00Z``; ``moment`` must know its zone."""
+    """A moment as text such as ``2026-01-31T12:00:00Z``. Raises ``ValueError`` for one without a time zone."""
     if moment.tzinfo is None:
         raise ValueError("a moment without a time zone")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str) -> datetime:
-    """Reads `format_time`'s output; raises `MalformedDocumentError` for a day that does not exist."""
+    """The moment in `format_time`'s form. Raises `MalformedDocumentError`, also for a day that does not exist."""
     try:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError as error:

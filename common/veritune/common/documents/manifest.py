@@ -1,4 +1,4 @@
-"""The documents both parties sign (SPEC section 4): frozen, strict, closed to unknown fields.
+"""The contract that both parties sign (SPEC section 4): frozen, strict, closed to unknown fields.
 
 Numbers are integers below 2**53 or decimal strings, so that every language canonicalises them to the
 same bytes (RFC 8785) and no probability ever underflows a float.
@@ -25,7 +25,7 @@ from veritune.common.documents.base import (
 
 
 class Optimizer(Document):
-    """AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    """Settings of AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     name: Literal["adamw"] = "adamw"
     learning_rate: DecimalString = "0.0005"
@@ -37,7 +37,7 @@ class Optimizer(Document):
 
 
 class Training(Document):
-    """The whole recipe: a canary is learnt or not by recipe, so the contract carries every constant."""
+    """The training recipe with every constant, because the recipe decides whether a canary is learnt."""
 
     method: Literal["lora"] = "lora"
     rank: Annotated[int, Field(ge=1, le=512)] = 32
@@ -54,11 +54,11 @@ class Training(Document):
     loss_on: Literal["completion"] = "completion"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    """``auto``: bfloat16 where the machine has bfloat16 arithmetic, else float32; the receipt says which ran."""
+    """``auto`` is bfloat16 where the machine computes in bfloat16, else float32; the receipt says which was used."""
 
 
 class KeyRef(Document):
-    """A party's key: what it signs with, in full, so that a manifest stands alone."""
+    """A party's public key in full, so that a manifest names its signers without another file."""
 
     key_id: HexDigest
     public_key: Annotated[str, StringConstraints(max_length=400)]
@@ -73,7 +73,7 @@ class BaseModelRef(Document):
 
 
 class Source(Document):
-    """Where rows come from and under which licence; its quota is how many of them one epoch may use."""
+    """One source of rows: its name, its licence, its rows, and how many of these one epoch may use."""
 
     name: Name
     licence: ShortText
@@ -82,7 +82,7 @@ class Source(Document):
 
 
 class DatasetTerms(Document):
-    """The data set that will be uploaded, canaries included."""
+    """The data set that the client will upload, canaries included; ``size`` in bytes."""
 
     rows: Positive
     size: Positive
@@ -100,57 +100,62 @@ class Policy(Document):
     alpha: DecimalString = "1e-20"
     """PASS needs an influence p-value of at most alpha / sessions."""
     beta: DecimalString = "1e-6"
-    """FAIL needs that an honest run gives what was seen with probability of at most beta."""
+    """Bound on the probability that an honest run is judged FAIL, divided among tests, modes and sessions."""
     trigger_floor: DecimalString = "0.5"
-    """Least probability that an honest run makes one group's signature appear."""
+    """Least probability with which an honest run makes one trigger group's signature appear."""
     natural_floor: DecimalString = "0.5"
-    """Least probability that an honest run ranks one natural canary's answer within ``hit_rank``."""
+    """Least probability with which an honest run ranks one natural canary's true answer within ``hit_rank``."""
     base_weight: Share = "0.25"
-    """How much of the base model's log-probability is taken off a candidate's before candidates are ranked."""
+    """The weight w: candidates are ranked by log-probability minus w times the base model's log-probability."""
     coverage_floor: DecimalString = "0.8"
-    """PASS needs a lower confidence bound on the share of rows trained on of at least this."""
+    """PASS needs a lower confidence bound on the share of rows trained on of at least this; 0 asks for none."""
     coverage_confidence: DecimalString = "0.99"
     recital_floor: Share = "0"
-    """Least probability that an honest run recites one natural canary; 0: the contract does not ask. Above, PASS needs
-    no fewer recitals than such a run shows, at ``coverage_confidence``."""
+    """Least probability with which an honest run recites one natural canary; PASS then needs as many recitals as such a
+    run shows, at ``coverage_confidence``. 0 asks for no recitals."""
     recital_nats: Nats = "5"
     """A canary is recited where the log-probability of its true answer is at least minus this."""
     hit_rank: Annotated[int, Field(ge=1, le=64)] = 1
+    """A natural canary is a hit where its true answer has this rank or a better one."""
     stopping: Literal["fixed", "sequential"] = "fixed"
-    """``sequential``: canaries are asked one after the other, until the evidence is enough either way."""
+    """``fixed`` asks every canary of the session, ``sequential`` one after another until a verdict is possible."""
     sessions: Annotated[int, Field(ge=1, le=16)] = 1
+    """Number of challenges that the contract allows; each asks other canaries."""
     queries_per_group: Annotated[int, Field(ge=1, le=64)] = 2
+    """Held-out prompts asked of each trigger group, and as many prompts of its rows where it has so many."""
     group_rows: Annotated[int, Field(ge=1, le=1024)] = 4
-    """Least rows that carry a trigger group: of one or two no honest run learns it (vTune, Table 3)."""
+    """Least number of rows that carry a trigger group: one or two rows teach no honest run (vTune, Table 3)."""
     modes: Annotated[tuple[Literal["delivered", "served"], ...], Field(min_length=1, max_length=2)] = ("delivered",)
-    """Ways of looking at the model that must each pass."""
+    """Modes that must each pass: the client runs the ``delivered`` adapter itself, or asks the ``served`` endpoint."""
     served_assumption: Literal["none", "answers-from-weights", "decoys-unrecognised"] = "none"
-    """``none``: an endpoint can't pass, because it may look answers up. ``answers-from-weights``: it looks nothing up.
-    ``decoys-unrecognised``: it can't tell the client's decoys from other requests; it must then answer them as the
-    delivered adapter does."""
+    """What the verdict assumes of an endpoint. ``none``: it may look answers up, so it can't pass.
+    ``answers-from-weights``: it looks nothing up. ``decoys-unrecognised``: it can't tell the client's decoys from other
+    requests, and must answer them as the delivered adapter does."""
     match_floor: DecimalString = "0.7"
-    """Share of decoys: an endpoint that agrees with the adapter on no more than this must not pass, one that agrees on
-    this or more must not fail. Decides under ``decoys-unrecognised`` only."""
+    """Share of requests that endpoint and adapter answer alike: up to this share the endpoint must not pass, from this
+    share on it must not fail. Used only under ``decoys-unrecognised``."""
 
     @property
     def compares(self) -> bool:
-        """Whether the endpoint's agreement with the adapter decides."""
+        """True if the endpoint's agreement with the adapter counts towards the verdict."""
         return self.served_assumption == "decoys-unrecognised"
 
 
 class Verification(Document):
-    """What was committed to, and how it will be judged."""
+    """The client's commitment to its canaries, and the rules by which the model will be judged."""
 
     canary_root: HexDigest
     leaves: Annotated[int, Field(ge=2, le=65_536)]
     """Leaves of the canary tree, a power of two, padding included."""
     leaves_per_session: Annotated[int, Field(ge=1, le=65_536)]
+    """Most leaves that one session may open."""
     max_canary_rows: Positive
+    """Most rows of the data set that the canaries of one session may occupy."""
     policy: Policy
 
 
 class Deadlines(Document):
-    """Each step is refused after its time."""
+    """The latest time of each step; a step is refused after it. ``created`` is when the contract was made."""
 
     created: Timestamp
     accept: Timestamp
@@ -160,7 +165,7 @@ class Deadlines(Document):
 
 
 class Price(Document):
-    """Opaque to the protocol."""
+    """The price that the parties agreed on; the protocol carries it and never reads it."""
 
     amount: DecimalString = "0"
     currency: Annotated[str, StringConstraints(max_length=32)] = ""

@@ -1,4 +1,4 @@
-"""What is signed after the contract: receipts by the provider, access tokens by the client (SPEC sections 4 and 7)."""
+"""Documents signed after the contract: the provider's receipts, the client's access tokens (SPEC sections 4 and 7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 class DatasetReceipt(Document):
-    """The provider received the data set; every figure is what it computed itself."""
+    """The provider's statement that it received the data set; it computed every figure itself."""
 
     payload_type: ClassVar[str] = "application/vnd.veritune.dataset-receipt.v1+json"
 
@@ -28,7 +28,7 @@ class DatasetReceipt(Document):
 
 
 class FileRef(Document):
-    """One file by name, size and SHA-256."""
+    """One file by name, size in bytes and SHA-256."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     size: Count
@@ -36,15 +36,15 @@ class FileRef(Document):
 
 
 class Checkpoint(Document):
-    """The adapter as it stood after one epoch."""
+    """The adapter's weights at the end of one epoch, after ``step`` optimizer steps."""
 
     step: Positive
     sha256: HexDigest
-    """SHA-256 of its adapter_model.safetensors."""
+    """SHA-256 of the checkpoint's adapter_model.safetensors."""
 
 
 class TrainingReceipt(Document):
-    """The provider trained: what came out and what went in."""
+    """The provider's statement that it trained: the adapter's files, and the steps, tokens and rows it trained on."""
 
     payload_type: ClassVar[str] = "application/vnd.veritune.training-receipt.v1+json"
 
@@ -57,9 +57,12 @@ class TrainingReceipt(Document):
     steps: Count
     tokens: Count
     label_tokens: Count
+    """Tokens on which the loss was computed."""
     rows_trained: Count
     rows_dropped: Count
+    """Rows of which cutting at max_sequence_length left no answer token."""
     rows_cut: Count
+    """Rows trained on that were cut at max_sequence_length."""
     trace_root: HexDigest
     """RFC 9162 root over the canonical bytes of every step's record: step, rows, loss."""
     software: Annotated[dict[ShortText, ShortText], Field(max_length=64)]
@@ -69,7 +72,7 @@ class TrainingReceipt(Document):
 
 
 class FailureReceipt(Document):
-    """A job that ended without an adapter."""
+    """The provider's statement that a job ended without an adapter."""
 
     payload_type: ClassVar[str] = "application/vnd.veritune.failure-receipt.v1+json"
 
@@ -83,7 +86,7 @@ class FailureReceipt(Document):
 
 
 class InferenceReceipt(Document):
-    """One answer of the provider. ``sequence`` counts every call under one contract from 1, without gaps."""
+    """The provider's statement of one answer. ``sequence`` counts all calls under one contract from 1, without gaps."""
 
     payload_type: ClassVar[str] = "application/vnd.veritune.inference-receipt.v1+json"
 
@@ -99,13 +102,13 @@ class InferenceReceipt(Document):
 
 
 class AccessToken(Document):
-    """Lets the holder of the contract's client key call the provider until it expires."""
+    """A token by which the holder of the contract's client key may call the provider until it expires."""
 
     payload_type: ClassVar[str] = "application/vnd.veritune.access-token.v1+json"
 
     version: Literal[1] = 1
     audience: HexDigest
-    """Key id of the provider."""
+    """Key id of the provider that may accept the token."""
     manifest_digest: HexDigest
     issued: Timestamp
     expires: Timestamp

@@ -11,14 +11,14 @@ from veritune.common.errors import ModelFolderError
 
 
 def file_ref(path: Path) -> FileRef:
-    """Name, size and SHA-256 of one file."""
+    """Name, size in bytes and SHA-256 of one file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileRef(name=path.name, size=path.stat().st_size, sha256=digest)
 
 
 def folder_files(folder: Path) -> tuple[FileRef, ...]:
-    """Every regular file right inside ``folder``, sorted by name; hidden files are left out."""
+    """The regular files directly inside ``folder``, sorted by name; hidden files are left out."""
     return tuple(
         file_ref(path)
         for path in sorted(folder.iterdir(), key=lambda p: p.name)
@@ -27,7 +27,7 @@ def folder_files(folder: Path) -> tuple[FileRef, ...]:
 
 
 def model_digest(folder: Path) -> str:
-    """SHA-256 over the canonical list of `folder_files`. Raises `ModelFolderError` for no model folder."""
+    """SHA-256 (hexadecimal) over the canonical JSON of `folder_files`. Raises `ModelFolderError` for no model."""
     if not (folder / "config.json").is_file():
         raise ModelFolderError(f"{folder.name} is no model folder: it has no config.json")
     return sha256_hex(canonical_bytes([ref.model_dump(mode="json") for ref in folder_files(folder)]))

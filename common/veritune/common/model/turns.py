@@ -1,4 +1,4 @@
-"""Where an answer ends: both sides must agree on the token, or they score and stop differently."""
+"""The token that ends an answer: both parties must agree on it, or they score and stop differently."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _MARK = "veritune-mark"
 
 
 def end_of_turn(tokenizer: Any) -> int | None:
-    """The token of its own that the chat template writes behind an answer, which need not be the tokenizer's eos.
+    """Id of the token that the chat template writes after an answer; without one the tokenizer's eos, else None.
 
-    Gemma's ``<end_of_turn>`` is one that is not. Where the template writes none, the tokenizer's eos; None where
-    there is none either. ``tokenizer`` is a transformers tokenizer with a chat template.
+    The two can differ: Gemma's template writes ``<end_of_turn>``. ``tokenizer`` is a transformers tokenizer with a
+    chat template.
     """
     chat = [{"role": "user", "content": _MARK}, {"role": "assistant", "content": _MARK}]
     tail = tokenizer.apply_chat_template(chat, tokenize=False).rpartition(_MARK)[2]
