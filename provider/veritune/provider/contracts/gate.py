@@ -1,4 +1,4 @@
-"""Who calls: an access token by the client of the contract that a call is about (SPEC section 7)."""
+"""Authenticates calls: each needs an access token by the client of the contract that it concerns (SPEC section 7)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Gate:
-    """Lets a call through to its contract, or refuses it."""
+    """Finds the contract of a call after checking the caller's access token."""
 
     def __init__(self, contracts: Contracts, store: Store, key_id: str, clock: Clock) -> None:
         self._contracts = contracts
@@ -27,14 +27,20 @@ class Gate:
         self._clock = clock
 
     async def contract(self, context: Context, manifest_digest: str) -> Contract:
-        """The contract, once the caller has shown that it is its client. Raises `UnauthenticatedError`."""
+        """The contract of that digest, whose client signed the call's access token.
+
+        Raises `UnauthenticatedError` without a valid token, `MalformedRequestError` or `NotFoundError` for the digest.
+        """
         header = _header(context)
         contract = await self._contracts.get(manifest_digest)
         check_token(header, contract.client, self._key_id, contract.digest, self._clock())
         return contract
 
     async def job(self, context: Context, job_id: str) -> tuple[Contract, JobRecord]:
-        """The same by a job of the contract."""
+        """The contract of a job and the job, if the contract's client signed the call's access token.
+
+        Raises `UnauthenticatedError` without a valid token, `NotFoundError` for an unknown job.
+        """
         _header(context)
         job = await in_thread(self._store.job, job_id)
         return await self.contract(context, job.manifest_digest), job
