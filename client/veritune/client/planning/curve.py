@@ -36,9 +36,9 @@ class PowerCurve:
     """Two curves of verdict probabilities, each with points from 0 to 1."""
 
     by_share: tuple[Point, ...]
-    """By the share of rows that a provider trains on who is honest otherwise."""
+    """The curve by the share of rows trained on, for a provider that is honest otherwise."""
     by_hit: tuple[Point, ...]
-    """By an honest run's hit rate of natural canaries, those in place included."""
+    """The curve by an honest run's hit rate of natural canaries, those in place included."""
 
 
 def power_curve(wish: Wish, planned: Planned, steps: int = 20) -> PowerCurve:

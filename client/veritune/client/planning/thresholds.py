@@ -33,7 +33,7 @@ class AskedCounts:
     """The number of canaries of each kind that one session asks."""
 
     groups: int
-    """Trigger groups."""
+    """Number of trigger groups."""
     single: int
     """Drawn natural canaries of one row."""
     repeated: int

@@ -32,16 +32,16 @@ class Ranking(Document):
     recall: dict[DecimalString, DecimalString]
     """The share of canaries found, by false-alarm rate (`RATES`)."""
     curve: Annotated[tuple[DecimalString, ...], Field(min_length=len(CURVE_RATES), max_length=len(CURVE_RATES))]
-    """Recall at `CURVE_RATES`."""
+    """The share of canaries found at each of `CURVE_RATES`."""
 
 
 class Found(Document):
     """How well one detector finds one kind of canary, in both directions of sorting."""
 
     odd: Ranking
-    """By falling suspicion: odd rows first."""
+    """Rows sorted by falling suspicion: odd ones first."""
     usual: Ranking
-    """By rising suspicion: usual rows first."""
+    """Rows sorted by rising suspicion: usual ones first."""
 
     @property
     def auc(self) -> float:
@@ -71,7 +71,7 @@ class DetectorFigures(Document):
 
 
 class RedTeamFigures(Document):
-    """The whole ``redteam.json``."""
+    """The results of all detectors on one data set: the contents of ``redteam.json``."""
 
     version: Literal[1] = 1
     train_sha256: HexDigest

@@ -113,7 +113,7 @@ def _lines(text: str) -> Site | None:
     """One site for all line ends of a text whose lines are sentences, or None.
 
     The ways are: with or without full stops, with or without empty lines between, or all in one paragraph. A last line
-    that begins with a mark such as ``####`` stays a line. Lists, code and texts with empty lines have no such site.
+    that begins with a mark such as ``####`` stays a line. Lists, code and texts with empty lines give None.
     """
     lines = text.split("\n")
     ends = list(_LINE_END.finditer(text))

@@ -46,9 +46,9 @@ class ProviderPolicy(Document):
     """Highest ``trigger_floor`` signed. A floor above what an honest run reaches would fail honest work, so raise this
     and ``max_natural_floor`` only for recipes that were measured."""
     max_natural_floor: DecimalString = "0.5"
-    """Highest ``natural_floor`` signed."""
+    """Highest ``natural_floor`` that is signed."""
     teaches: Teaching = Teaching()
-    """The weakest recipe for which such floors are signed."""
+    """The weakest recipe for which floors up to these two are signed."""
     max_weak_floor: DecimalString = "0.0001"
     """Highest floor signed for a recipe weaker than ``teaches``. At 0.0001 even a run that shows none of 65,536
     canaries can't be failed."""
@@ -62,7 +62,7 @@ class ProviderPolicy(Document):
     min_recital_nats: DecimalString = "5"
     """Lowest ``recital_nats`` signed where a contract asks for recitals."""
     max_coverage_floor: DecimalString = "0.9"
-    """Highest ``coverage_floor`` signed."""
+    """Highest ``coverage_floor`` that is signed."""
     max_match_floor: DecimalString = "0.9"
     """Highest ``match_floor`` signed, a share of decoys. Arithmetic differs between engines, so a higher floor would
     fail an honest endpoint."""

@@ -26,9 +26,9 @@ class Teaching(Document):
     """
 
     epochs: Positive = 6
-    """Fewest epochs."""
+    """Fewest epochs of training."""
     steps: Positive = 120
-    """Fewest optimiser steps."""
+    """Fewest optimiser steps in all."""
     group_rows: Positive = 8
     """Fewest rows of a trigger group."""
     rank: Positive = 8

@@ -68,7 +68,7 @@ class JobRecord:
     receipt: Envelope | None = None
     """The signed receipt of training or of failure; None until the job has ended."""
     artifacts: tuple[FileRef, ...] = ()
-    """The adapter's files."""
+    """Name, size and digest of each file of the adapter."""
 
 
 @dataclass(frozen=True)

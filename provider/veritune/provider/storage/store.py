@@ -64,7 +64,7 @@ class Store:
             raise StoreError(f"can't use the database: {type(error.orig).__name__}") from error
 
     def close(self) -> None:
-        """Closes every connection."""
+        """Closes every connection to the database."""
         self._engine.dispose()
 
     # Contracts

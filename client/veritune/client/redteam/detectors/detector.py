@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from veritune.client.redteam.detectors.base_model import BaseModel
 
 Need = Literal["nothing", "model", "training"]
-"""What a detector needs besides the rows: ``nothing``, the base ``model``, or an epoch of ``training`` of it."""
+"""What a detector needs besides the rows: ``nothing``, the base ``model``, or an epoch of its ``training``."""
 
 
 class Detector(Protocol):
-    """An attack that looks for canaries in a data set."""
+    """An attack that gives every row of a data set a number of suspicion."""
 
     @property
     def name(self) -> str:

@@ -26,7 +26,7 @@ _SHORTEST = 3
 """Fewest units of a phrase whose rows are counted by ``most``: shorter phrases occur everywhere."""
 _COMMON_SHARE, _COMMON_LEAST = 0.05, 16
 _CHARACTERS = 2000
-"""Characters of a text that are cut into units: more than any phrase has that is looked for."""
+"""Characters of a text that are cut into units; no phrase that is counted is longer."""
 
 
 class RepeatedPhrases:
