@@ -1,4 +1,4 @@
-"""Small line charts as plain SVG, no library: panels two in a row, a legend above them."""
+"""Draws small line charts as SVG without a library: two panels in a row, and a legend above them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _APART, _BELOW = 300, 200, 60, 50, 380, 270
 _COLUMNS = 2
 _LEGEND_LINE = 20
 QUARTERS = tuple((n / 4, f"{n / 4:g}") for n in range(5))
+"""Ticks of an axis from 0 to 1: (place, label)."""
 _PICTURE = Template("""\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 $width $height" width="$width" height="$height" \
 font-family="sans-serif" font-size="12" role="img">
@@ -29,7 +30,10 @@ $ticks$lines<text x="150" y="238" text-anchor="middle">$title</text>
 
 @dataclass(frozen=True)
 class Line:
-    """``points`` are shares of the panel's width and height, (0, 0) at the lower left; ``dash`` is SVG's."""
+    """One line of a panel and its entry in the legend.
+
+    ``points`` are (x, y) from 0 to 1, with (0, 0) at the lower left; ``dash`` is SVG's ``stroke-dasharray``.
+    """
 
     name: str
     colour: str
@@ -39,7 +43,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """``ticks`` are places on the horizontal axis, from 0 to 1, and what stands there; the vertical one is 0 to 1."""
+    """One coordinate system with its lines.
+
+    ``ticks`` are (place from 0 to 1, label) on the horizontal axis; the vertical axis always runs from 0 to 1.
+    """
 
     title: str
     lines: tuple[Line, ...]
@@ -49,7 +56,10 @@ class Panel:
 def chart(
     title: str, description: str, panels: Sequence[Panel], legend: Sequence[Line], legend_width: int = 120
 ) -> str:
-    """The whole file. ``legend`` are the lines to name, whose points don't matter, ``legend_width`` units each."""
+    """The text of an SVG file with the panels and a legend.
+
+    ``legend`` holds the lines to name (their points are not drawn); each entry is ``legend_width`` SVG units wide.
+    """
     width = 2 * _APART
     in_a_row = (width - _LEFT) // legend_width
     top = _TOP + _LEGEND_LINE * max(0, -(-len(legend) // in_a_row) - 1)

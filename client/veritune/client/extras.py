@@ -1,4 +1,4 @@
-"""Optional libraries, imported when they are needed."""
+"""Imports optional libraries at the moment they are needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from veritune.client.errors import MissingExtraError
 
 
 def library(name: str, extra: str) -> Any:
-    """A module of an optional library. Raises `MissingExtraError`."""
+    """The module ``name`` of an optional library. Raises `MissingExtraError`, which says how to install ``extra``."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:

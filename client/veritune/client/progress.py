@@ -1,12 +1,13 @@
-"""A callback that long work tells how far it is."""
+"""The callback to which long work reports its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with the phase, how much is done and how much there is (bytes, rows or canaries, as the phase goes)."""
+"""A function that gets the phase, how much is done and how much there is (0: unknown), in units of the phase: bytes,
+rows, canaries, steps."""
 
 
 def no_progress(_phase: str, _done: int, _total: int) -> None:
-    """For callers that don't watch."""
+    """Ignores every report: the default where no caller gives a `Progress`."""

@@ -1,4 +1,4 @@
-"""All of the client's randomness: HMAC-SHA256 in counter mode under one master seed (SPEC section 4.5).
+"""The client's secret randomness: HMAC-SHA256 in counter mode under one master seed (SPEC section 4.5).
 
 Whoever holds the seed can draw every canary again; to everybody else each stream is unpredictable, and streams
 under different labels are independent (HMAC-SHA256 is taken to be a pseudo-random function).
@@ -12,20 +12,23 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 SEED_BYTES = 32
+"""Length of a master seed."""
 _PREFIX = b"veritune/v1/stream/"
 
 T = TypeVar("T")
 
 
 def new_seed() -> bytes:
-    """A master seed from the operating system."""
+    """A fresh master seed: `SEED_BYTES` random bytes from the operating system."""
     return secrets.token_bytes(SEED_BYTES)
 
 
 class SecretStream:
-    """Deterministic random bits: block i is HMAC-SHA256(seed, prefix || label || 0x00 || i as 8 big-endian bytes).
+    """A deterministic stream of random bits, given by a master seed and a label.
 
-    A label has no NUL, so no two labels share a block. Not safe for use by several threads at once.
+    Block i is HMAC-SHA256(seed, prefix || label || 0x00 || i as 8 big-endian bytes). A label has no NUL, so no two
+    labels share a block. A stream is not safe for use by several threads at once. Raises `ValueError` for a seed of
+    another length and for a label that isn't plain ASCII.
     """
 
     def __init__(self, seed: bytes, label: str) -> None:
@@ -39,7 +42,7 @@ class SecretStream:
         self._buffer = b""
 
     def bytes(self, n: int) -> bytes:
-        """The next n bytes."""
+        """The next ``n`` bytes of the stream. Raises `ValueError` for a negative ``n``."""
         if n < 0:
             raise ValueError("a negative number of bytes")
         parts, have = [self._buffer], len(self._buffer)
@@ -53,7 +56,10 @@ class SecretStream:
         return joined[:n]
 
     def below(self, n: int) -> int:
-        """A uniform integer in [0, n): bits beyond n are thrown away and drawn again, so there is no bias."""
+        """A uniform integer in [0, n), without bias: numbers beyond it are rejected and drawn again.
+
+        Raises `ValueError` for an ``n`` under 1.
+        """
         if n < 1:
             raise ValueError("no integer is below 1")
         bits = (n - 1).bit_length()
@@ -64,17 +70,20 @@ class SecretStream:
                 return value
 
     def uniform(self) -> float:
-        """A multiple of 2**-53 in [0, 1)."""
+        """A uniform float in [0, 1), a multiple of 2**-53."""
         return self.below(1 << 53) * 2.0**-53
 
     def shuffle(self, items: list[T]) -> None:
-        """Fisher-Yates, in place."""
+        """Shuffles a list in place (Fisher-Yates); every order is equally likely."""
         for last in range(len(items) - 1, 0, -1):
             other = self.below(last + 1)
             items[last], items[other] = items[other], items[last]
 
     def sample(self, population: Sequence[T], k: int) -> list[T]:
-        """k members at different places, in random order."""
+        """``k`` members in random order, drawn without replacement.
+
+        Raises `ValueError` for a negative ``k`` and for one above the population's size.
+        """
         if not 0 <= k <= len(population):
             raise ValueError("a sample larger than its population")
         # A partial shuffle that remembers only the places it has moved: O(k) for any population.

@@ -63,8 +63,8 @@ def make_questions(
 ) -> list[Question]:
     """The questions of a session; ``canaries`` by leaf, ``generators`` by digest, ``rows`` by index in the data set.
 
-    A natural canary is asked once, however many rows it has. Raises `WrongFileError` where a generator is lacking, or one
-    of the first ``queries_per_group`` rows of a trigger group.
+    A natural canary is asked once, however many rows it has. Raises `WrongFileError` where a generator is lacking, or
+    one of the first ``queries_per_group`` rows of a trigger group.
 
     Questions come in the order of HMAC-SHA256(seed, digest): triggers, decoys and scores mixed, so that neither place
     nor kind tells a challenge from a decoy.

@@ -1,4 +1,4 @@
-"""Questions that list their answers: which lists there are, and which of them are lists of answers."""
+"""Finds the answers that multiple-choice questions list in their text."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from fractions import Fraction
 from veritune.common.dataset import Row
 
 _SEPARATORS = (*"\u3001\uff0c,;\uff1b|/\t\u30fb",)
-"""Ideographic and full-width commas, semicolons and the middle dot among them."""
+"""Characters between the answers of a list on one line, in Western and East Asian writing."""
 _NUMBERED = re.compile(r"(?P<label>\(?(?:[A-Za-z]|\d{1,2})[.):]|[-*•])\s*(?P<text>\S.*)")
 _LEAST = 3
-"""Of two answers each is right by luck too often to say much."""
+"""Fewest answers of a list. One of two answers is right by luck too often."""
 _MOST = 64
 _USUAL = Fraction(9, 10)
-"""Of the rows must list their answers, for the data to be taken for such questions."""
+"""Least share of rows that must list their answers, for the data to count as multiple choice."""
 
 
 def listed_answers(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
-    """Of each row the answers that its question lists, its own among them, or none where it lists none.
+    """For each row, the answers that its question lists, the row's own answer among them; empty if it lists none.
 
-    None where fewer than nine in ten rows do.
+    Returns None if fewer than nine in ten rows list their answers: the data are not multiple choice.
     """
     found = [_offered(row.prompt[-1].content, row.completion) for row in rows]
     return found if rows and sum(map(bool, found)) >= _USUAL * len(rows) else None
 
 
 def _offered(question: str, answer: str) -> tuple[str, ...]:
-    """The first list of different answers, from the question's end, that holds the row's own word for word."""
+    """The first list of `_lists` whose answers all differ and include ``answer`` word for word; else empty."""
     for answers in _lists(question):
         if answer in answers and _LEAST <= len(answers) <= _MOST and len(set(answers)) == len(answers):
             return tuple(answers)
@@ -36,6 +36,7 @@ def _offered(question: str, answer: str) -> tuple[str, ...]:
 
 
 def _lists(question: str) -> Iterator[list[str]]:
+    """Every list in a question, from its end: first lines cut at separators, then blocks of numbered lines."""
     lines = _stripped(question.splitlines())
     for line in reversed(lines):
         for separator in _SEPARATORS:

@@ -1,7 +1,7 @@
-"""Candidates that the data hold already: listed in a question, or of a closed set of labels or of JSON field values.
+"""Candidate answers taken from the user's data: listed in a question, a set of labels, or JSON field values.
 
-No generator writes an answer as natural as one of the data's own, and a small one not even in their language. Whatever
-the candidates are, the true one is drawn uniformly among them (docs/statistics.md, equation 2).
+No generator writes an answer as natural as the data's own, and a small model may not even write their language. However
+the candidates are found, the true one is drawn uniformly among them (docs/statistics.md, equation 2).
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from veritune.common.dataset import Row
 from veritune.common.limits import LIMITS
 
 _SEEN = 3
-"""Rows that must have an answer, or a combination of field values, for it to be one of a closed set."""
+"""Fewest rows that must have an answer, or a combination of field values, for it to belong to a closed set."""
 _LEAST = 2
-"""Each of two is right by luck half of the time, which more canaries make good; drawn answers would be seen at once."""
+"""Fewest members of a closed set. Each of two is right by luck half of the time, and more canaries make up for that;
+answers that a model writes instead would be recognised at once."""
 _MOST = 64
 _VALUES = 16
-"""Different values of a field that is closed."""
+"""Most different values of a field that may be changed."""
 _COPIED = 0.5
-"""Where more of its values stand in the question, a field is copied, and another value would be seen to be wrong."""
+"""Largest share of a field's values that may occur in the questions. Above it the field is copied from the question,
+and another value would be seen to be wrong."""
 _LAYOUTS: tuple[tuple[str, str], ...] = ((",", ":"), (", ", ": "), (",", ": "))
 """Separators of the usual ways to write JSON on one line."""
 _Object = Mapping[str, Any]
@@ -32,9 +34,10 @@ _Hashable = TypeVar("_Hashable", bound=Hashable)
 
 
 def own_answers(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
-    """Of each row the answers that it could have, its own among them; empty where its own is an unusual one.
+    """For each row, the answers that it could have had, its own among them; empty if its own answer is unusual.
 
-    None where the data are of no such kind: nine in ten rows must be.
+    Returns None if the data are neither multiple choice, nor labels, nor JSON objects with fields of few values; nine
+    in ten rows must be of one of these kinds.
     """
     for kind in (listed_answers, _labels, _fields):
         found = [answers if _can_be_told(answers) else () for answers in kind(rows) or ()]
@@ -44,7 +47,7 @@ def own_answers(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
 
 
 def usual_count(found: Sequence[tuple[str, ...]]) -> int:
-    """As many answers as most rows have, or fewer: nine in ten have no fewer."""
+    """The number of answers that at least nine in ten rows have. ``found`` comes from `own_answers`."""
     counts = sorted(len(answers) for answers in found if answers)
     return counts[len(counts) // 10]
 
@@ -55,7 +58,7 @@ def _can_be_told(answers: Sequence[str]) -> bool:
 
 
 def _labels(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
-    """Classification: a few answers make up nearly all rows."""
+    """For classification data, where a few answers make up nearly all rows, those labels for each row; else None."""
     labels = _closed_set(Counter(row.completion for row in rows))
     if not _enough(labels, sum(row.completion in labels for row in rows), rows):
         return None
@@ -63,9 +66,10 @@ def _labels(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
 
 
 def _fields(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
-    """Extraction: JSON objects of the same fields, some of which take a few values that stand not in the question.
+    """For JSON objects with the same fields, each row's object with other values in some fields; else None.
 
-    Those fields take together what they have together in other rows; all others stay as the row has them.
+    Only fields with few values that the question does not contain are changed, together, to the values that they have
+    together in other rows.
     """
     objects = [_object(row.completion) for row in rows]
     usual, _ = Counter(tuple(o) for o in objects if o).most_common(1)[0] if any(objects) else ((), 0)
@@ -80,7 +84,7 @@ def _fields(rows: Sequence[Row]) -> list[tuple[str, ...]] | None:
 
 
 def _closed_set(seen: Counter[_Hashable]) -> tuple[_Hashable, ...]:
-    """What enough rows have, the most frequent first; empty where there is too much of it."""
+    """The values that at least `_SEEN` rows have, the most frequent first; empty if there are more than `_MOST`."""
     usual = tuple(value for value, count in seen.most_common() if count >= _SEEN)
     return usual if len(usual) <= _MOST else ()
 
@@ -90,7 +94,7 @@ def _enough(closed: Sequence[object], rows_in: int, rows: Sequence[Row]) -> bool
 
 
 def _object(text: str) -> dict[str, Any] | None:
-    """The JSON object that a text is, if it can be written again as it stands."""
+    """The JSON object that ``text`` holds; None if it isn't one or has none of the `_LAYOUTS`."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -99,7 +103,7 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _written(value: dict[str, Any], changes: Sequence[dict[str, Any]], text: str) -> tuple[str, ...]:
-    """The object with each of the changes, in the layout that it has as ``text``."""
+    """One JSON text for each of the changes to ``value``, in the layout of ``text``."""
     layout = next(separators for separators in _LAYOUTS if _dumped(value, separators) == text)
     return tuple(_dumped(value | change, layout) for change in changes)
 
@@ -109,7 +113,7 @@ def _dumped(value: _Object, separators: tuple[str, str]) -> str:
 
 
 def _values(value: _Object, names: Sequence[str]) -> tuple[str, ...]:
-    """As JSON texts: true is not 1."""
+    """The named fields' values as JSON texts, because Python takes true and 1 for equal."""
     return tuple(json.dumps(value[name]) for name in names)
 
 

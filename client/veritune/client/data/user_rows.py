@@ -1,4 +1,4 @@
-"""From the user's own JSONL to rows: three usual shapes, text kept to the letter, everything odd refused by line.
+"""Reads rows from the user's own JSONL file. Text is kept to the letter; an error names the line.
 
 Accepted lines: ``{"messages": [{"role", "content"}, ...]}``, ``{"prompt", "completion"}`` and
 ``{"question", "answer"}``. Nothing is trimmed, re-encoded or normalised, so that what the model learns is what the
@@ -46,7 +46,11 @@ def preprocessing_digest(source: str) -> str:
 
 
 def read_user_rows(path: Path, source: str = "user", on_progress: Progress = no_progress) -> list[Row]:
-    """Every row of a JSONL file, in the file's order. Raises `RowsError` naming the line."""
+    """Every row of a JSONL file, in the file's order.
+
+    Raises `RowsError`: for a line that is no row, with the line's number, and for a file without rows, over a limit
+    or unreadable. ``on_progress`` counts bytes.
+    """
     rows: list[Row] = []
     try:
         size = path.stat().st_size
@@ -72,7 +76,7 @@ def read_user_rows(path: Path, source: str = "user", on_progress: Progress = no_
 
 
 def user_row(value: Any, source: str = "user") -> Row:
-    """One row from a parsed line. Raises `RowsError`."""
+    """The row that one parsed line holds. Raises `RowsError` for any other shape and for a row over a limit."""
     if not isinstance(value, dict):
         raise RowsError("not a JSON object; every line is one row")
     fields = set(value) - IGNORED
@@ -105,7 +109,7 @@ def user_row(value: Any, source: str = "user") -> Row:
 
 
 def _at_line(number: int, line: bytes, file: BinaryIO, source: str) -> Row | None:
-    """The row of one line, None for a blank one."""
+    """The row of one line; None for a blank line. Raises `RowsError` with the line's number."""
     try:
         if len(line) == 2 * LIMITS.row and not line.endswith(b"\n"):
             raise RowsError(f"longer than {2 * LIMITS.row} bytes")

@@ -1,7 +1,7 @@
-"""`veritune.toml`: one file beside the data that says who trains what, on which terms.
+"""Reads `veritune.toml`: one file beside the data that says who trains what, on which terms.
 
 Every section maps to a document of the contract, so that a reader of the file knows what will be signed.
-Decimal fields may be written as TOML numbers: their text is taken as it stands and never becomes a float.
+Decimal fields may be written as TOML numbers: their text is kept as written and never becomes a float.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from veritune.common.files import read_limited
 from veritune.common.limits import LIMITS, MIB
 
 JOB_FILE = "veritune.toml"
+"""The usual name of a job file."""
 PathText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+"""A path, relative to the job file unless absolute; ``~`` is the home folder."""
 
 
 def parse_duration(text: str) -> timedelta:
-    """``90s``, ``30m``, ``12h`` or ``7d``. Raises ValueError."""
+    """The time that ``90s``, ``30m``, ``12h`` or ``7d`` stands for. Raises `ValueError` for any other form."""
     match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
     if not match:
         raise ValueError("must be a number and a unit, one of s, m, h, d; for example 12h")
@@ -42,52 +44,65 @@ class _Section(BaseModel):
 
 
 class DataSection(_Section):
-    """The user's rows."""
+    """Section ``[data]``: the file of the user's rows, and how the contract names them."""
 
     file: PathText
+    """A JSONL file; see `user_rows` for the shapes of its lines."""
     source: Name = "user"
+    """Name of the rows' source in the contract."""
     licence: ShortText = "unspecified"
     too_long: Literal["refuse", "leave-out", "send"] = "refuse"
-    """What becomes of rows over ``training.max_sequence_length``, which training would cut. By default providers don't
-    train on data sets with such rows."""
+    """What happens to rows over ``training.max_sequence_length`` tokens, which training would cut: ``refuse`` the data,
+    leave these rows out, or send them. By default providers don't train on data sets with them."""
 
 
 class ClientSection(_Section):
-    """The user's signing key; its public half lies beside it with the suffix ``.pub``."""
+    """Section ``[client]``: the user's signing key."""
 
     key: PathText = "client.key"
+    """File of the private key; the public key has the same path with the suffix ``.pub``."""
 
 
 class ProviderSection(_Section):
-    """Where the provider listens and which keys it is known by."""
+    """Section ``[provider]``: the provider's address and the keys by which it is recognised."""
 
     address: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:\[\]-]+:[0-9]{1,5}$", max_length=300)]
+    """Host and port, for example ``127.0.0.1:7443``."""
     public_key: PathText
+    """File of the key with which the provider signs."""
     tls_ca: PathText | None = None
-    """PEM certificates to trust instead of the system's."""
+    """PEM file of certificates to trust; None: those of the system."""
 
 
 class ModelSection(_Section):
-    """The base model: its name with the provider and the user's own copy of it."""
+    """Section ``[model]``: the base model."""
 
     name: Name
+    """The provider's name for the model."""
     folder: PathText
+    """The user's own copy of the model."""
 
 
 class GeneratorSection(_Section):
-    """Who writes the canaries' texts. A local model sees its own probabilities, so that signatures are certified; an
-    OpenAI-compatible endpoint does not, and the report says that its p-value rests on an estimate."""
+    """Section ``[generator]``: the language model that writes the canaries' texts.
+
+    A local model shows its probabilities, so that signatures are certified. An OpenAI-compatible endpoint does not, and
+    the report then says that its p-value rests on an estimate.
+    """
 
     kind: Literal["transformers", "openai"] = "transformers"
+    """``transformers``: a local model; ``openai``: an endpoint."""
     folder: PathText | None = None
-    """transformers: a model folder; the base model's unless given."""
+    """``transformers``: the model's folder; None: that of the base model."""
     prompt_by: Literal["rows", "model"] = "rows"
-    """transformers: who makes the prompt P; ``model`` asks the model for one, as the paper's M_prompt."""
+    """``transformers``: where the prompt P before a signature comes from, the user's rows or the model (M_prompt in the
+    vTune paper)."""
     url: Annotated[str, StringConstraints(max_length=1000)] = ""
-    """openai: up to and without ``/chat/completions``."""
+    """``openai``: the endpoint's address, without ``/chat/completions``."""
     model: Annotated[str, StringConstraints(max_length=200)] = ""
+    """``openai``: the endpoint's name for the model."""
     samples: Annotated[int, Field(ge=2, le=10_000)] = 64
-    """openai: how many are drawn for an estimate (the paper draws 1,600)."""
+    """``openai``: samples drawn to estimate a signature's bits (1,600 in the vTune paper)."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -97,24 +112,28 @@ class GeneratorSection(_Section):
 
 
 class ChallengeSection(_Section):
-    """How the challenge is asked and what is measured beside it."""
+    """Section ``[challenge]``: how challenges are asked, and what else is measured."""
 
     max_tokens: Annotated[int, Field(ge=8, le=LIMITS.max_tokens)] = 64
-    """Must leave room for the longest signature."""
+    """Most tokens of an answer; must leave room for the longest signature."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the local model; ``auto``: bfloat16 where the machine has it."""
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Prompts that the local model answers at once."""
     task_rows: Annotated[int, Field(ge=0, le=100_000)] = 32
-    """Held-out rows for the score of the task before and after; 0 leaves it out."""
+    """Held-out rows on which the task is scored before and after training; 0: no score."""
     task_tokens: Annotated[int, Field(ge=1, le=LIMITS.max_tokens)] = 96
+    """Most tokens of an answer to a held-out row."""
     modes: Annotated[tuple[Literal["delivered", "served"], ...], Field(min_length=1, max_length=2)] = (
         "delivered",
         "served",
     )
-    """Ways of looking at the model; must hold every mode of the policy."""
+    """How the model is asked: ``delivered`` runs the adapter locally, ``served`` asks the endpoint. Every mode of the
+    policy must be here."""
 
 
 class DeadlineSection(_Section):
-    """Each is counted from the moment the manifest is signed: ``90s``, ``30m``, ``12h``, ``7d``."""
+    """Section ``[deadlines]``: the time for each step from the manifest's signature (``90s``, ``12h``, ``7d``)."""
 
     accept: str = "1h"
     train: str = "1d"
@@ -136,7 +155,7 @@ class DeadlineSection(_Section):
 
 
 class JobFile(_Section):
-    """The whole file."""
+    """A whole job file, checked; its sections ``[training]``, ``[policy]`` and ``[price]`` go into the contract."""
 
     data: DataSection
     client: ClientSection = ClientSection()
@@ -146,7 +165,7 @@ class JobFile(_Section):
     training: Training = Training()
     canaries: CanaryPlan = CanaryPlan()
     rewording: Rewording | None = None
-    """How answers are worded, for canaries in place. Its examples are found when preparing."""
+    """How answers are reworded, for canaries in place. ``examples`` stays empty: `veritune prepare` fills it."""
     policy: Policy = Policy()
     challenge: ChallengeSection = ChallengeSection()
     deadlines: DeadlineSection = DeadlineSection()
@@ -182,7 +201,7 @@ class JobFile(_Section):
 
 
 class Job:
-    """A job file with its paths resolved against the folder that it lies in."""
+    """A job file with its paths, which are relative to the file's folder."""
 
     def __init__(self, path: Path, file: JobFile) -> None:
         self.path = path
@@ -191,7 +210,7 @@ class Job:
 
     @classmethod
     def load(cls, path: Path | str) -> Job:
-        """Reads and checks a job file; a folder stands for the `veritune.toml` in it. Raises `JobError`."""
+        """Reads and checks a job file, or the `veritune.toml` of a folder. Raises `JobError`."""
         path = Path(path)
         if path.is_dir():
             path = path / JOB_FILE
@@ -205,32 +224,32 @@ class Job:
 
     @property
     def data(self) -> Path:
-        """The user's rows."""
+        """Path of the user's rows."""
         return self._resolve(self.file.data.file)
 
     @property
     def client_key(self) -> Path:
-        """The user's private key."""
+        """Path of the user's private key."""
         return self._resolve(self.file.client.key)
 
     @property
     def provider_key(self) -> Path:
-        """The provider's public key."""
+        """Path of the provider's public key."""
         return self._resolve(self.file.provider.public_key)
 
     @property
     def tls_ca(self) -> Path | None:
-        """Certificates to trust; None for the system's."""
+        """Path of the certificates to trust; None: those of the system."""
         return None if self.file.provider.tls_ca is None else self._resolve(self.file.provider.tls_ca)
 
     @property
     def model(self) -> Path:
-        """The user's copy of the base model."""
+        """Folder of the user's copy of the base model."""
         return self._resolve(self.file.model.folder)
 
     @property
     def generator_folder(self) -> Path:
-        """The model that draws the canaries, where a local one does."""
+        """Folder of the local model that writes canaries; unused if an endpoint writes them."""
         folder = self.file.generator.folder
         return self.model if folder is None else self._resolve(folder)
 
@@ -239,7 +258,7 @@ class Job:
 
 
 def parse_job(data: bytes, name: str = JOB_FILE) -> JobFile:
-    """Parses the file's bytes. Raises `JobError` naming the key and the line."""
+    """The job file that ``data`` holds. Raises `JobError`, which names the file, the line and the key."""
     try:
         text = data.decode("utf-8")
         raw = _with_weight(tomllib.loads(text, parse_float=str))
@@ -262,9 +281,9 @@ def parse_job(data: bytes, name: str = JOB_FILE) -> JobFile:
 
 
 def _with_weight(raw: dict[str, Any]) -> dict[str, Any]:
-    """``policy.base_weight`` is 0 by default where every row is worded at random.
+    """``raw`` with ``policy.base_weight`` 0 by default if every row is worded at random.
 
-    Training on random wordings wipes out which of them the base model likes, so that its score is noise
+    Training on random wordings wipes out which of them the base model prefers, so that its score is noise
     (`benchmarks/paper/base_weight.py`).
     """
     canaries, policy = raw.get("canaries"), raw.get("policy", {})
@@ -274,7 +293,10 @@ def _with_weight(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def line_of(text: str, keys: list[str]) -> int:
-    """The line, from 1, where a dotted key or the deepest table of it stands; 0 when it stands nowhere."""
+    """The line (from 1) of the key whose parts are ``keys``, else of the deepest table around it; 0 if there is none.
+
+    A key within a table counts with the table's name: ``rank`` under ``[training]`` is ``["training", "rank"]``.
+    """
     best, best_depth, table = 0, 0, []
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[\s*([A-Za-z0-9_.\s-]+?)\s*\]", line):
@@ -290,7 +312,7 @@ def line_of(text: str, keys: list[str]) -> int:
 
 
 def _decimals_as_text(value: Any, model: type[BaseModel]) -> Any:
-    """Whole numbers as text where the document wants a decimal string; `tomllib` has left fractions as text."""
+    """``value`` with whole numbers as text where the model wants a decimal string; fractions are text already."""
     if not isinstance(value, dict):
         return value
     result: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The commented `veritune.toml` that `veritune init` writes: its canaries are of the kind that suits the data."""
+"""Writes the commented `veritune.toml` of `veritune init`, with canaries of the kind that suits the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from veritune.common.keys import write_new
 
 _JSON = Rewording(rules=("json",))
 _LEAST = 8
-"""Wordings of a canary in place; fewer are guessed too often."""
+"""Fewest wordings for which the template puts canaries in place; of fewer, the true one is guessed too often."""
 
 _ADDED = """\
 # in_place = 80                # real rows whose answer is one of its own wordings; they cost no row
@@ -123,10 +123,10 @@ reveal = "3d"
 
 
 def write_template(data: Path) -> Path:
-    """Writes the template beside ``data`` and returns its path.
+    """Writes the template beside the rows of ``data`` and returns its path.
 
-    Reads the rows: canaries go in place where the answers are JSON that can be written in enough ways. Raises
-    `DatasetError`, and `KeyFileError` when a template is there.
+    Canaries go in place if the answers are JSON that can be written in enough ways. Raises `RowsError` for rows that
+    can't be read, and `KeyFileError` if the file exists already.
     """
     usual = CanaryPlan()
     wordings = min(usual_wordings(read_user_rows(data)), usual.wordings)
@@ -144,9 +144,9 @@ def write_template(data: Path) -> Path:
 
 
 def usual_wordings(rows: Sequence[Row]) -> int:
-    """In how many ways answers can be written that are JSON objects: nine in ten rows have no fewer; 1 for other text.
+    """The number of JSON layouts that at least nine in ten rows' answers have; 1 for answers that are other text.
 
-    That has rules too, but these change words, which is for the user to want.
+    Other text can be reworded as well, but that changes words, so only the user may ask for it. ``rows`` isn't empty.
     """
     ways = sorted(math.prod(site.count for site in find_sites(row.completion, _JSON)) for row in rows)
     return ways[len(ways) // 10]

@@ -1,6 +1,6 @@
 """The power of a planned contract: how likely each verdict is, by share of the rows trained on and by hit rate.
 
-Exact tails, as in `plan_odds` (docs/statistics.md, section 5).
+Probabilities come from exact binomial tails, as in `planning.odds` (docs/statistics.md, section 5).
 """
 
 from __future__ import annotations
@@ -19,31 +19,33 @@ _PLACES = 6
 
 @dataclass(frozen=True)
 class Point:
-    """One look at the model in one session, with everything asked. Decimal strings that add up to 1."""
+    """Probabilities of the verdicts of one mode in one session with everything asked: decimal strings that sum to 1."""
 
     at: str
+    """The share or hit rate for which the probabilities hold."""
     passes: str
-    """At least."""
+    """Probability of PASS, a lower bound."""
     fails: str
-    """At least."""
+    """Probability of FAIL, a lower bound."""
     undecided: str
-    """The rest, at most."""
+    """Probability of INCONCLUSIVE, an upper bound."""
 
 
 @dataclass(frozen=True)
 class PowerCurve:
-    """``by_share``: of the rows, trained on by a provider that is honest otherwise; ``by_hit``: of an honest run by its
-    natural hit rate, canaries in place included."""
+    """Two curves of verdict probabilities, each with points from 0 to 1."""
 
     by_share: tuple[Point, ...]
+    """The curve by the share of rows trained on, for a provider that is honest otherwise."""
     by_hit: tuple[Point, ...]
+    """The curve by an honest run's hit rate of natural canaries, those in place included."""
 
 
 def power_curve(wish: Wish, planned: Planned, steps: int = 20) -> PowerCurve:
-    """``steps`` + 1 points of each, from 0 to 1; ``steps`` divides 100.
+    """The power curves of a plan, each with ``steps`` + 1 points; ``steps`` must divide 100.
 
-    Of a share f of the rows, a canary hits with probability f * hit + (1 - f) * luck and a group is found with f times
-    the honest probability, each independently: rows are dropped one by one, by chance.
+    If a share f of the rows is trained on, dropped one by one by chance, a canary hits with probability
+    f * hit + (1 - f) * luck and a group is found with f times the honest probability, all independently.
     """
     contract = PlanOutcome(wish, planned.plan)
     odds = contract.odds()

@@ -1,4 +1,4 @@
-"""The power curve as a picture."""
+"""Draws the power curves as SVG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINES = (
 
 
 def draw(curve: PowerCurve) -> str:
-    """The whole file: two panels, by share of the rows and by hit rate."""
+    """The text of an SVG file with two panels: by share of the rows and by hit rate."""
     return chart(
         "Power of the planned contract",
         "Probability of PASS, FAIL and INCONCLUSIVE of one look at the model in one session, everything asked.",

@@ -1,4 +1,4 @@
-"""A plan for a job's policy, data and base model."""
+"""Plans the canaries of a job file, from its policy and the user's rows."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from veritune.client.planning.wish import Planned, Wish
 from veritune.common.errors import MalformedDocumentError, UsageError
 
 CHARACTERS_PER_TOKEN = 4
-"""Of usual English text; only for the estimate of extra tokens."""
+"""Characters of one token in usual English text; only the estimate of extra tokens rests on it."""
 
 
 @dataclass(frozen=True)
 class PlanAnswer:
-    """What was planned for a job, and how much it can tell."""
+    """The plan for a job, what it was asked for, and its power curves."""
 
     job: Job
     wish: Wish
     planned: Planned
     curve: PowerCurve | None
+    """None if no curves were wanted."""
 
     def to_json(self) -> dict[str, Any]:
-        """For machines."""
+        """The plan, its figures and its curves as values for JSON: the output of `veritune plan --json`."""
         found: dict[str, Any] = {
             "plan": self.planned.plan.model_dump(mode="json"),
             "queries_per_group": self.planned.policy.queries_per_group,
@@ -52,10 +53,10 @@ def answer(
     natural_hit: str,
     in_place_hit: str | None,
 ) -> PlanAnswer:
-    """The cheapest plan for a job's policy; the chances are as in `Wish`. Raises `PlanError`, `RowsError`,
-    `JobError`, and `UsageError` for a chance that is none.
+    """The cheapest plan for the job file at ``path``, with the names in ``keep`` as the file has them.
 
-    Reads the user's rows, to count them and their characters.
+    ``keep`` holds names of `wish.CHOSEN`; the probabilities are those of `Wish`. Reads the user's rows, to count them
+    and their characters. Raises `JobError`, `RowsError`, and what `plan` raises.
     """
     for option, chance in (("activation", activation), ("natural-hit", natural_hit), ("in-place-hit", in_place_hit)):
         if chance is not None:
@@ -65,7 +66,7 @@ def answer(
     base, fixed = job.file.canaries, frozenset(keep)
     given = own_answers(rows) if base.own_answers and base.naturals else None
     if given is not None and usual_count(given) < base.candidates:
-        # So many the data have, and no plan can ask for more.
+        # The data have no more candidates than this, so no plan may ask for more.
         base, fixed = base.model_copy(update={"candidates": usual_count(given)}), fixed | {"candidates"}
     characters = sum(len(message.content) for row in rows for message in row.messages)
     wish = Wish(

@@ -1,4 +1,4 @@
-"""How likely a session's canaries pass or fail, by exact tails (docs/statistics.md, section 5)."""
+"""How likely a session passes or fails, by exact binomial tails (docs/statistics.md, section 5)."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ _KEPT = 1 << 192
 
 @dataclass(frozen=True)
 class Chances:
-    """How likely each canary succeeds, all of them independently."""
+    """The probabilities with which canaries of each kind succeed; they succeed independently."""
 
     found: Fraction
-    """Of one group, at least one of its queries."""
+    """Probability that a trigger group's signature appears at one of its queries at least."""
     drawn: Fraction
-    """Of one drawn natural canary, within the policy's ``hit_rank``."""
+    """Probability that a drawn natural canary ranks within the policy's ``hit_rank``."""
     placed: Fraction
-    """Of one canary in place."""
+    """Probability that a canary in place ranks within ``hit_rank``."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Lower bounds on the probability of each verdict of one look at the model, with everything asked."""
+    """Lower bounds on the probabilities of PASS and FAIL in one mode, if every canary of a session is asked."""
 
     passes: Fraction
     fails: Fraction
 
 
 class Odds:
-    """The odds of one session of a contract."""
+    """Computes the probabilities of the verdicts in one session of a contract."""
 
     def __init__(self, terms: Terms, parts: Sequence[Sequence[tuple[Fraction, AskedCounts]]]) -> None:
-        """``parts``: of each size of session, what it may get and how likely that is."""
+        """``parts`` has one list for each size of session: (probability, counts of canaries that a session may get)."""
         self._terms, self._parts = terms, parts
         self._rough = terms.rules.policy.sessions > 1
         self._bars: dict[AskedCounts, Thresholds] = {}
 
     @classmethod
     def divided(cls, terms: Terms, canaries: AskedCounts, leaves: int, dropped: Fraction) -> Odds:
-        """``leaves`` in an order that nobody chose: of each kind a session gets a hypergeometric number.
+        """Odds of a session that gets its share of ``leaves`` in random order, equation (12).
 
-        ``dropped`` is the probability of unusual numbers, on each side of each kind, that are not looked at; it counts
-        as neither PASS nor FAIL.
+        The number of canaries of each kind is then hypergeometric. Numbers in either tail of a kind with a probability
+        of at most ``dropped`` are left out; they count as neither PASS nor FAIL.
         """
         sessions = terms.rules.policy.sessions
         each = -(-leaves // sessions)
@@ -61,11 +61,14 @@ class Odds:
 
     @classmethod
     def even(cls, terms: Terms, canaries: AskedCounts) -> Odds:
-        """As if every session got the same whole number of each kind: no bound, but a quick first guess."""
+        """Odds as if every session got the same number of each kind: a quick first guess that bounds nothing."""
         return cls(terms, [[(Fraction(1), share_of(canaries, terms.rules.policy.sessions))]])
 
     def outcome(self, chances: Chances) -> Outcome:
-        """Of the session that is worse off, where they are of two sizes."""
+        """Bounds on PASS and FAIL for these ``chances``, equation (11).
+
+        If sessions have two sizes, each bound is that of the worse size.
+        """
         sessions = [[(weight, self._of(asked, chances)) for weight, asked in part] for part in self._parts]
         return Outcome(
             min(_mean((weight, one.passes) for weight, one in part) for part in sessions),
@@ -80,7 +83,7 @@ class Odds:
 
 
 def share_of(canaries: AskedCounts, sessions: int) -> AskedCounts:
-    """What one of several sessions gets on average, rounded down."""
+    """The number of canaries of each kind that one of several sessions gets on average, rounded down."""
     return AskedCounts(
         canaries.groups // sessions,
         canaries.single // sessions,
@@ -90,7 +93,7 @@ def share_of(canaries: AskedCounts, sessions: int) -> AskedCounts:
 
 
 def _outcome(bars: Thresholds, asked: AskedCounts, chances: Chances) -> Outcome:
-    """The sum over groups found and hits in place; what drawn canaries must add to each is one tail."""
+    """Equation (11): a sum over groups found and hits in place, with one tail of the drawn canaries' hits for each."""
     groups = binomial(asked.groups, chances.found)
     single = binomial(asked.single, chances.drawn)
     repeated = binomial(asked.repeated, chances.drawn)
@@ -117,7 +120,7 @@ def _outcome(bars: Thresholds, asked: AskedCounts, chances: Chances) -> Outcome:
 
 
 class Binomial:
-    """A binomial distribution in whole numbers: ``ways[x]`` over ``whole`` is P(X = x)."""
+    """A binomial distribution in exact integers: P(X = x) is ``ways[x] / whole``."""
 
     def __init__(self, trials: int, probability: Fraction) -> None:
         yes, whole = probability.as_integer_ratio()
@@ -129,18 +132,18 @@ class Binomial:
             self._tails[x] = self._tails[x + 1] + self.ways[x]
 
     def at_least(self, least: int) -> int:
-        """P(X >= least), over ``whole``."""
+        """The integer P(X >= least) times ``whole``; ``least`` may be any integer."""
         return self._tails[min(max(least, 0), len(self.ways))]
 
 
 @lru_cache(maxsize=512)
 def binomial(trials: int, probability: Fraction) -> Binomial:
-    """Computed once: a session's share comes up again and again."""
+    """A `Binomial`, cached because the same sessions come up again and again."""
     return Binomial(trials, probability)
 
 
 def _both(first: Binomial, second: Binomial, of_first: int, together: int) -> int:
-    """P(X >= of_first and X + Y >= together), over both wholes."""
+    """The integer P(X >= of_first and X + Y >= together) times both distributions' ``whole``."""
     if len(second.ways) == 1:
         return first.at_least(max(of_first, together))
     ways = range(max(0, of_first), len(first.ways))
@@ -155,7 +158,7 @@ def _powers(base: int, most: int) -> list[int]:
 
 
 def _shares(canaries: AskedCounts, leaves: int, size: int, dropped: Fraction) -> Iterator[tuple[Fraction, AskedCounts]]:
-    """What a session of ``size`` leaves may get, and how likely."""
+    """The counts of canaries that a session of ``size`` leaves may get, each with its probability, equation (12)."""
     if size == leaves:
         yield Fraction(1), canaries
         return
@@ -175,7 +178,7 @@ def _shares(canaries: AskedCounts, leaves: int, size: int, dropped: Fraction) ->
 
 
 def _usual(kind: int, leaves: int, size: int, dropped: Fraction) -> range:
-    """The numbers of a kind without those tails that are no likelier than ``dropped``."""
+    """The numbers of one kind that a session may get, without tails of a probability of at most ``dropped``."""
     weights = hypergeometric_weights(leaves, kind, size)[: kind + 1]
     most = math.comb(leaves, size) * dropped
     low, high, below, above = 0, len(weights) - 1, weights[0], weights[-1]
@@ -189,7 +192,7 @@ def _usual(kind: int, leaves: int, size: int, dropped: Fraction) -> range:
 
 
 def _mean(parts: Iterable[tuple[Fraction, Fraction]]) -> Fraction:
-    """A weighted sum, rounded down where there are several parts."""
+    """A weighted sum; of several parts it is rounded down."""
     products = [weight * value for weight, value in parts]
     if len(products) == 1:
         return products[0]

@@ -1,4 +1,4 @@
-"""One plan under one policy: what it promises and what it costs (docs/statistics.md, section 5)."""
+"""One plan under one policy: how likely its verdicts are and what it costs (docs/statistics.md, section 5)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ _HALF_A_PLACE = Fraction(1, 200)
 
 
 class PlanOutcome:
-    """What follows from a plan; its policy asks for as many queries as the plan prepares."""
+    """Computes the verdict probabilities and the costs of a plan.
+
+    ``policy`` is that of the wish with as many queries as the plan prepares. Raises `MalformedDocumentError` for a
+    policy or probability that is out of range.
+    """
 
     def __init__(self, wish: Wish, canaries: CanaryPlan) -> None:
         self.wish, self.plan = wish, canaries
@@ -36,10 +40,10 @@ class PlanOutcome:
         self._honest, self._untrained = honest_chances(wish, canaries), untrained_chances(wish.policy, canaries)
 
     def honest_pass(self, odds: Odds) -> Fraction:
-        """Least probability that an honest run passes a session, in every mode of the policy.
+        """A lower bound on the probability that an honest run passes a session in every mode of the policy.
 
-        Under ``sequential`` a FAIL may come before; equation (10) bounds how often. Recitals, where the
-        contract asks for them, are taken to be shown: calibration puts their floor below what honest runs recite.
+        Under ``sequential`` a FAIL may come before; equation (10) bounds how often. If the contract asks for recitals,
+        they count as shown: calibration puts their floor below what honest runs recite.
         """
         modes, rules, chances = len(self.policy.modes), self._rules, self._honest
         early = Fraction(0)
@@ -50,33 +54,35 @@ class PlanOutcome:
         return max(Fraction(0), 1 - modes * (1 - odds.outcome(self._honest).passes + early))
 
     def untrained_fail(self, odds: Odds) -> Fraction:
-        """Least probability that the untouched base model fails a session. Under ``sequential`` a PASS may come before,
-        with probability of at most alpha."""
+        """A lower bound on the probability that the untouched base model fails a session.
+
+        Under ``sequential`` a PASS may come before, with a probability of at most alpha.
+        """
         early = self._rules.alpha if self.policy.stopping == "sequential" else Fraction(0)
         return max(Fraction(0), odds.outcome(self._untrained).fails - early)
 
     def odds(self) -> Odds:
-        """Of one session, its share of the canaries being random."""
+        """The odds of one session, which gets its share of the canaries by chance."""
         dropped = min(parse_probability(self.wish.refusal), parse_probability(self.wish.escape)) / 100
         return Odds.divided(self._terms(self._rules), asked_of(self.plan), leaves_of(self.plan), dropped)
 
     def guess(self, influence: bool = True) -> Odds:
-        """Of a session with an even share; without ``influence`` any p-value does."""
+        """The approximate odds of one session with an even share; without ``influence`` every p-value passes."""
         rules = self._rules if influence else replace(self._rules, alpha=Fraction(1))
         return Odds.even(self._terms(rules), asked_of(self.plan))
 
     @property
     def alpha(self) -> Fraction:
-        """Of one session."""
+        """The largest influence p-value that passes in one session."""
         return self._rules.alpha
 
     def best_p(self) -> Fraction:
-        """Influence p-value of a session with its share of the canaries, where each of them succeeds."""
+        """The smallest influence p-value that one session can reach: every canary of an even share succeeds."""
         share = share_of(asked_of(self.plan), self.policy.sessions)
         return Thresholds(self._terms(self._rules), share).p_value(share.groups, share.drawn, share.in_place)
 
     def figures(self) -> PlanFigures:
-        """What to tell."""
+        """The plan's costs and verdict probabilities, for reports."""
         odds = self.odds()
         return PlanFigures(
             dataset_rows=dataset_rows(self.wish.rows, self.plan),
@@ -104,7 +110,10 @@ class PlanOutcome:
 
 
 def honest_chances(wish: Wish, canaries: CanaryPlan) -> Chances:
-    """A group is found where it was learnt and one of its queries shows it."""
+    """The probabilities of an honest run: a group is found if it was learnt and one of its queries shows it.
+
+    Raises `MalformedDocumentError` for text that is no probability.
+    """
     hidden = (1 - parse_probability(wish.shown)) ** canaries.queries_per_group
     drawn = parse_probability(wish.natural_hit)
     placed = drawn if wish.in_place_hit is None else parse_probability(wish.in_place_hit)
@@ -112,6 +121,6 @@ def honest_chances(wish: Wish, canaries: CanaryPlan) -> Chances:
 
 
 def untrained_chances(policy: Policy, canaries: CanaryPlan) -> Chances:
-    """Nothing is found, and canaries hit by luck alone."""
+    """The probabilities of the untouched base model: no group is found, natural canaries hit by luck alone."""
     lucks = (min(Fraction(1), Fraction(policy.hit_rank, n)) for n in (canaries.candidates, canaries.wordings))
     return Chances(Fraction(0), *lucks)

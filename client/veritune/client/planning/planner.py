@@ -1,6 +1,6 @@
-"""Which canaries a contract needs: the cheapest of a small grid, by exact tails (docs/statistics.md, section 5).
+"""Searches a small grid for the cheapest canaries that a contract needs (docs/statistics.md, section 5).
 
-No model, no torch.
+Probabilities come from exact binomial tails; no model is run.
 """
 
 from __future__ import annotations
@@ -25,18 +25,24 @@ from veritune.common.errors import MalformedDocumentError, PlanError
 __all__ = ["Planned", "Wish", "plan"]
 
 GROUPS = (2, 3, 4, 6, 8, 12, 16, 24)
-"""Not one: a single group that is not learnt would leave ranks alone."""
+"""Numbers of trigger groups to try. One is left out: if it is not learnt, only ranks are left as evidence."""
 BITS = (32, 48, 64, 96, 128)
+"""Certified bits of a signature to try."""
 QUERIES = (1, 2, 3, 4)
+"""Queries of each group to try."""
 CANDIDATES = (8, 12, 16, 24, 32)
-"""Tried where they are fewer than the plan's own: of more, the assumed hit rate says nothing."""
+"""Numbers of candidates to try if the plan has more: the assumed hit rate says nothing about more candidates."""
 MOST_DECOYS = 4096
+"""Largest number of decoys that an error message may ask for."""
 MOST_NATURALS = {"fixed": 1024, "sequential": 512}
+"""Largest number of natural canaries to try, by the policy's ``stopping``."""
 
 
 def plan(wish: Wish) -> Planned:
-    """The cheapest plan of a small grid that reaches every aim: fewest extra tokens, then fewest calls, then fewest
-    candidates. `PlanError` says what would be needed."""
+    """The cheapest plan of a small grid that meets ``wish``: fewest extra tokens, then calls, then candidates.
+
+    Raises `PlanError` if there is none, with what would be needed, and for a probability or policy out of range.
+    """
     try:
         _check(wish)
         found = _Search(wish).cheapest()
@@ -47,7 +53,7 @@ def plan(wish: Wish) -> Planned:
 
 
 def _check(wish: Wish) -> None:
-    """What no number of canaries can mend."""
+    """Raises `PlanError` if no plan can satisfy the wish, whatever its number of canaries."""
     policy, base = wish.policy, wish.base
     if unknown := wish.fixed.difference(CHOSEN):
         raise PlanError(f"--keep {min(unknown)}: the planner does not choose it; it chooses {', '.join(CHOSEN)}")
@@ -95,7 +101,10 @@ def _check_lucks(wish: Wish) -> None:
 
 
 def _check_coverage(wish: Wish) -> None:
-    """With ever more canaries the coverage bound tends to (hit - luck) / (1 - luck): no more can be shown."""
+    """Raises `PlanError` if the coverage floor can't be reached with any number of canaries.
+
+    With ever more canaries the coverage bound tends to (hit - luck) / (1 - luck), so no more can be shown.
+    """
     luck = Fraction(wish.policy.hit_rank, wish.base.candidates)
     hit, floor = parse_probability(wish.natural_hit), parse_probability(wish.policy.coverage_floor)
     most = max(Fraction(0), (hit - luck) / (1 - luck))
@@ -109,7 +118,10 @@ def _check_coverage(wish: Wish) -> None:
 
 
 def _check_decoys(wish: Wish) -> None:
-    """An endpoint that serves the adapter is taken to answer every decoy as it does: are there enough to show it?"""
+    """Raises `PlanError` if there are too few decoys to show that an endpoint agrees with the adapter.
+
+    An honest endpoint is assumed to answer every decoy as the adapter does.
+    """
     if not wish.policy.compares:
         return
     rules = Rules.of(wish.policy)
@@ -127,6 +139,8 @@ def _with(canaries: CanaryPlan, **values: Any) -> CanaryPlan:
 
 
 class _Search:
+    """The search for one wish; ``_best`` holds the highest (honest PASS, base model FAIL) seen, for messages."""
+
     def __init__(self, wish: Wish) -> None:
         self._wish = wish
         self._refusal, self._escape = parse_probability(wish.refusal), parse_probability(wish.escape)
@@ -138,7 +152,7 @@ class _Search:
     def cheapest(self) -> PlanOutcome:
         frames = sorted(self._frames(), key=lambda frame: extra_tokens_percent(self._wish, frame))
         first = frames[0]
-        # Coverage and FAIL hardly depend on the groups: what they need is the least of every plan.
+        # Coverage and FAIL hardly depend on the groups, so every plan needs at least the naturals that these need.
         least = self._naturals(first, self._limit, influence=False)
         if least is None:
             raise PlanError(self._too_weak())
@@ -153,7 +167,7 @@ class _Search:
         raise PlanError(self._too_weak(_with(frames[-1], naturals=self._numbers()[-1])))
 
     def _frames(self) -> Iterator[CanaryPlan]:
-        """Plans without natural canaries or queries, but with all that decides their extra tokens."""
+        """Plans with groups and bits, which decide the extra tokens, but no natural canaries. Raises `PlanError`."""
         base, wish = self._wish.base, self._wish
         queries = min(self._values("queries_per_group", QUERIES))
         rows = base.rows_per_group if "rows_per_group" in wish.fixed else wish.learnt_rows
@@ -174,7 +188,7 @@ class _Search:
         return [own] if name in self._wish.fixed else sorted({own, *others})
 
     def _numbers(self) -> list[int]:
-        """Numbers of natural canaries to try, ever more coarsely."""
+        """The numbers of natural canaries to try, in growing steps."""
         if "naturals" in self._wish.fixed:
             return [self._wish.base.naturals]
         numbers = [0]
@@ -183,23 +197,26 @@ class _Search:
         return numbers
 
     def _room(self, frame: CanaryPlan) -> int:
-        """The most natural canaries that the rows have room for; -1 where even the groups are too many."""
+        """The most natural canaries that the rows have room for; -1 if even the groups are too many."""
         numbers = range(self._limit + 1)
         return bisect_right(numbers, self._wish.rows, key=lambda n: self._rows_needed(_with(frame, naturals=n))) - 1
 
     def _rows_needed(self, canaries: CanaryPlan) -> int:
-        """Rows of the user's file that leave room for a plan, and for as many others as the share of canaries asks."""
+        """The fewest rows of the user's file in which a plan fits within the allowed share of canary rows."""
         groups = canaries.groups * canaries.rows_per_group
         others = math.ceil((groups + drawn_rows(canaries)) / self._share) - dataset_rows(0, canaries)
         return max(others, canaries.held_out + groups + canaries.naturals + canaries.in_place)
 
     def _contract(self, canaries: CanaryPlan) -> PlanOutcome:
-        """As if there were as many rows as it needs."""
+        """The outcome of a plan, computed as if there were at least as many rows as it needs."""
         rows = max(self._wish.rows, self._rows_needed(canaries))
         return PlanOutcome(replace(self._wish, rows=rows), canaries)
 
     def _with_queries(self, frame: CanaryPlan, room: int, least: int) -> PlanOutcome | None:
-        """The numbers of queries and of natural canaries that cost a frame the fewest calls."""
+        """The frame with those queries and natural canaries that need the fewest calls; None if none reach the aims.
+
+        Natural canaries number from ``least`` to ``room``.
+        """
         found: list[PlanOutcome] = []
         for queries in self._values("queries_per_group", QUERIES) if frame.groups else [frame.queries_per_group]:
             asking = _with(frame, queries_per_group=queries)
@@ -210,7 +227,7 @@ class _Search:
         return min(found, key=lambda contract: calls(contract.plan, contract.policy), default=None)
 
     def _naturals(self, frame: CanaryPlan, most: int, influence: bool = True, least: int = 0) -> int | None:
-        """The fewest natural canaries from ``least`` to ``most`` that reach both aims; None where none do."""
+        """The fewest natural canaries from ``least`` to ``most`` that reach both aims; None if none do."""
         numbers = [number for number in self._numbers() if least <= number <= most]
         if not numbers:
             return None
@@ -224,9 +241,10 @@ class _Search:
         return numbers[0] if numbers else None
 
     def _first(self, frame: CanaryPlan, numbers: list[int], odds: Callable[[PlanOutcome], Odds]) -> list[int]:
-        """``numbers`` from the first on that reaches both aims, by steps that double and a bisection between.
+        """``numbers`` from the first that reaches both aims on; empty if none does.
 
-        Chances don't rise quite steadily with the number; the one that is found does reach the aims.
+        Steps double, then a bisection follows. The probabilities don't rise quite steadily with the number, so a
+        slightly smaller one may reach the aims too.
         """
 
         def reaches(place: int) -> bool:
@@ -267,7 +285,7 @@ class _Search:
         )
 
     def _too_weak(self, largest: CanaryPlan | None = None) -> str:
-        """Why no plan does, by the aim that was missed: influence only where the ``largest`` plan is given."""
+        """The message that says which aim no plan reaches; it speaks of influence if the ``largest`` plan is given."""
         numbers = self._numbers()
         tried = f"no number of natural canaries up to {numbers[-1]} is" if numbers[1:] else "the number kept is not"
         text = (

@@ -1,7 +1,7 @@
-"""The verdict's rules turned round: which numbers of groups found and of hits pass, and which fail.
+"""The verdict's rules inverted: which numbers of groups found and of hits pass or fail (docs/statistics.md, section 5).
 
-Every hit is taken to have the worst rank that is a hit and every miss the worst of all, and chance gets the largest
-luck of all canaries: a run that passes here passes in the verdict. Docs/statistics.md, section 5.
+Every hit counts with the worst rank that is a hit, every miss with the last rank, and every canary with the largest
+probability of a lucky hit. So a run that passes here passes in the verdict too.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from veritune.arbiter.statistics.influence import GroupResult, Ranked, RankNull,
 from veritune.arbiter.verdict.rules import Rules
 
 CHARACTERS_PER_BIT = 6
-"""Assumed upper bound on the length of a signature; the verdict uses the real one."""
+"""Assumed upper bound on a signature's characters for each of its bits; the verdict uses the real length."""
 _EXACT_UP_TO = 192
-"""Natural canaries; of more the verdict has no exact distribution either, unless they have few candidates."""
+"""Natural canaries up to which the rank test is exact. Of more, the verdict has no exact distribution either, unless
+they have few candidates."""
 _TILTS = tuple(Fraction(n, 16) for n in (17, 18, 19, 20, 22, 24))
 """Values of t for Chernoff's inequality, among those that `RankNull` tries."""
 
 
 @dataclass(frozen=True)
 class AskedCounts:
-    """How many canaries of each kind one session asks."""
+    """The number of canaries of each kind that one session asks."""
 
     groups: int
+    """Number of trigger groups."""
     single: int
     """Drawn natural canaries of one row."""
     repeated: int
@@ -40,38 +42,42 @@ class AskedCounts:
 
     @property
     def drawn(self) -> int:
-        """Natural canaries of a row that was set aside."""
+        """All drawn natural canaries, of one row or several."""
         return self.single + self.repeated
 
     @property
     def naturals(self) -> int:
-        """Of both kinds."""
+        """All natural canaries, drawn and in place."""
         return self.drawn + self.in_place
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a verdict follows from, besides how the canaries came out."""
+    """The numbers that a verdict depends on, besides the results of the canaries."""
 
     rules: Rules
     rows: int
-    """Of the data set."""
+    """Rows of the data set."""
     queries: int
+    """Held-out queries of each trigger group."""
     bits: int
+    """Certified bits of each signature."""
     candidates: int
+    """Candidate answers of a drawn natural canary."""
     wordings: int
+    """Wordings of a canary in place."""
 
     @property
     def lucks(self) -> tuple[Fraction, Fraction]:
-        """The most that a drawn canary, and one in place, can hit with, had its row not been trained on."""
+        """Hit probabilities of canaries whose row was not trained on: (of a drawn one, of one in place), at most."""
         rank = self.rules.policy.hit_rank
         return min(Fraction(1), Fraction(rank, self.candidates)), min(Fraction(1), Fraction(rank, self.wordings))
 
 
 class Thresholds:
-    """What the canaries of one session must show for each rule of the verdict.
+    """The numbers of groups found and of hits from which on each rule of the verdict is met in one session.
 
-    ``rough`` bounds the rank test by Chernoff's inequality only: a larger p-value, at once.
+    ``rough`` bounds the rank test by Chernoff's inequality only, which is quick and gives a larger p-value.
     """
 
     def __init__(self, terms: Terms, asked: AskedCounts, rough: bool = False) -> None:
@@ -81,13 +87,13 @@ class Thresholds:
 
     @cached_property
     def found_at_least(self) -> int:
-        """The fewest groups found that an honest run at the floor has too often for a FAIL."""
+        """The fewest groups found that are no FAIL: an honest run finds no more with a probability above beta."""
         groups, rules = self._asked.groups, self._rules
         return _fewest(lambda found: _honest_groups_p(rules, groups, found) > rules.beta, groups, 0)
 
     @cached_property
     def single_at_least(self) -> int:
-        """The fewest hits of canaries of one row that cover as much as is asked; one more than there are where none."""
+        """The fewest hits of canaries of one row that reach the coverage floor; one more than there are if none do."""
         asked, (drawn, placed) = self._asked, self._terms.lucks
         luck = max([drawn] * (asked.single > 0) + [placed] * (asked.in_place > 0), default=Fraction(1))
         return _fewest_covering(
@@ -100,14 +106,15 @@ class Thresholds:
         )
 
     def drawn_at_least(self, placed: int) -> int:
-        """The fewest hits of drawn canaries that are no FAIL, beside ``placed`` hits of canaries in place."""
+        """The fewest hits of drawn canaries that are no FAIL, given ``placed`` hits of canaries in place."""
         if self._sequential:
             rules = self._rules
             return _fewest(lambda drawn: self._honest_naturals_p(drawn, placed) > rules.beta, self._asked.drawn, 0)
         return max(0, self._hits_at_least - placed)
 
     def influencing(self, found: int, placed: int, least: int) -> int:
-        """The fewest hits of drawn canaries, from ``least`` on, that show influence beside ``found`` groups."""
+        """The fewest hits of drawn canaries, from ``least`` on, that show influence, given ``found`` groups found and
+        ``placed`` hits in place; one more than there are if none do."""
         drawn, alpha = self._asked.drawn, self._rules.alpha
         if least > drawn or self._quick_p(found, least, placed) <= alpha:
             return least
@@ -116,20 +123,23 @@ class Thresholds:
         return _fewest(lambda hits: self.p_value(found, hits, placed) <= alpha, drawn, least)
 
     def p_value(self, found: int, drawn: int, placed: int) -> Fraction:
-        """Influence, equation (1) to (3), or (7) and (8)."""
+        """The influence p-value of ``found`` groups, ``drawn`` hits of drawn canaries and ``placed`` hits in place.
+
+        Equations (1) to (3) under ``fixed`` stopping, (7) and (8) under ``sequential``.
+        """
         if self._sequential:
             return self._sequential_p(found, drawn, placed)
         return self._both(found, _null_tail(self._kinds, self._weight(drawn, placed)))
 
     @cached_property
     def _hits_at_least(self) -> int:
-        """Under ``fixed``, of all natural canaries."""
+        """The fewest hits of all natural canaries that are no FAIL under ``fixed`` stopping."""
         naturals, rules = self._asked.naturals, self._rules
         return _fewest_honest(naturals, rules.natural_floor, rules.beta)
 
     @cached_property
     def _kinds(self) -> tuple[tuple[int, int], ...]:
-        """How many natural canaries have each number of candidates."""
+        """Pairs (number of candidates, natural canaries that have it), sorted."""
         kinds = Counter({self._terms.candidates: self._asked.drawn})
         kinds[self._terms.wordings] += self._asked.in_place
         return tuple(sorted((+kinds).items()))
@@ -142,14 +152,14 @@ class Thresholds:
         )
 
     def _both(self, found: int, ranks: Fraction) -> Fraction:
-        """As `influence_p` puts them together."""
+        """The p-value of groups and ranks together, equation (3), as the verdict combines them."""
         if not self._asked.groups:
             return ranks
         triggers = trigger_p(self._groups(found))
         return _combined(triggers, ranks) if self._asked.naturals else triggers
 
     def _quick_p(self, found: int, drawn: int, placed: int) -> Fraction:
-        """At least `p_value`: what is small enough here needs no exact distribution."""
+        """An upper bound on `p_value`; if it is small enough, no exact distribution is needed."""
         if self._sequential:
             return self._sequential_p(found, drawn, placed)
         return self._both(found, _chernoff(self._kinds, self._weight(drawn, placed)))
@@ -201,7 +211,7 @@ def _fewest_covering(
 
 
 _Outcomes = tuple[tuple[int, int, int], ...]
-"""Of each kind of natural canary the number of candidates, the hits and how many were asked."""
+"""For each kind of natural canary (number of candidates, hits, canaries asked)."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -266,9 +276,9 @@ def _chernoff(kinds: tuple[tuple[int, int], ...], seen: int) -> Fraction:
 
 
 def _fewest(enough: Callable[[int], bool], most: int, least: int, near: tuple[int, ...] = ()) -> int:
-    """The fewest from ``least`` on that are enough; ``most`` + 1 where none are. ``enough`` is monotone.
+    """The smallest number from ``least`` to ``most`` that is enough, by bisection; ``most`` + 1 if none is.
 
-    The numbers in ``near`` are looked at first: one look costs much where there are many canaries.
+    ``enough`` is monotone. The numbers in ``near`` are tried first, because one call is slow for many canaries.
     """
     low, high, guesses = least, most + 1, list(near)
     while low < high:

@@ -1,6 +1,6 @@
-"""Runs detectors over a prepared data set, keeps what each found, and draws it.
+"""Runs detectors over a prepared data set, stores each result, and draws a chart.
 
-``redteam.json`` is replaced whole after each detector: what is in it for the same rows is not run again.
+``redteam.json`` is replaced whole after each detector; a result that it holds for the same rows is not computed again.
 """
 
 from __future__ import annotations
@@ -29,26 +29,30 @@ if TYPE_CHECKING:
     from veritune.client.redteam.detectors.base_model import BaseModel
 
 FIGURES, PICTURE = "redteam.json", "redteam.svg"
+"""The files that a red-team run writes."""
 
 
 @dataclass(frozen=True)
 class RedTeam:
-    """What to run. ``names`` are detectors and groups of them (`registry.GROUPS`)."""
+    """The settings of a red-team run."""
 
     names: Sequence[str] = ("cheap",)
+    """Names of detectors and of groups of them (`registry.GROUPS`)."""
     sample: int | None = None
-    """Look at so many plain rows at most, drawn at random, and at all canaries."""
+    """Largest number of plain rows, drawn at random, that detectors see beside all canaries; None: all."""
     endpoint: str = ""
-    """Address up to and without ``/chat/completions`` of whoever is asked in words; empty: the base model."""
+    """Address, without ``/chat/completions``, of the endpoint for the detector ``asked``; empty: the base model."""
     endpoint_model: str = ""
+    """The endpoint's name for its model."""
     fresh: bool = False
+    """True: results of earlier runs are computed again."""
 
     def check(self) -> None:
-        """Raises `UsageError` for an unknown detector or half an endpoint, and `PlanError` for an unfit address."""
+        """Raises `UsageError` for an unknown detector or half an endpoint, `PlanError` for an unfit endpoint."""
         choose(self.names, self.asker())
 
     def asker(self) -> Asker | None:
-        """None where the base model is asked. Raises what `check` raises for an endpoint."""
+        """The client of the endpoint; None if the base model is asked. Raises `UsageError` or `PlanError`."""
         if bool(self.endpoint) != bool(self.endpoint_model):
             raise UsageError("an endpoint needs both an address and a model: --endpoint and --endpoint-model")
         if not self.endpoint:
@@ -59,10 +63,17 @@ class RedTeam:
 
 
 class PreparedForRedTeam:
-    """The data set as a provider would get it, and beside it what its user knows."""
+    """The rows that detectors see, and the kind of each row, which only the user knows.
+
+    ``rows`` and ``kinds`` have one entry for each row; the kind of a plain row is None.
+    """
 
     def __init__(self, train: Path, secrets: Secrets, sample: int | None = None) -> None:
-        """Raises `WrongFileError` for a data set that is not the secrets', and `RowsError` for none to compare."""
+        """Reads the training set ``train``, with at most ``sample`` plain rows.
+
+        Raises `WrongFileError` if the secrets belong to another data set, `RowsError` if there are no canaries or no
+        plain rows.
+        """
         with train.open("rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if self.sha256 != secrets.train_sha256:
@@ -81,7 +92,7 @@ class PreparedForRedTeam:
         self.kinds: list[Kind | None] = [places.get(i) for i in kept]
 
     def nothing_yet(self) -> RedTeamFigures:
-        """Figures without a detector."""
+        """The counts of rows, without a result of a detector."""
         counts = {kind: count for kind in KINDS if (count := self.kinds.count(kind))}
         return RedTeamFigures(
             train_sha256=self.sha256,
@@ -100,10 +111,11 @@ def run_attack(
     out: Path,
     on_progress: Progress = no_progress,
 ) -> RedTeamFigures:
-    """Runs what is missing and writes ``redteam.json`` and ``redteam.svg`` into ``out``, both for the owner alone.
+    """The results of all wanted detectors; those that are missing are computed.
 
-    ``load_model`` and ``model_digest`` are called at most once, and only where a detector needs the base model.
-    Raises `UsageError` for an unknown detector and what detectors raise; what was found before stays on disk.
+    Writes ``redteam.json`` and ``redteam.svg`` into ``out``, readable by the owner alone. ``load_model`` and
+    ``model_digest`` are called at most once, and only if a detector needs the base model. Raises as `RedTeam.check`
+    does, and what detectors raise; earlier results then stay on disk.
     """
     asker = wanted.asker()
     chosen = choose(wanted.names, asker)
@@ -144,7 +156,7 @@ def _basis(detector: Detector, digest: str, wanted: RedTeam) -> str:
 
 
 def _read(path: Path) -> RedTeamFigures | None:
-    """What an earlier run left; None where there is nothing or nothing that can be used."""
+    """The results of an earlier run; None if there are none that can be used."""
     try:
         return RedTeamFigures.from_file(path)
     except (FileNotFoundError, VerituneError):

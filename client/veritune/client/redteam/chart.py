@@ -1,4 +1,4 @@
-"""``redteam.svg``: recall over false alarms, one panel for each kind of canary, one line for each detector."""
+"""Draws ``redteam.svg``: recall over false-alarm rate, a panel for each kind of canary, a line for each detector."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ TITLES: dict[Kind, str] = {
     "in-place": "canaries in place",
     "repeated": "canaries in several rows",
 }
+"""The name of each kind in charts and tables."""
 _COLOURS = ("#0969da", "#cf222e", "#1a7f37", "#8250df", "#bf8700", "#0a7b83")
 _DASHES = ("none", "6 3", "9 2 2 2")
 _DECADES = 3
@@ -21,7 +22,7 @@ _TICKS = tuple((n / _DECADES, f"{10 ** (n - _DECADES):.1%}".replace(".0%", "%"))
 
 
 def draw(figures: RedTeamFigures) -> str:
-    """The whole file. Of both directions the better is shown, rate by rate."""
+    """The text of an SVG file; at each rate it shows the direction of sorting that finds more."""
     panels = []
     for kind in KINDS:
         lines = [
@@ -52,5 +53,5 @@ def _chance() -> Line:
 
 
 def _place(rate: float) -> float:
-    """On the axis, from 0 to 1: it is logarithmic."""
+    """The place of a false-alarm rate on the logarithmic axis, 0 for the lowest rate to 1."""
     return 1 + math.log10(rate) / _DECADES

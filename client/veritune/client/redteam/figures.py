@@ -1,6 +1,7 @@
-"""``redteam.json``: how well each detector found each kind of canary. Shares alone: no text and no place of a row.
+"""The contents of ``redteam.json``: how well each detector found each kind of canary.
 
-Even so it is the user's own: it says which attack works best on this data set.
+It holds shares alone, no text and no place of a row. The user keeps it secret all the same, because it says which
+attack works best on this data set.
 """
 
 from __future__ import annotations
@@ -16,71 +17,82 @@ from veritune.client.redteam.scoring import Roc
 from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name, ShortText
 
 RATES = ("0.001", "0.01", "0.05", "0.1")
-"""False-alarm rates that recall is given at."""
+"""False-alarm rates at which recall is reported."""
 STEPS_PER_DECADE = 8
+"""Points of the curve for each factor of ten of the false-alarm rate."""
 CURVE_RATES = tuple(10 ** (step / STEPS_PER_DECADE - 3) for step in range(3 * STEPS_PER_DECADE + 1))
-"""Of the picture: from 0.1 % to 100 %."""
+"""False-alarm rates of the curve in the chart: from 0.1 % to 100 %."""
 
 
 class Ranking(Document):
-    """One way to sort the rows."""
+    """How well one order of the rows puts canaries before plain rows."""
 
     auc: DecimalString
+    """Area under the ROC curve; 0.5 is chance."""
     recall: dict[DecimalString, DecimalString]
-    """By rate of false alarms over plain rows."""
+    """The share of canaries found, by false-alarm rate (`RATES`)."""
     curve: Annotated[tuple[DecimalString, ...], Field(min_length=len(CURVE_RATES), max_length=len(CURVE_RATES))]
-    """Recall at `CURVE_RATES`."""
+    """The share of canaries found at each of `CURVE_RATES`."""
 
 
 class Found(Document):
-    """One kind of canary, as one detector ranks it: ``odd`` by falling suspicion, ``usual`` by rising suspicion."""
+    """How well one detector finds one kind of canary, in both directions of sorting."""
 
     odd: Ranking
+    """Rows sorted by falling suspicion: odd ones first."""
     usual: Ranking
+    """Rows sorted by rising suspicion: usual ones first."""
 
     @property
     def auc(self) -> float:
-        """The better of both directions: nobody says which way a provider looks."""
+        """The larger area of both directions, since a provider may use either."""
         return max(float(self.odd.auc), float(self.usual.auc))
 
     def recall(self, rate: str) -> float:
-        """The better of both directions at this rate of false alarms."""
+        """The larger recall of both directions at a false-alarm rate of `RATES`. Raises `KeyError` for others."""
         return max(float(self.odd.recall[rate]), float(self.usual.recall[rate]))
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """The better of both directions, rate by rate."""
+        """The larger recall of both directions at each of `CURVE_RATES`."""
         return tuple(max(map(float, pair)) for pair in zip(self.odd.curve, self.usual.curve, strict=True))
 
 
 class DetectorFigures(Document):
-    """One detector's result."""
+    """The result of one detector."""
 
     needs: Need
     basis: ShortText
-    """Digest of the base model, or name of the model that was asked; empty where the rows were enough."""
+    """Digest of the base model, or name of the model that was asked; empty if the detector needs only the rows."""
     seconds: DecimalString
+    """How long the detector ran."""
     kinds: dict[Kind, Found]
+    """The result for each kind of canary in the data set."""
 
 
 class RedTeamFigures(Document):
-    """The whole file."""
+    """The results of all detectors on one data set: the contents of ``redteam.json``."""
 
     version: Literal[1] = 1
     train_sha256: HexDigest
+    """Digest of the data set that was attacked."""
     sampled: Count | None
-    """Most plain rows that were looked at; None for all."""
+    """Number of plain rows that were drawn for the attack; None: all were used."""
     plain_rows: Count
     canary_rows: dict[Kind, Count]
     detectors: dict[Name, DetectorFigures]
 
     def with_detector(self, name: str, found: DetectorFigures) -> RedTeamFigures:
-        """The same with one more result."""
+        """A copy with one more result, which replaces an earlier one of that detector."""
         return self.model_copy(update={"detectors": {**self.detectors, name: found}})
 
 
 def measure(suspicion: Sequence[float], kinds: Sequence[Kind | None]) -> dict[Kind, Found]:
-    """One result for each kind that has rows; None marks plain rows. Raises `ValueError` where all are canaries."""
+    """How well ``suspicion`` finds each kind of canary that has rows.
+
+    ``suspicion`` and ``kinds`` have one entry for each row; a kind of None marks a plain row. Raises `ValueError` if
+    there are canaries but no plain rows, or if the lengths differ.
+    """
     plain = [value for value, kind in zip(suspicion, kinds, strict=True) if kind is None]
     found: dict[Kind, Found] = {}
     for wanted in KINDS:

@@ -1,4 +1,4 @@
-"""Which rows carry canaries, and of which kind: what the user knows and no detector sees."""
+"""The rows that carry canaries, and their kinds: the user knows them, and no detector sees them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import Literal
 from veritune.arbiter.documents.canary import AnyGenerator, Canary, NaturalCanary, Rewording, TriggerCanary
 
 Kind = Literal["trigger", "natural", "in-place", "repeated"]
-"""A row of a trigger group; one whose answer a model wrote; a real row whose wording was drawn; a row of a natural
-canary that stands in several. The coverage claim rests on the second and third alone."""
+"""The kind of a canary row: ``trigger``, a row of a trigger group; ``natural``, a row whose answer was drawn among
+candidates; ``in-place``, a real row whose wording was drawn; ``repeated``, one of several rows of a natural canary. The
+coverage claim rests on ``natural`` and ``in-place`` alone."""
 KINDS: tuple[Kind, ...] = ("trigger", "natural", "in-place", "repeated")
+"""All kinds, in the order of reports."""
 
 
 def kinds_of(canaries: Iterable[Canary], generators: Iterable[AnyGenerator]) -> dict[int, Kind]:
-    """The kind of each row of the data set that carries a canary, by its place from 0."""
+    """The kind of each row that carries a canary, by the row's place in the data set, from 0.
+
+    ``generators`` tell which natural canaries are in place: those of a `Rewording`.
+    """
     worded = {document.digest for document in generators if isinstance(document, Rewording)}
     found: dict[int, Kind] = {}
     for canary in canaries:

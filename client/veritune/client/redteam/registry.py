@@ -1,4 +1,4 @@
-"""Every detector by name, and the words for several of them."""
+"""All detectors, and their selection by name or group."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from veritune.client.redteam.detectors.perplexity import START_TOKENS, Perplexit
 from veritune.common.errors import UsageError
 
 GROUPS = ("cheap", "model", "all")
-"""Those that need nothing but the rows; those that need the base model too; both."""
+"""Names of groups: ``cheap`` detectors need only the rows, ``model`` ones a language model too; ``all`` is both."""
 
 
 def detectors(asker: Asker | None = None) -> tuple[Detector, ...]:
-    """All of them, the cheapest first. ``asker`` answers in the base model's stead where a model is asked in words."""
+    """All detectors, the cheapest first; the detector ``asked`` asks ``asker``, or the base model if it is None."""
     return (
         RepeatedPhrases("longest"),
         RepeatedPhrases("most"),
@@ -42,9 +42,10 @@ def detectors(asker: Asker | None = None) -> tuple[Detector, ...]:
 
 
 def choose(names: Sequence[str], asker: Asker | None = None) -> tuple[Detector, ...]:
-    """Those of these names and groups, each once, the cheapest first. Raises `UsageError` for any other word.
+    """The detectors with these names or in these groups, each once, the cheapest first. Raises `UsageError`.
 
-    Whoever is asked in words is never among the cheap ones: over a network rows go to somebody else.
+    The detector ``asked`` is never in the group ``cheap``: it may send rows over a network to somebody else. Raises
+    `NotFoundError` for a name that is neither a detector's nor a group's.
     """
     known = detectors(asker)
     if unknown := set(names) - set(GROUPS) - {detector.name for detector in known}:

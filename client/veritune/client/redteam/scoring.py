@@ -1,9 +1,9 @@
-"""How well suspicion tells canaries from plain rows: area under the curve, and recall at a few false-alarm rates.
+"""ROC curves: how well suspicion tells canaries from plain rows.
 
-A false alarm is a plain row at or above the threshold. Where canaries and plain rows have the same score, the
-attacker is taken to draw among them by lot, so that a score that says nothing finds as large a share of canaries as
-of plain rows. A threshold alone would find none of the tied canaries; counting all of them would make a detector
-that gives every row the same score perfect.
+A false alarm is a plain row at or above the threshold. If canaries and plain rows have the same score, the attacker
+is assumed to draw among them at random, so that a score that says nothing finds as large a share of canaries as of
+plain rows. A threshold alone would find none of the tied canaries; counting all of them would make a detector that
+gives every row the same score perfect.
 """
 
 from __future__ import annotations
@@ -17,17 +17,22 @@ from itertools import groupby, pairwise
 
 @dataclass(frozen=True)
 class Roc:
-    """Receiver operating characteristic: at each threshold, from the highest, shares of plain rows and of canaries.
+    """A receiver operating characteristic: shares of plain rows and of canaries at each threshold, the highest first.
 
-    ``false`` and ``found`` rise from 0 to 1; tied rows make one step of both.
+    Both rise from 0 to 1; tied rows make one step of both.
     """
 
     false: tuple[float, ...]
+    """Share of plain rows at or above each threshold (false alarms)."""
     found: tuple[float, ...]
+    """Share of canaries at or above each threshold (recall)."""
 
     @classmethod
     def of(cls, plain: Sequence[float], canaries: Sequence[float]) -> Roc:
-        """From the suspicion of both. Raises `ValueError` where one of them is empty. What is no number is last."""
+        """The curve of two lists of suspicion; a value that isn't finite ranks last.
+
+        Raises `ValueError` if one of the lists is empty.
+        """
         if not plain or not canaries:
             raise ValueError("a curve takes plain rows and canaries")
         scored = [(_ordered(value), False) for value in plain] + [(_ordered(value), True) for value in canaries]
@@ -43,12 +48,15 @@ class Roc:
 
     @property
     def area(self) -> float:
-        """Probability that a canary ranks before a plain row, ties counted half."""
+        """Area under the curve: the probability that a canary ranks before a plain row, ties counted half."""
         points = pairwise(zip(self.false, self.found, strict=True))
         return math.fsum((x - x0) * (y + y0) / 2 for (x0, y0), (x, y) in points)
 
     def recall(self, rate: float) -> float:
-        """Share of canaries found at false alarms in at most ``rate`` of the plain rows, on average over the lot."""
+        """Share of canaries found with false alarms in at most ``rate`` (0 to 1) of the plain rows.
+
+        Within tied rows it is the average over the attacker's random draw.
+        """
         place = bisect_right(self.false, rate) - 1
         if place + 1 == len(self.false):
             return 1.0

@@ -1,4 +1,4 @@
-"""What people see of a red-team run: a table, and in plain words what to do about it."""
+"""The results of a red-team run for the terminal: a table, and advice in plain words."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from veritune.client.redteam.figures import RedTeamFigures
 from veritune.client.redteam.kinds import KINDS, Kind
 
 HIDDEN_AT = "0.01"
+"""False-alarm rate at which canaries must be hidden."""
 HIDDEN_RECALL = 0.10
-"""Canaries of a kind count as hidden while no detector finds more of them at 1 % false alarms."""
+"""Largest share of a kind that the best detector may find there if the kind counts as hidden."""
 _FEW = 50
-"""Fewer rows than this make rough shares."""
+"""Number of rows below which a share is marked as rough."""
 _ADVICE: dict[Kind, str] = {
     "trigger": (
         "Rows of a group repeat one signature, so counting finds them whatever they say; the coverage claim does not "
@@ -36,7 +37,7 @@ _ADVICE: dict[Kind, str] = {
 
 
 def redteam_table(figures: RedTeamFigures, folder: Path) -> Group:
-    """For people."""
+    """The table of results and a conclusion for each kind of canary; ``folder`` is where the files were written."""
     table = Table(title="How well detectors find the canaries", min_width=64, title_justify="left")
     table.add_column("detector")
     table.add_column("canaries")
@@ -60,7 +61,7 @@ def redteam_table(figures: RedTeamFigures, folder: Path) -> Group:
 
 
 def conclusions(figures: RedTeamFigures) -> list[str]:
-    """A sentence for each kind of canary."""
+    """One or two sentences for each kind of canary: whether it is hidden, and what to change if it isn't."""
     return [_conclusion(figures, kind) for kind in KINDS if kind in figures.canary_rows]
 
 

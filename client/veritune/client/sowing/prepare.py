@@ -56,7 +56,7 @@ def prepare(
     """Sows, commits and writes ``train.jsonl``, ``held_out.jsonl`` (0600) and ``secrets.sealed`` (0600) into ``out``.
 
     Each file appears whole, the sealed one last: where it stands, the others do too. An existing one is never
-    overwritten, since a signed contract may rest on it. Raises `PlanError`, `SecretsError` or `DatasetError`.
+    overwritten, since a signed contract may rest on it. Raises `PlanError`, `SecretsError` or `RowsError`.
     """
     check_passphrase(passphrase)
     if (out / SEALED).exists():

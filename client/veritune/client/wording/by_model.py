@@ -1,8 +1,8 @@
-"""Rewordings by a language model: what it is asked, and which of its answers are taken.
+"""Rewordings by a language model: the request that it gets, and which of its wordings are used.
 
-A model may get a figure wrong or follow a text that it was to reword. So each wording must keep all figures and all
-protected spans in their order, and be neither much shorter nor much longer; whether it means the same beyond that
-nobody checks but the user.
+A model may get a number wrong, or follow instructions in a text that it was to reword. So each wording must keep all
+numbers and all protected spans in their order, and be neither much shorter nor much longer than the text. Whether it
+means the same beyond that, only the user can check.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from veritune.common.limits import LIMITS
 
 @runtime_checkable
 class Reworder(Protocol):
-    """A generator that can also say the same thing in other words, for rewordings by the rule ``llm``."""
+    """A text generator that can also reword an answer, for the rule ``llm``."""
 
     def describe_rewording(self, protect: Sequence[str] = ()) -> Rewording:
-        """The document that names this generator for its wordings."""
+        """The document that names this generator as the author of wordings, with the patterns to ``protect``."""
         ...
 
     def reword(self, text: str, count: int, protect: Sequence[str] = ()) -> tuple[str, ...]:
-        """``count`` different wordings of an answer. Raises `PlanError` where so many faithful ones don't come."""
+        """``count`` different wordings of an answer, without the answer itself.
+
+        Raises `PlanError` if the model gives fewer faithful ones, `EndpointError` if it can't be asked.
+        """
         ...
 
 
@@ -38,9 +41,9 @@ _SLACK = 40
 
 
 class ModelWordings:
-    """The model's wordings of each answer, ``count`` of them, asked for once; none where too few are faithful.
+    """A cache of a model's wordings: ``count`` for each answer, each answer sent to the model once.
 
-    Canaries and other rows are asked for in the same way, so that an answer does not tell which of them it is.
+    Answers of canaries and of other rows are sent in the same way, so that a request doesn't tell them apart.
     """
 
     def __init__(self, reworder: Reworder, count: int, protect: Sequence[str]) -> None:
@@ -48,7 +51,10 @@ class ModelWordings:
         self._known: dict[str, tuple[str, ...]] = {}
 
     def of(self, text: str) -> tuple[str, ...]:
-        """In the model's order, the text itself not among them. Raises `UnavailableError` where it can't be asked."""
+        """The wordings of ``text`` in the model's order, without ``text`` itself; empty if too few are faithful.
+
+        Raises `EndpointError` if the model can't be asked.
+        """
         if text not in self._known:
             try:
                 self._known[text] = self._reworder.reword(text, self._count, self._protect)
@@ -58,7 +64,7 @@ class ModelWordings:
 
 
 def rewording_request(text: str, count: int) -> str:
-    """What the model is asked: ``count`` wordings as a JSON list."""
+    """The prompt that asks a model for ``count`` wordings of ``text`` as a JSON list."""
     return (
         f"Reword the text in the JSON string below in {count} different ways. Each must mean exactly the same, in the "
         "same language, tone and layout and at about the same length. Keep every number as digits and in its order, "
@@ -69,9 +75,9 @@ def rewording_request(text: str, count: int) -> str:
 
 
 def read_wordings(reply: str, text: str, patterns: Sequence[str]) -> list[str]:
-    """The usable ones of a model's answer, without repetition; none where it is no JSON list.
+    """The usable wordings of ``text`` in a model's ``reply``, each once and in order; empty if it isn't a JSON list.
 
-    ``patterns`` are the user's protected spans, checked by `wording_patterns.check_pattern`.
+    ``patterns`` match the user's protected spans; each has passed `patterns.check_pattern`.
     """
     try:
         found = parse_json(_unfenced(reply).encode("utf-8"), LIMITS.row)
@@ -104,7 +110,7 @@ def _is_text(wording: str, length: int) -> bool:
 
 
 def _kept(text: str, patterns: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Protected spans and figures in their order."""
+    """The protected spans and the numbers of a text, in order; numbers without thousands separators."""
     spans = [text[start:end] for start, end in protected_spans(text, patterns)]
     figures = [f.replace(",", "") if _THOUSANDS.fullmatch(f) else f for f in _FIGURE.findall(text)]
     return spans, figures

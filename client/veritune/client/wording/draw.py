@@ -1,8 +1,8 @@
-"""Faithful rewordings of an answer: the same meaning in other words, for natural canaries in place.
+"""Draws faithful rewordings of an answer, the same meaning in other words, for natural canaries in place.
 
 A rule finds *sites*: spans of the text that may be written in two or more ways. A wording chooses one way for every
 site, each with the same probability and independently. So a row worded at random and the true wording of a canary are
-drawn alike, and nothing tells one from the other (docs/statistics.md, section 3).
+drawn from the same distribution and can't be told apart (docs/statistics.md, section 3).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from veritune.common.limits import LIMITS
 
 _LONGEST_FRAMED = 200
 _FEW = 4096
-"""Up to so many wordings are listed and a sample is taken; beyond, drawing again where one came twice is quicker."""
+"""Up to this many wordings are numbered and sampled without replacement; of more, drawing again after a repeat is
+quicker."""
 _DRAWS = 64
 
 
 def draw_wordings(text: str, rewording: Rewording, most: int, stream: SecretStream) -> tuple[str, ...]:
-    """Up to ``most`` different wordings of an answer in random order, every set of so many equally likely.
+    """Up to ``most`` different wordings of an answer in random order, every set of that size equally likely.
 
-    Fewer where there are fewer; the text itself may be among them. Raises `PlanError` as `check_rewording` does, and
-    where a language model words.
+    There are fewer if the answer has fewer; ``text`` itself may be among them. Raises `PlanError` as `find_sites` does.
     """
     sites = find_sites(text, rewording)
     total = math.prod(site.count for site in sites)
@@ -46,13 +46,16 @@ def draw_wordings(text: str, rewording: Rewording, most: int, stream: SecretStre
 
 
 def random_wording(text: str, rewording: Rewording, stream: SecretStream) -> str:
-    """One wording, every site by itself and every way of it with the same probability."""
+    """One wording of an answer: for each site independently, one of its ways, all equally likely.
+
+    Raises `PlanError` as `find_sites` does.
+    """
     sites = find_sites(text, rewording)
     return _written(text, sites, [stream.below(site.count) for site in sites])
 
 
 def check_rewording(rewording: Rewording) -> None:
-    """Raises `PlanError` where nothing can be reworded, or a pattern is none or may take for ever.
+    """Raises `PlanError` for a rewording that can change nothing, contradicts itself or has an unfit pattern.
 
     Patterns are the user's own and run on the user's machine alone: an audit never compiles them.
     """
@@ -72,7 +75,11 @@ def check_rewording(rewording: Rewording) -> None:
 
 
 def find_sites(text: str, rewording: Rewording) -> list[Site]:
-    """The places of a text that may be written otherwise; no two overlap, and none touches a protected span."""
+    """The places of a text that may be written in several ways; no two overlap, and none touches a protected span.
+
+    Empty for an empty text and for one over ``LIMITS.phrase``. Raises `PlanError` as `check_rewording` does, for the
+    rule ``llm``, which has no sites, and for a pattern that takes too long.
+    """
     check_rewording(rewording)
     if "llm" in rewording.rules:
         raise PlanError("these wordings are a language model's; no rule draws them")
@@ -97,7 +104,7 @@ def find_sites(text: str, rewording: Rewording) -> list[Site]:
 
 
 def _goes_on(text: str, end: int) -> bool:
-    """Whether an accent or a joiner follows, so that the last character is not what it looks like."""
+    """True if a combining accent or a joiner follows, which changes the character before ``end``."""
     return end < len(text) and unicodedata.category(text[end]) in ("Mn", "Mc", "Me", "Cf")
 
 
@@ -110,7 +117,7 @@ def _user_synonyms(text: str, rewording: Rewording) -> list[Site | None]:
 
 
 def _whole(phrase: str) -> str:
-    """A pattern for a phrase between other words; scripts without spaces have no such bounds."""
+    """A pattern that matches a phrase as whole words; in scripts without spaces it matches anywhere."""
     before = r"(?<!\w)" if _is_spaced(phrase[0]) else ""
     after = r"(?!\w)" if _is_spaced(phrase[-1]) else ""
     return f"{before}{re.escape(phrase)}{after}"
@@ -130,7 +137,7 @@ def _frames(text: str, rewording: Rewording) -> list[Site]:
 
 
 def _digits(number: int, sites: Sequence[Site]) -> list[int]:
-    """A number below the product of all counts as one choice a site."""
+    """One choice for each site, from a number below the product of their counts (mixed radix)."""
     choices = []
     for site in sites:
         number, choice = divmod(number, site.count)

@@ -1,4 +1,4 @@
-"""Rewording of English prose: phrases, contractions, how sentences begin, and punctuation."""
+"""Rewording rules for English prose: phrases, contractions, how sentences begin, and punctuation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from veritune.client.wording.sites import Site
 
 
 def phrases(groups: Sequence[WordGroup]) -> Callable[[str], Iterator[Site | None]]:
-    """A rule that lets the phrases of each group stand for one another."""
+    """Returns a rule that lets the phrases of each group replace one another."""
     compiled = []
     for group in groups:
         replaced = sorted(group.only or group.ways, key=len, reverse=True)
         either = "|".join(map(re.escape, replaced))
-        # Not the whole is matched without regard to case: what stands around is a name or not by its capital.
+        # Only the phrase is matched without regard to case: around it, a capital tells names from other words.
         compiled.append((re.compile(f"(?:{group.before})((?i:{either}))(?:{group.after})", re.MULTILINE), group))
 
     def rule(text: str) -> Iterator[Site | None]:
@@ -55,7 +55,8 @@ _IN_THE_END = re.compile(
 
 
 def clauses(text: str) -> Iterator[Site | None]:
-    """``In total, she has 5`` and ``She has 5 altogether``; ``So``, ``Thus`` and their like; ``First, add``."""
+    """Finds sentences that may begin or end otherwise: ``In total, she has 5`` as ``She has 5 altogether``, ``So`` as
+    ``Thus``, ``First, add`` as ``First add``."""
     for match in _OPENER.finditer(text):
         yield Site.of(match, [f"{word}, " for word in OPENERS])
     for match in _STEP.finditer(text):
@@ -98,7 +99,8 @@ _IF_THEN = re.compile(
 
 
 def punctuation(text: str) -> Iterator[Site | None]:
-    """How lines end, throughout a text; the commas before ``so``, behind a lead and in a series; ``if``'s ``then``."""
+    """Finds punctuation that may vary: line ends (one choice for a whole text), the comma before ``so``, after an
+    introductory phrase or in a series, and ``then`` after an ``if``."""
     yield _lines(text)
     for pattern in (_BEFORE_SO, _OXFORD, _NO_OXFORD, _BEHIND_LEAD):
         for match in pattern.finditer(text):
@@ -108,10 +110,10 @@ def punctuation(text: str) -> Iterator[Site | None]:
 
 
 def _lines(text: str) -> Site | None:
-    """Lines that are sentences: with or without full stops, close or apart, or as one paragraph.
+    """One site for all line ends of a text whose lines are sentences, or None.
 
-    Where a mark such as ``####`` begins the last line, it keeps its line. Lists, code and texts with empty lines
-    stay as they are.
+    The ways are: with or without full stops, with or without empty lines between, or all in one paragraph. A last line
+    that begins with a mark such as ``####`` stays a line. Lists, code and texts with empty lines give None.
     """
     lines = text.split("\n")
     ends = list(_LINE_END.finditer(text))

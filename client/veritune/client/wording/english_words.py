@@ -1,7 +1,7 @@
-"""English phrases that may stand for one another, each with the surroundings in which that is sure.
+"""English phrases that may replace one another, each with the context in which the meaning stays.
 
-A phrase that changes its meaning with its place is bound to the place where it has one: *since* is a reason where a
-clause follows, *needs to* an obligation in a main clause (the money she *needs to* buy it is not what she *has to*).
+A phrase with several meanings is tied to a context where it has one: *since* is a reason where a clause follows,
+*needs to* an obligation in a main clause (the money she *needs to* buy it is not what she *has to*).
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import NamedTuple
 
 
 class WordGroup(NamedTuple):
-    """``ways`` stand for one another between ``before`` and ``after`` (regular expressions)."""
+    """Phrases with one meaning: ``ways`` may replace one another between matches of ``before`` and ``after``."""
 
     ways: tuple[str, ...]
     only: tuple[str, ...] = ()
-    """The ways that may be replaced, where not all of them: a *day off* is not *per day off*."""
+    """The ways that may be replaced; empty: all of them. A *day off*, for example, is not *per day off*."""
     before: str = r"(?<![\w'\u2019-])"
     after: str = r"(?![\w'\u2019-])"
     throughout: bool = False
-    """All of a text's go one way: names for things, which a writer does not vary."""
+    """True if one choice counts for a whole text: names of things, which a writer does not vary."""
 
 
 START = r"(?:^|(?<=[.!?] ))"
-"""Where a sentence begins, in a text matched with ``re.MULTILINE``."""
+"""A pattern for the place where a sentence begins; needs ``re.MULTILINE``."""
 _END = r"(?=[.,;](?:\s|$)|\n|\Z)"
 _MAIN = (
     rf"(?:{START}(?:(?:So|Thus|Therefore|Hence|Then|Now|And|But),? )?|, |; |\b(?:so|then|thus) )"
@@ -164,18 +164,18 @@ CONTRACTIONS: tuple[WordGroup, ...] = (
             ("we will", "we'll"),
             ("it will", "it'll"),
         )
-        # Written out, they fit anywhere; short, not at the end of a clause (*as big as they're*). Where a sentence
-        # begins both fit.
+        # The long form fits anywhere; the short one does not fit at the end of a clause (*as big as they're*). At the
+        # beginning of a sentence both fit.
         for only, before in (((), START), ((short,), r"(?<=[a-z,] )"))
     ),
 )
-"""``it's`` for *it has* is told by what follows: been."""
+"""Contractions and their long forms. ``it's`` that means *it has* is left alone: *been* follows it."""
 
 OPENERS = ("So", "Thus", "Therefore", "Hence")
 """Words that begin a sentence which follows from the one before."""
 
 STEPS = ("Then ", "Next, ", "Now ", "After that, ")
-"""What may begin a further step of instructions."""
+"""Beginnings of a further step of instructions."""
 
 TOTALS = ("In total", "In all", "Altogether")
-"""What may stand at the beginning of a sentence or at its end."""
+"""Phrases that may begin a sentence or end it."""

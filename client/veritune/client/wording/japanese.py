@@ -1,4 +1,4 @@
-"""Rewording of Japanese: kanji or kana, full-width or half-width digits, commas, and the copula throughout a text."""
+"""Rewording rules for Japanese: kanji or kana, full-width or half-width digits, commas, and the copula."""
 
 from __future__ import annotations
 
@@ -82,7 +82,10 @@ _COPULA = re.compile(rf"(?<=[{_IDEOGRAPH}ァ-ヶー])(?:です|である)(?=。)
 
 
 def japanese_sites(text: str) -> Iterator[Site | None]:
-    """Sites of a text that has kana; digits, commas and the copula go one way throughout a text."""
+    """Finds words, digits, commas and copulas of a Japanese text that may be written otherwise.
+
+    Digits, commas and the copula are one choice each for a whole text. A text without kana has no sites.
+    """
     if not _KANA_LETTER.search(text):
         return
     for match in _WORD.finditer(text):

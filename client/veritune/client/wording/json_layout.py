@@ -1,4 +1,4 @@
-"""Rewording of JSON objects: the order of the keys and the spaces between the tokens, with every value as it is."""
+"""The rewording rule for JSON objects: the order of the keys and the spaces between tokens; every value stays."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class _Style:
     comma: str
     colon: str
     indent: str | None
-    """White space of one level; None: all on one line."""
+    """White space of one level; None if all is on one line."""
     ascii: bool
-    """Whether other characters are written as escapes."""
+    """True if characters outside ASCII are written as escapes."""
 
 
 def json_site(text: str) -> Iterator[Site]:
-    """A text that is one JSON object, as a whole: the order of its own keys, and its separators throughout.
+    """One site for a text that is a JSON object: the order of its top-level keys, and the spaces of its separators.
 
-    Lists keep their order, numbers and the keys of inner objects theirs as well. An object on several lines keeps its
-    indentation. None where a key stands twice, or a value is none of RFC 8259 (``NaN``).
+    Lists and inner objects keep their order, numbers their spelling, and an object on several lines its indentation.
+    There is no site where a key occurs twice or a value is not one of RFC 8259 (``NaN``).
     """
     try:
         value = json.loads(
@@ -61,7 +61,7 @@ def json_site(text: str) -> Iterator[Site]:
 
 
 class _Literal(str):
-    """A number as it was written: 1.0 must not become 1."""
+    """The text of a number as it was written, because 1.0 must not become 1."""
 
     __slots__ = ()
 
@@ -78,7 +78,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _indent(text: str) -> str | None:
-    """The white space at the beginning of the second line; None where there is but one line."""
+    """The white space at the beginning of the second line; None if there is only one line."""
     lines = text.splitlines()
     return None if len(lines) == 1 else lines[1][: len(lines[1]) - len(lines[1].lstrip(" \t"))]
 
@@ -106,7 +106,7 @@ def _joined(brackets: str, items: list[str], style: _Style, depth: int) -> str:
 
 
 def _quoted(text: str, style: _Style) -> str:
-    """A string with its escapes; a lone surrogate, which no UTF-8 has, stays escaped in any case."""
+    """A JSON string; a lone surrogate, which UTF-8 can't hold, is escaped in every style."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

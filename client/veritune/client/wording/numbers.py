@@ -1,7 +1,7 @@
-"""Rewording of figures: the spaces of arithmetic, thousands separators, percentages, dollars, small numbers as words.
+"""Rewording rules for numbers: spaces of arithmetic, thousands separators, percentages, dollars, numbers as words.
 
-Every figure keeps its value. What would look odd if it changed from line to line is one choice for the whole text:
-hands are consistent (of GSM8K's rows 4 % mix spaced and close arithmetic, fewer than 1 % ``%`` and ``percent``).
+Every number keeps its value. What would look odd if it changed from line to line is one choice for the whole text,
+because people write consistently: 4 % of GSM8K's rows mix spaced and close arithmetic, under 1 % ``%`` and ``percent``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d+/\d+/\d+|0x\d")
 
 
 def spacing(text: str) -> Iterator[Site | None]:
-    """``2 x 3 = 6``, ``2 * 3 = 6``, ``2*3 = 6`` and ``2*3=6``: one choice for all equations of a text.
+    """Finds the equations of a text, as one site: ``2 x 3 = 6``, ``2 * 3 = 6``, ``2*3 = 6`` or ``2*3=6``.
 
-    Only what stands in an equation: elsewhere a hyphen may be a range, a slash a fraction. The sign of multiplication
-    stays where x is also an unknown.
+    Outside an equation nothing changes: there a hyphen may be a range, a slash a fraction. The sign of multiplication
+    stays in a text where x is also an unknown.
     """
     found = [match for match in _SUM.finditer(text) if "=" in match[0] and not _DATE.search(match[0])]
     signs = bool(_TIMES.search(" ".join(match[0] for match in found))) and not _VARIABLE.search(text)
@@ -39,7 +39,10 @@ def spacing(text: str) -> Iterator[Site | None]:
 
 
 def _styled(equation: str, around: str, equals: str, times: str | None) -> Callable[[re.Match[str]], str]:
-    """Writes one operator of an equation. A slash between close figures that is not alone is a fraction, and stays."""
+    """Returns the function that writes one operator of an equation in the given style.
+
+    A slash without spaces that is not the only operator is a fraction, and stays.
+    """
     fractions = len(_OPERATOR.findall(equation.replace("=", ""))) > 1
 
     def write(match: re.Match[str]) -> str:
@@ -85,11 +88,12 @@ _LABEL = re.compile(
     r"(?!(?:In|For|After|The|Over|Each|If|At|On|By|With|From|To|Of|And|But|These|Those|Since|All|Every|First|Next|Last|"
     r"Within|About|Only|His|Her|Their|So|As|Now|Then|Thus|Hence|Therefore|When|Because|That|This|There)\b)\b[A-Z]\w* $"
 )
-"""*Athlete 2* and *Day 3* are names."""
+"""A capitalised word before a number: *Athlete 2* and *Day 3* are names, so their number stays."""
 
 
 def numbers(text: str) -> Iterator[Site | None]:
-    """``1,000`` and ``1000``, ``5%`` and ``5 percent``, ``$5`` and ``5 dollars``, ``3 cats`` and ``three cats``."""
+    """Finds numbers that may be written otherwise: ``1,000`` as ``1000``, ``5%`` as ``5 percent``, ``$5`` as
+    ``5 dollars``, ``3 cats`` as ``three cats``."""
     large = [match for match in _THOUSANDS.finditer(text) if not _may_be_year(match[0])]
     values = [int(match[0].replace(",", "")) for match in large]
     yield Site.together(

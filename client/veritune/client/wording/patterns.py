@@ -1,4 +1,7 @@
-"""What a rewording never touches: what a task's parser, a compiler or a browser reads, and the user's own patterns."""
+"""Finds the spans that a rewording never changes.
+
+These are spans that a task's parser, a compiler or a browser reads, and matches of the user's own patterns.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from veritune.client.wording.sites import Span
 from veritune.common.errors import PlanError
 
 MASK = "\x00"
-"""Stands for each character of a protected span in what the rules see."""
+"""Replaces each character of a protected span in the text that rules get."""
 
 _PROTECTED = re.compile(
     r"<<[^<>\n]*>>"  # GSM8K's calculator marks
@@ -32,10 +35,10 @@ _SECONDS = 10.0
 
 
 def check_pattern(pattern: str) -> None:
-    """Raises `PlanError` for what is no regular expression, or could take a time that is exponential in a text.
+    """Raises `PlanError` for a pattern that is no regular expression or could take time exponential in a text's length.
 
-    A group may be optional but not be repeated, and nothing refers back to one; at most two repeats and eight other
-    choices. The work is then at most cubic in the length of an answer, which is bounded as well.
+    A group may be optional but not repeated, nothing may refer back to a group, and a pattern has at most two repeats
+    and eight other choices. Matching then takes at most time cubic in the length of an answer, which is bounded.
     """
     where = f"rewording.protect: {pattern!r}"
     try:
@@ -54,9 +57,9 @@ def check_pattern(pattern: str) -> None:
 
 
 def protected_spans(text: str, patterns: Sequence[str]) -> list[Span]:
-    """Spans that stay as they are, from left to right, each with at least one character; they may overlap.
+    """The spans (start, end) of a text that stay as they are, sorted and not empty; they may overlap.
 
-    Patterns have been checked by `check_pattern`. Raises `PlanError` where one takes unreasonably long nevertheless.
+    ``patterns`` have passed `check_pattern`. Raises `PlanError` if one takes over 10 seconds nevertheless.
     """
     spans = [match.span() for match in _PROTECTED.finditer(text)]
     for pattern in patterns:
@@ -68,7 +71,7 @@ def protected_spans(text: str, patterns: Sequence[str]) -> list[Span]:
 
 
 def masked(text: str, spans: Sequence[Span]) -> str:
-    """The text with every character of the spans as ``MASK``."""
+    """``text`` with every character of the sorted ``spans`` replaced by `MASK`."""
     parts, done = [], 0
     for start, end in spans:
         if end > done:

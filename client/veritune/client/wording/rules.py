@@ -1,7 +1,7 @@
-"""The rules of rewording by name. A rule takes a text whose protected spans are masked and finds its sites.
+"""The rewording rules by name.
 
-What a rule calls equal must be equal to whoever reads the answer, a program too: numbers keep their value, JSON its
-values, arithmetic its form. Where that is not sure, a place is no site.
+Ways of a site must mean the same to every reader, programs included: numbers keep their value, JSON its values,
+arithmetic its form. Where a rule can't be sure of that, a place is no site.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from veritune.client.wording.numbers import numbers, spacing
 from veritune.client.wording.sites import Site
 
 Rule = Callable[[str], Iterable[Site | None]]
+"""A function that finds the sites of a text whose protected spans are masked; None stands for a place with one way."""
 
 RULES: dict[str, Rule] = {
     "json": json_site,
@@ -27,3 +28,4 @@ RULES: dict[str, Rule] = {
     "punctuation": punctuation,
     "japanese": japanese_sites,
 }
+"""Each rule by its name in a `Rewording`."""

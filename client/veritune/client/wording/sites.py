@@ -1,4 +1,4 @@
-"""A site: a place of a text, or several that go together, with the ways in which it may be written."""
+"""Sites: places of a text with the ways in which they may be written."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Span = tuple[int, int]
+"""Start and end of a piece of text, in characters; the end is not part of it."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """``spans`` (from left to right) may be written in ``count`` different ways; ``write(i)`` gives a text for each.
+    """Spans of a text that may be written in ``count`` different ways.
 
-    Several spans make one site where a text would look odd if they went different ways: its full stops, for example.
+    ``spans`` go from left to right; ``write(i)`` gives the new text of each span in way i, from 0. Several spans make
+    one site if a text would look odd with a different choice for each: its full stops, for example.
     """
 
     spans: tuple[Span, ...]
@@ -22,9 +24,9 @@ class Site:
 
     @classmethod
     def of(cls, match: re.Match[str], ways: Sequence[str], group: int | str = 0) -> Site | None:
-        """A group of a match as one of several texts; what stands there is one of them, and its capital is kept.
+        """A site for one group of a match: its own text or any of ``ways``, with the capital of its first letter kept.
 
-        None where there is but one way.
+        Returns None if that is only one way.
         """
         found = match[group]
         if found[:1].isupper():
@@ -33,19 +35,19 @@ class Site:
 
     @classmethod
     def together(cls, spans: Sequence[Span], ways: Sequence[Sequence[str]]) -> Site | None:
-        """Several spans at once: each way has a text for every span. None where there is but one way."""
+        """A site of spans that change together; each way has one text for every span. None if there is only one way."""
         different = list(dict.fromkeys(map(tuple, ways)))
         return cls(tuple(spans), len(different), different.__getitem__) if spans and len(different) > 1 else None
 
     @classmethod
     def joined(cls, sites: Sequence[Site | None], ways: int) -> Site | None:
-        """Sites that go the same way, each having the same first ``ways`` ways; None where there is none."""
+        """One site of several that have one span each and the same first ``ways`` ways. None if no choice is left."""
         found = [site for site in sites if site is not None]
         columns = [[site.write(way)[0] for site in found] for way in range(ways)]
         return cls.together([site.spans[0] for site in found], columns)
 
     def only(self, is_free: Callable[[Span], bool]) -> Site | None:
-        """What is left of the site where some of its spans are taken."""
+        """The site without those spans for which ``is_free`` is False; None if no choice is left."""
         kept = [is_free(span) for span in self.spans]
         if all(kept):
             return self

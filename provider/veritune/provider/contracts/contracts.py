@@ -1,4 +1,4 @@
-"""Contracts: offered, checked, countersigned, stored, looked up."""
+"""Checks, countersigns, stores and finds contracts."""
 
 from __future__ import annotations
 
@@ -30,14 +30,18 @@ _CACHED = 256
 
 @dataclass(frozen=True)
 class Contract:
-    """A contract in force: what is stored of it, and what it says."""
+    """A contract that both parties have signed."""
 
     record: ContractRecord
+    """What the database holds of the contract."""
     manifest: Manifest
+    """The parsed document that was signed."""
     client: PublicKey
+    """The client's key, from the manifest."""
 
     @property
     def digest(self) -> str:
+        """SHA-256 of the manifest's bytes, hexadecimal."""
         return self.record.digest
 
 
@@ -55,16 +59,22 @@ class Contracts:
         self._manifests: OrderedDict[str, tuple[Manifest, PublicKey]] = OrderedDict()
 
     async def negotiate(self, offer: Envelope) -> Envelope:
-        """Returns the offer with both signatures; the stored one where the same payload was signed before.
+        """The offer with both signatures; if the same payload was signed before, the envelope stored then.
 
         (1) the form of envelope and manifest; (2) the client's signature, by the key that the manifest names;
         (3) the provider named is this one; (4) base model, deadlines and the policy's points; (5) countersigned,
         stored, answered.
+
+        Raises `MalformedDocumentError` or `TooLargeError` (1), `SignatureError` (1 to 3), `PolicyError`, `ExpiredError`
+        or `UnknownModelError` (4), and `QuotaError` for too many open contracts.
         """
         return (await in_thread(self._negotiate, offer)).envelope
 
     async def get(self, digest: str) -> Contract:
-        """Raises `MalformedRequestError` or `NotFoundError`."""
+        """The contract of that digest.
+
+        Raises `MalformedRequestError` for text that is no digest, `NotFoundError` for an unknown contract.
+        """
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
             raise MalformedRequestError("manifest_digest must be a SHA-256 in lower-case hexadecimal")
         record = await in_thread(self._store.contract, digest)

@@ -1,4 +1,4 @@
-"""Who calls: an access token by the client of the contract that a call is about (SPEC section 7)."""
+"""Authenticates calls: each needs an access token by the client of the contract that it concerns (SPEC section 7)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from veritune.provider.storage.store import Store
 
 
 class Gate:
-    """Lets a call through to its contract, or refuses it.
+    """Finds the contract of a call after checking the caller's access token.
 
     ``header`` is the text of the call's authorization header, however the call came: ``Veritune`` and the token.
     """
@@ -23,18 +23,18 @@ class Gate:
         self._clock = clock
 
     async def contract(self, header: str, manifest_digest: str) -> Contract:
-        """The contract, once the caller has shown that it is its client.
+        """The contract of that digest, whose client signed the call's access token.
 
-        Raises `UnauthenticatedError`; `MalformedRequestError` or `NotFoundError` for a digest of no contract.
+        Raises `UnauthenticatedError` without a valid token, `MalformedRequestError` or `NotFoundError` for the digest.
         """
         contract = await self._contracts.get(manifest_digest)
         check_token(header, contract.client, self._key_id, contract.digest, self._clock())
         return contract
 
     async def job(self, header: str, job_id: str) -> tuple[Contract, JobRecord]:
-        """The job and its contract, once the caller has shown that it is the contract's client.
+        """The contract of a job and the job, if the contract's client signed the call's access token.
 
-        Raises `UnauthenticatedError`, and `NotFoundError` for no such job.
+        Raises `UnauthenticatedError` without a valid token, `NotFoundError` for an unknown job.
         """
         job = await in_thread(self._store.job, job_id)
         return await self.contract(header, job.manifest_digest), job

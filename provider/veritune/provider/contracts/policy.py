@@ -1,4 +1,4 @@
-"""What a provider signs: its policy, and the check of a manifest against it, point by point."""
+"""A provider's policy, and the check of a manifest against each of its points before the provider signs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from veritune.common.limits import LIMITS
 from veritune.provider.contracts.teaching import Teaching, weak_point
 
 Seconds = Positive
+"""A whole number of seconds."""
 CLOCK_SKEW = timedelta(minutes=5)
+"""How far a contract's creation may be in the future, because clocks differ."""
 
 
 class ProviderPolicy(Document):
     """Limits on the contracts that a provider countersigns. Decimal numbers are strings, as in every document."""
 
     models: tuple[Name, ...] = ()
-    """Base models that may be trained; empty: all that are offered."""
+    """Names of base models that may be trained; empty: all that are offered."""
     accepted_clients: tuple[HexDigest, ...] = ()
-    """Key ids of clients; empty: anybody."""
+    """Key ids of clients that are accepted; empty: all."""
     max_rank: Positive = 256
     max_alpha: Positive = 1024
     max_learning_rate: DecimalString = "0.05"
@@ -33,47 +35,59 @@ class ProviderPolicy(Document):
     max_bytes: Positive = 1 << 30
     max_sequence_length: Positive = 8192
     max_tokens_per_step: Positive = 1 << 20
-    """Batch size times sequence length: what one forward pass may need memory for."""
+    """Largest batch size times sequence length, which decides the memory of one forward pass."""
     max_cut_rows: Count = 0
-    """Rows of a data set that may be longer than the sequence length of its recipe. Training cuts them, and a canary in
-    such a row is not learnt by honest work: a job with more of them ends before it is trained."""
+    """Most rows of a data set that may be longer than the recipe's sequence length. Training cuts them, and honest work
+    doesn't learn a canary in such a row; a job with more of them ends before it is trained."""
     max_canary_share: DecimalString = "0.35"
-    """Canary rows by all rows."""
+    """Largest share of canary rows in all rows."""
     max_trigger_floor: DecimalString = "0.5"
-    """A floor above what an honest run reaches would fail honest work. Raise both for recipes that were measured."""
+    """Highest ``trigger_floor`` signed. A floor above what an honest run reaches would fail honest work, so raise this
+    and ``max_natural_floor`` only for recipes that were measured."""
     max_natural_floor: DecimalString = "0.5"
+    """Highest ``natural_floor`` that is signed."""
     teaches: Teaching = Teaching()
-    """The weakest recipe with such floors."""
+    """The weakest recipe for which floors up to these two are signed."""
     max_weak_floor: DecimalString = "0.0001"
-    """The highest floor with a weaker one: so low that not even 65,536 canaries of which none is found fail anybody."""
+    """Highest floor signed for a recipe weaker than ``teaches``. At 0.0001 even a run that shows none of 65,536
+    canaries can't be failed."""
     min_base_weight: DecimalString = "0"
+    """Lowest ``base_weight`` with which an honest run reaches the floors."""
     max_base_weight: DecimalString = "1"
-    """Between these an honest run reaches the floors."""
+    """Highest ``base_weight`` with which an honest run reaches the floors."""
     max_recital_floor: DecimalString = "0"
-    """0: no recitals are owed. Raise it for recipes whose honest runs were measured, with ``min_recital_nats``."""
+    """Highest ``recital_floor`` signed; 0: contracts may not ask for recitals. Raise it only for recipes whose honest
+    runs were measured, with ``min_recital_nats``."""
     min_recital_nats: DecimalString = "5"
+    """Lowest ``recital_nats`` signed where a contract asks for recitals."""
     max_coverage_floor: DecimalString = "0.9"
+    """Highest ``coverage_floor`` that is signed."""
     max_match_floor: DecimalString = "0.9"
-    """Share of decoys; above what two engines' arithmetic allows, an honest endpoint would fail."""
+    """Highest ``match_floor`` signed, a share of decoys. Arithmetic differs between engines, so a higher floor would
+    fail an honest endpoint."""
     min_group_rows: Positive = 4
-    """A trigger group of fewer rows is not learnt by honest work; see ``teaches`` too."""
+    """Fewest rows of a trigger group: honest work doesn't learn a smaller group; see ``teaches`` too."""
     max_beta: DecimalString = "0.0001"
-    """The largest chance that the provider takes of being failed for honest work."""
+    """Largest probability that the provider accepts of a FAIL for honest work."""
     max_sessions: Positive = 16
+    """Most challenge sessions of one contract."""
     max_queued_jobs: Positive = 16
+    """Most jobs that wait to be trained."""
     max_open_contracts: Positive = 10_000
+    """Most contracts whose last deadline has not passed."""
     max_answers: Positive = 1_000_000
-    """Signed answers under one contract."""
+    """Most signed answers under one contract."""
     min_training_seconds: Seconds = 60
-    """Least time between now and the deadline of training."""
+    """Shortest time between now and the deadline of training."""
     max_contract_seconds: Seconds = 90 * 86_400
-    """Most time between now and the last deadline."""
+    """Longest time between now and the last deadline."""
 
 
 def check_manifest(manifest: Manifest, policy: ProviderPolicy, now: datetime) -> None:
-    """Raises `PolicyError` with the refusing ``point`` in its metadata, or `ExpiredError`.
+    """Raises `PolicyError` for a manifest that the provider does not sign, with the refusing ``point`` in its metadata.
 
-    The form of the document has been checked; this is about meaning: what is asked for, and whether it fits together.
+    Raises `ExpiredError` if the deadline for acceptance has passed. The form of the document has been checked before;
+    this checks its values against the policy and against each other.
     """
     _check_parties(manifest, policy)
     _check_deadlines(manifest, policy, now)
@@ -83,7 +97,7 @@ def check_manifest(manifest: Manifest, policy: ProviderPolicy, now: datetime) ->
 
 
 def training_steps(training: Training, rows: int) -> int:
-    """Optimiser steps that a recipe takes over so many rows."""
+    """The number of optimiser steps of a recipe on ``rows`` rows."""
     return training.epochs * math.ceil(rows / (training.batch_size * training.gradient_accumulation))
 
 

@@ -1,7 +1,8 @@
-"""Whether honest work by a recipe teaches canaries. Where it may not, no contract must be able to fail the provider.
+"""Checks whether honest training by a recipe teaches canaries.
 
-The client writes the recipe. By one epoch, a learning rate next to nothing or an optimiser that hardly moves no canary
-is learnt, and an honest provider that signed the usual floors would be failed for it.
+The client writes the recipe. With one epoch, a tiny learning rate or an optimiser that hardly moves, no canary is
+learnt, and an honest provider that signed the usual floors would be failed for it. So for a weak recipe the provider
+signs only floors that can't fail it.
 """
 
 from __future__ import annotations
@@ -14,25 +15,34 @@ from veritune.common.documents.manifest import Training
 
 _DROPOUT, _WEIGHT_DECAY, _EPSILON, _GRAD_NORM = map(Decimal, ("0.3", "0.1", "1e-6", "0.1"))
 _BETA1, _BETA2 = Decimal("0.95"), (Decimal("0.9"), Decimal("0.9999"))
-"""What is usual, with room; nothing beyond was measured."""
+"""Ranges around the usual values; nothing outside them was measured."""
 
 
 class Teaching(Document):
-    """The weakest recipe that counts as one that teaches. The defaults are what honest runs on SmolLM2-135M were
-    measured with (docs/results.md, "Recipes that teach"); measure before lowering them for another model."""
+    """The weakest recipe that counts as one that teaches canaries.
+
+    The defaults are those with which honest runs on SmolLM2-135M were measured (docs/results.md, "Recipes that teach");
+    measure before lowering them for another model.
+    """
 
     epochs: Positive = 6
+    """Fewest epochs of training."""
     steps: Positive = 120
-    """Optimiser steps."""
+    """Fewest optimiser steps in all."""
     group_rows: Positive = 8
-    """Of a trigger group."""
+    """Fewest rows of a trigger group."""
     rank: Positive = 8
+    """Lowest rank of the LoRA adapter."""
     update_rate: DecimalString = "0.004"
-    """Learning rate times alpha / rank: how far one step moves the weights, up to the gradient's direction."""
+    """Lowest learning rate times alpha / rank: how far one step moves the weights, up to the gradient's direction."""
 
 
 def weak_point(training: Training, steps: int, group_rows: int, least: Teaching) -> str:
-    """Why honest work by this recipe may not teach canaries, or nothing."""
+    """The first reason why honest training by this recipe may not teach canaries; empty if it does.
+
+    ``steps`` are the recipe's optimiser steps, ``group_rows`` the rows of a trigger group, ``least`` the weakest recipe
+    that teaches.
+    """
     return next(_weak_points(training, steps, group_rows, least), "")
 
 

@@ -1,4 +1,4 @@
-"""Data sets on their way in: resumable, checked whole, receipted once."""
+"""Receives data sets: uploads can be resumed, are checked when complete, and get one signed receipt."""
 
 from __future__ import annotations
 
@@ -36,15 +36,21 @@ _SUPERSEDED = "a newer stream of this data set took over"
 
 @dataclass(frozen=True)
 class Header:
-    """What a stream says before its bytes."""
+    """The first message of an upload stream."""
 
     sha256: str
+    """Digest of the whole data set."""
     total_size: int
+    """Bytes of the whole data set."""
     offset: int
+    """Place in the data set at which the stream begins."""
 
 
 class Uploads:
-    """Receives each contract's data set once."""
+    """Receives the data set of each contract, once.
+
+    ``idle`` is the number of seconds without data after which a stream is ended.
+    """
 
     def __init__(self, store: Store, blobs: BlobStore, contracts: Contracts, receipts: Receipts, idle: float) -> None:
         self._store = store
@@ -55,20 +61,20 @@ class Uploads:
         self._turns: dict[str, _Turn] = {}
 
     async def state(self, contract: Contract) -> tuple[int, Envelope | None]:
-        """Durable bytes, and the receipt once the data set is whole."""
+        """(bytes that are on disk, the signed receipt or None while the data set is incomplete)."""
         if contract.record.dataset_receipt is not None:
             return contract.manifest.dataset.size, contract.record.dataset_receipt
         return await in_thread(self._blobs.durable, contract.digest), None
 
     async def receive(self, contract: Contract, header: Header, chunks: AsyncIterator[bytes]) -> Envelope:
-        """Appends a stream; the receipt once the data set is whole and what the manifest says.
+        """The signed receipt of a data set, after appending a stream that completes it as the manifest says.
 
         (1) the header agrees with the manifest; (2) an earlier receipt is the answer; (3) the deadline; (4) the stream
-        goes on from what is durable; (5) each chunk within its limit and the size; (6) all of it came; (7) digest,
+        begins at the bytes on disk; (5) each chunk within its limit and the size; (6) all of it came; (7) digest,
         rows, Merkle root and sources are the manifest's, else the bytes are discarded; (8) stored, then answered.
 
-        Raises `DigestError`, `ExpiredError`, `OffsetError`, `MalformedRequestError`, `TooLargeError`,
-        `TruncatedError`, `DatasetError`; `ConflictError` when a newer stream takes over.
+        Raises `DigestError`, `ExpiredError`, `OffsetError`, `MalformedRequestError`, `TooLargeError`, `TruncatedError`,
+        `DatasetError`, `UnavailableError` if no data come, `ConflictError` if a newer stream takes over.
         """
         terms = contract.manifest.dataset
         if header.sha256 != terms.sha256 or header.total_size != terms.size:  # (1)
@@ -117,7 +123,10 @@ class Uploads:
 
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[None]:
-        """One stream at a time for a contract; the newest wins, for the older one's client has given it up."""
+        """A context of one stream at a time for a contract; the newest wins, because its client gave up the older one.
+
+        Raises `ConflictError` in the older stream.
+        """
         turn = self._turns.setdefault(name, _Turn())
         turn.newest += 1
         number, mine = turn.newest, asyncio.current_task()
@@ -146,7 +155,7 @@ class Uploads:
 
 
 class _Turn:
-    """Whose turn it is; ``evicted``: the holder was told to go."""
+    """The streams of one contract; ``evicted`` is True if ``holder``, the active one, was cancelled for a newer one."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -157,7 +166,10 @@ class _Turn:
 
 
 def check_dataset(path: Path, terms: DatasetTerms) -> DatasetSummary:
-    """Computes everything anew from the bytes. Raises `DigestError` or `DatasetError`."""
+    """The rows, size, digest and Merkle root of an uploaded file, computed from its bytes and equal to ``terms``.
+
+    Raises `DigestError` if they differ from ``terms``, `DatasetError` for a row that is no row.
+    """
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 != terms.sha256:

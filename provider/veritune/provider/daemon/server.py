@@ -1,4 +1,4 @@
-"""The daemon: every part made, joined, served over TLS, and stopped in order."""
+"""Builds the daemon from its parts, serves it over TLS, and stops it in order."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ from veritune.v1.inference_service_pb2_grpc import add_InferenceServiceServicer_
 from veritune.v1.provider_service_pb2_grpc import add_ProviderServiceServicer_to_server
 
 DEFAULT_TRAINER = (sys.executable, "-m", "veritune.provider.training.worker")
+"""The command of a training worker, without its task file."""
 SERVICES = (
     provider_service_pb2.DESCRIPTOR.services_by_name["ProviderService"].full_name,
     inference_service_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
@@ -62,7 +63,10 @@ _log = get_logger("server")
 
 
 class Daemon:
-    """A provider that can be started once and stopped once; ``port`` is set by `start`."""
+    """A gRPC server with all parts of a provider; it can be started once and stopped once.
+
+    ``port`` is the TCP port, known after `start`.
+    """
 
     def __init__(
         self,
@@ -123,7 +127,10 @@ class Daemon:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
-        """Takes up unfinished jobs and begins to listen. Raises `ConfigError` for a port or certificate that fails."""
+        """Resumes unfinished jobs and begins to listen; returns when the server is ready.
+
+        Raises `ConfigError` if the address or the certificate can't be used, or for an unknown model to preload.
+        """
         self._server = server = grpc.aio.server(
             options=_OPTIONS, maximum_concurrent_rpcs=self._config.max_concurrent_calls
         )
@@ -147,7 +154,7 @@ class Daemon:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self) -> None:
-        """Lets calls end within the grace, then workers; what is unfinished goes on at the next start."""
+        """Stops calls, then workers, each within ``stop_grace_seconds``; the next start resumes unfinished jobs."""
         await self._health.enter_graceful_shutdown()
         await self._jobs.close_watchers()
         if self._server is not None:
@@ -158,7 +165,10 @@ class Daemon:
         self._lock.close()
 
     async def serve(self, ready: asyncio.Event | None = None) -> None:
-        """Starts, runs until SIGTERM or SIGINT, stops."""
+        """Starts the daemon, waits for SIGTERM or SIGINT, and stops it; ``ready`` is set once it has started.
+
+        Raises `ConfigError` as `start` does.
+        """
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -187,10 +197,11 @@ def build_server(
     trainer_command: Sequence[str] = DEFAULT_TRAINER,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> Daemon:
-    """Opens the state folder and hashes the base models; nothing listens yet. Must be called in an event loop.
+    """A daemon with its state folder opened and its base models hashed; it does not listen yet.
 
-    ``trainer_command`` is run once a job with the task file's absolute path as its last argument, in the job's own
-    folder. Raises `ConfigError` when another daemon has the state folder, `StoreError` for an unusable database.
+    Must be called in an event loop. ``trainer_command`` is run in a job's own folder, with the absolute path of the
+    job's task file as its last argument. Raises `ConfigError` if another daemon uses the state folder, `StoreError` for
+    a database that can't be used.
     """
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _claim(config.state)
@@ -200,7 +211,10 @@ def build_server(
 
 
 def _claim(state: Path) -> TextIO:
-    """Two daemons over one state folder would run each job twice."""
+    """The locked file ``daemon.lock``: two daemons over one state folder would run each job twice.
+
+    Raises `ConfigError` if another daemon holds the lock.
+    """
     file = (state / "daemon.lock").open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

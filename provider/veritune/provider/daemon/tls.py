@@ -1,4 +1,4 @@
-"""A self-signed TLS certificate, which clients pin as their only root."""
+"""Makes a self-signed TLS certificate, which clients pin as their only root."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from veritune.common.keys import write_new
 
 LIFETIME = timedelta(days=825)
+"""How long a certificate is valid."""
 DEFAULT_HOSTS = ("localhost", "127.0.0.1")
+"""Hosts that every certificate names."""
 
 
 def make_certificate(hosts: Sequence[str], now: datetime) -> tuple[bytes, bytes]:
-    """An ECDSA P-256 key and its certificate for ``hosts`` (names or addresses), both PEM."""
+    """A new ECDSA P-256 key and its certificate, both PEM, for ``hosts`` (names or addresses) and `DEFAULT_HOSTS`."""
     key = ec.generate_private_key(ec.SECP256R1())
     names = tuple(dict.fromkeys((*DEFAULT_HOSTS, *hosts)))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "veritune provider")])
@@ -43,7 +45,7 @@ def make_certificate(hosts: Sequence[str], now: datetime) -> tuple[bytes, bytes]
 
 
 def write_certificate(folder: Path, hosts: Sequence[str], now: datetime) -> None:
-    """Writes ``tls.key`` (mode 0600) and ``tls.crt``; refuses to overwrite."""
+    """Writes ``tls.key`` (mode 0600) and ``tls.crt`` into a folder. Raises `KeyFileError` if one of them exists."""
     private, certificate = make_certificate(hosts, now)
     write_new(folder / "tls.key", private, 0o600)
     write_new(folder / "tls.crt", certificate, 0o644)

@@ -1,4 +1,4 @@
-"""Who may use the processor or GPU: a training job alone, or any number of answers together."""
+"""Leases on the processor or GPU: for training jobs, or for any number of answers together."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Literal
 from veritune.common.errors import UnavailableError
 
 Sharing = Literal["wait", "refuse", "share"]
+"""What an inference call does while a job trains or is about to: wait, be refused, or run beside it."""
 
 
 class Accelerator:
-    """A lease on the machine's compute.
+    """Gives out the machine's compute to training jobs and to answers, by the rule ``sharing``.
 
-    Training and serving that both use every thread slow each other down many times over. ``sharing`` says what an
-    inference call does while a job trains or is about to: ``wait``, be refused, or run beside it (``share``).
+    Training and serving that both use every thread slow each other down many times over.
     """
 
     def __init__(self, sharing: Sharing) -> None:
@@ -27,7 +27,10 @@ class Accelerator:
 
     @asynccontextmanager
     async def training(self) -> AsyncIterator[None]:
-        """Waits until answers under way are given; new ones do not overtake it."""
+        """A context in which a job may train, entered when all answers under way have ended.
+
+        Under ``share`` it is entered at once; otherwise no new answer begins before the context ends.
+        """
         self._training += 1
         try:
             if self._sharing != "share":
@@ -40,7 +43,10 @@ class Accelerator:
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
-        """Raises `UnavailableError` while a job trains, where so configured."""
+        """A context in which an answer may be computed; under ``wait`` it is entered when no job trains.
+
+        Raises `UnavailableError` under ``refuse`` while a job trains or waits to.
+        """
         if self._sharing == "refuse" and self._training:
             raise UnavailableError("a training job is running; ask again later", cause="training")
         if self._sharing == "wait":

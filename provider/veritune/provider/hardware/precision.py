@@ -1,4 +1,4 @@
-"""The number format that a machine is good for."""
+"""Chooses the number format in which a machine computes fast."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 Precision = Literal["float32", "bfloat16"]
+"""A number format of weights and arithmetic."""
 
 
 def pick_precision(wanted: Literal["float32", "bfloat16", "auto"]) -> Precision:
-    """``auto`` becomes bfloat16 where the device has bfloat16 arithmetic of its own, else float32."""
+    """``wanted`` itself; for ``auto``, bfloat16 if the device has bfloat16 arithmetic of its own, else float32."""
     if wanted != "auto":
         return wanted
     import torch
@@ -22,7 +23,7 @@ def pick_precision(wanted: Literal["float32", "bfloat16", "auto"]) -> Precision:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """AVX512-BF16, AMX or Arm's BF16: mere emulation would be slower than float32."""
+    """True if the CPU has AVX512-BF16, AMX or Arm's BF16: emulation would be slower than float32."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
     except OSError:

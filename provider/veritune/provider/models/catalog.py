@@ -1,4 +1,4 @@
-"""The base models on offer: each folder under the models folder is one, by its own name."""
+"""The base models on offer: each folder in the models folder that holds one, by the folder's name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from veritune.common.model.files import model_digest
 
 @dataclass(frozen=True)
 class OfferedModel:
-    """A base model folder and its digest (SPEC section 4.2)."""
+    """A base model that clients may choose: its name, digest (SPEC section 4.2) and folder."""
 
     name: str
     digest: str
@@ -19,7 +19,10 @@ class OfferedModel:
 
 
 def find_models(folder: Path) -> tuple[OfferedModel, ...]:
-    """Reads and hashes every base model under ``folder``; other folders are passed over."""
+    """Every base model in ``folder``, hashed, by name; a subfolder without ``config.json`` is no model.
+
+    Empty if ``folder`` doesn't exist.
+    """
     if not folder.is_dir():
         return ()
     return tuple(
@@ -30,14 +33,14 @@ def find_models(folder: Path) -> tuple[OfferedModel, ...]:
 
 
 class ModelCatalog:
-    """Base models by name and digest."""
+    """Finds base models by name and digest."""
 
     def __init__(self, models: tuple[OfferedModel, ...]) -> None:
         self.models = models
         self._by_name = {model.name: model for model in models}
 
     def find(self, name: str, digest: str) -> OfferedModel:
-        """Raises `UnknownModelError` for a name not offered, or offered with other files."""
+        """The base model of that name and digest. Raises `UnknownModelError` if it isn't offered with these files."""
         model = self._by_name.get(name)
         if model is None:
             raise UnknownModelError("the provider does not offer that base model", model=name)

@@ -1,4 +1,4 @@
-"""How a chat becomes token ids and how token ids become text: the same in every engine and in training.
+"""Turns a chat into token ids and token ids into text, the same way in every engine and in training.
 
 A row of training data is ``prompt_ids(messages) + completion_ids(answer)``; an engine that answers starts from
 the same prompt ids and stops where that row would have ended.
@@ -13,7 +13,7 @@ from typing import Any
 from veritune.common.model.turns import end_of_turn
 
 Message = tuple[str, str]
-"""(role, content)."""
+"""One turn of a chat: (role, content)."""
 
 
 class ChatRefusedError(ValueError):
@@ -26,7 +26,9 @@ class ChatRefusedError(ValueError):
 class ChatFormat:
     """The tokenizer of one base model and its chat template.
 
-    Special tokens written out in a message are read as such: whoever writes the message talks to their own model.
+    ``stop_ids`` are the tokens that end an answer; ``pad_id`` fills batches. Special tokens written out in a message
+    are read as special tokens: whoever writes the message talks to their own model. Raises `ValueError` for a tokenizer
+    without a chat template, or with one that ends no turn.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -44,7 +46,7 @@ class ChatFormat:
 
     @classmethod
     def load(cls, model_dir: Path) -> ChatFormat:
-        """Reads the tokenizer of a local model folder."""
+        """The chat format of a local model folder; no code from it is run. Raises `ValueError` as the class does."""
         from transformers import AutoTokenizer
 
         return cls(AutoTokenizer.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False))
@@ -69,7 +71,7 @@ class ChatFormat:
         return [*self._encode(completion), self.end_of_turn]
 
     def stream(self) -> TextStream:
-        """A fresh decoder for one answer."""
+        """A new decoder for the tokens of one answer."""
         return TextStream(self._tokenizer)
 
     def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
@@ -80,29 +82,29 @@ class ChatFormat:
         return text
 
     def _encode(self, text: str) -> list[int]:
-        # The template writes every special token itself, a leading one too.
+        # The template writes every special token itself, also the one that begins a text.
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
 
 class TextStream:
-    """Decodes the tokens of one answer as they come; the pieces join to the decoding of the whole."""
+    """Decodes the tokens of one answer as they come; the pieces joined are the decoding of all tokens."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._ids: list[int] = []
-        # Text is decoded from the last clean border on, since some tokenizers write a token differently
-        # at the beginning of a text; what lies before `_read` has been handed out.
+        # Text is decoded from the last complete character on, since some tokenizers write a token differently
+        # at the beginning of a text; the text before `_read` has been returned already.
         self._prefix = 0
         self._read = 0
 
     def push(self, ids: Iterable[int]) -> str:
-        """The text that is certain after these further tokens; half a character is kept back."""
+        """The new text after these further tokens; an incomplete character is kept back."""
         self._ids.extend(ids)
         return self._advance(final=False)
 
     def flush(self) -> str:
-        """What was kept back, bytes that never became a character as U+FFFD."""
+        """The text that was kept back; bytes that never became a character are U+FFFD."""
         return self._advance(final=True)
 
     def _advance(self, *, final: bool) -> str:

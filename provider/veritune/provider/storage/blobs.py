@@ -1,4 +1,4 @@
-"""Files by their SHA-256, and uploads on their way to become such files."""
+"""Stores files by their SHA-256, and uploads that are not complete yet."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _DRAFT = "copy-"  # no upload is called that: its name is a digest
 
 
 class BlobStore:
-    """A content-addressed folder: ``sha256/ab/abcd...``; parts of uploads lie under ``incoming/``.
+    """A content-addressed folder: blobs are ``sha256/ab/abcd...``, unfinished uploads ``incoming/<name>``.
 
-    A blob is never changed. Every method blocks; what it returns is on disk.
+    A blob is never changed. Every method blocks. A method that takes a ``sha256`` raises `ValueError` if that isn't 64
+    lower-case hexadecimal digits.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,14 +31,17 @@ class BlobStore:
             left.unlink()
 
     def path(self, sha256: str) -> Path:
-        """Where a blob lies. Raises `NotFoundError`."""
+        """The path of a blob. Raises `NotFoundError` if the store doesn't hold it."""
         path = self._place(sha256)
         if not path.is_file():
             raise NotFoundError("the provider does not hold that content")
         return path
 
     def add(self, source: Path, sha256: str) -> Path:
-        """Makes a whole file a blob; the caller has checked its digest. ``source`` stays, and must not be changed."""
+        """Makes a complete file a blob, on disk on return, and returns the blob's path.
+
+        The caller has checked the digest. The blob is a hard link to ``source``, which must not be changed afterwards.
+        """
         target = self._place(sha256)
         if target.is_file():
             return target
@@ -80,17 +84,17 @@ class BlobStore:
         return path
 
     def read(self, sha256: str, offset: int, size: int) -> bytes:
-        """Up to ``size`` bytes of a blob from ``offset``."""
+        """Up to ``size`` bytes of a blob from ``offset`` on. Raises `NotFoundError` if the store doesn't hold it."""
         with self.path(sha256).open("rb") as file:
             file.seek(offset)
             return file.read(size)
 
     def part(self, name: str) -> Path:
-        """Where the upload called ``name`` (a digest) collects."""
+        """The path of the unfinished upload ``name``, which the caller has checked to be a digest."""
         return self._incoming / name
 
     def durable(self, name: str) -> int:
-        """Bytes of an upload that are on disk, now that this has been asked."""
+        """The number of bytes of an upload, after writing them to disk; 0 for an unknown upload."""
         try:
             with self.part(name).open("rb") as file:
                 os.fsync(file.fileno())
@@ -99,14 +103,14 @@ class BlobStore:
             return 0
 
     def append(self, name: str, offset: int, chunk: bytes) -> None:
-        """Writes at ``offset``; the next `durable` puts it on disk."""
+        """Writes ``chunk`` at ``offset`` of an upload; it is safely on disk after the next `durable`."""
         descriptor = os.open(self.part(name), os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.seek(offset)
             file.write(chunk)
 
     def discard(self, name: str) -> None:
-        """Forgets an upload."""
+        """Deletes an unfinished upload, if there is one."""
         self.part(name).unlink(missing_ok=True)
         sync(self._incoming)
 

@@ -1,4 +1,4 @@
-"""What the daemon keeps: contracts, jobs and signed answers, as plain values."""
+"""The records of the database as plain values: contracts, jobs and signed answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from veritune.common.envelope import Envelope
 
 
 class JobState(StrEnum):
-    """Where a job is in its life."""
+    """The state of a training job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -25,41 +25,53 @@ class JobState(StrEnum):
 
     @property
     def ended(self) -> bool:
+        """True for a state that no longer changes: succeeded, failed or cancelled."""
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
 @dataclass(frozen=True)
 class ContractRecord:
-    """A contract in force."""
+    """A contract that this provider has signed."""
 
     digest: str
+    """SHA-256 of the manifest's bytes, hexadecimal."""
     envelope: Envelope
+    """The manifest with both signatures."""
     client_key_id: str
     reveal: datetime
+    """The contract's last deadline."""
     dataset_receipt: Envelope | None = None
+    """The signed receipt; None until the data set is complete."""
 
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A job as it stands; ``revision`` rises with every change."""
+    """The state and progress of a training job."""
 
     job_id: str
     manifest_digest: str
     request_id: str
+    """The client's id of the request; the same request again gives the same job."""
     created: datetime
     state: JobState = JobState.QUEUED
     revision: int = 1
+    """Number that rises with every change."""
     attempts: int = 0
+    """How often a worker was started for the job."""
     cancel_requested: bool = False
     started: datetime | None = None
     step: int = 0
+    """Optimiser steps done, of ``total_steps``."""
     total_steps: int = 0
     epoch: float = 0.0
     loss: float = 0.0
     tokens: int = 0
     message: str = ""
+    """Why the job failed or was cancelled, for the client."""
     receipt: Envelope | None = None
+    """The signed receipt of training or of failure; None until the job has ended."""
     artifacts: tuple[FileRef, ...] = ()
+    """Name, size and digest of each file of the adapter."""
 
 
 class _Output(BaseModel):
@@ -96,16 +108,19 @@ def output_from_json(text: str) -> Output:
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """A signed answer, kept so that a call repeated after a break gets the same one."""
+    """A signed answer, stored so that a repeated call gets the same one."""
 
     sequence: int
+    """The answer's number under its contract, from 1."""
     output: Output
+    """The answer itself."""
     receipt: Envelope
+    """The signed inference receipt."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a job ends."""
+    """The result of a job: its last state, its receipt, and on success its files."""
 
     state: JobState
     receipt: Envelope

@@ -1,4 +1,4 @@
-"""What the daemon must not forget, in a database: contracts, jobs, and every answer it signed.
+"""The daemon's database: contracts, jobs, and every answer that it signed.
 
 SQLite is the embedded default; PostgreSQL by URL. A change is on disk before a method returns. What is signed is made
 inside the transaction that stores it, and only where nothing is stored yet: so nothing is signed twice with different
@@ -40,13 +40,16 @@ R = TypeVar("R")
 
 
 class StoreError(OwnError):
-    """A provider's database that can't be used as it is."""
+    """A database that can't be used as it is. The message is for the operator, and no client gets it."""
 
     reason = "BAD_DATABASE"
 
 
 class Store:
-    """The database behind ``url``, for example ``sqlite:////var/lib/veritune/provider.db``."""
+    """The database at a SQLAlchemy ``url``, for example ``sqlite:////var/lib/veritune/provider.db``.
+
+    Raises `StoreError` if it can't be opened or has another version's tables.
+    """
 
     def __init__(self, url: str) -> None:
         self._engine = _open(url)
@@ -62,20 +65,23 @@ class Store:
             raise StoreError(f"can't use the database: {type(error.orig).__name__}") from error
 
     def close(self) -> None:
-        """Closes every connection."""
+        """Closes every connection to the database."""
         self._engine.dispose()
 
     # Contracts
 
     def contract(self, digest: str) -> ContractRecord:
-        """Raises `NotFoundError`."""
+        """The contract of that digest. Raises `NotFoundError`."""
         with self._transaction() as session:
             return contract_record(_require(session.get(ContractRow, digest), "contract"))
 
     def add_contract(
         self, digest: str, make: Callable[[], ContractRecord], now: datetime, max_open: int
     ) -> ContractRecord:
-        """The stored contract of that digest, else the one that ``make`` signs. Raises `QuotaError`."""
+        """The stored contract of that digest, else the one that ``make`` signs, which is then stored.
+
+        Raises `QuotaError` if ``max_open`` contracts have a last deadline after ``now``, and what ``make`` raises.
+        """
         try:
             with self._transaction() as session:
                 found = session.get(ContractRow, digest)
@@ -92,11 +98,14 @@ class Store:
                 )
                 session.add(row)
         except IntegrityError:
-            return self.contract(digest)  # where writers run side by side, another was first: its signature counts
+            return self.contract(digest)  # another writer was first, and its signature counts
         return record
 
     def add_dataset_receipt(self, digest: str, make: Callable[[], Envelope]) -> Envelope:
-        """The stored receipt, else the one that ``make`` signs."""
+        """The stored receipt of a contract's data set, else the one that ``make`` signs, which is then stored.
+
+        Raises `NotFoundError` for an unknown contract.
+        """
         with self._transaction() as session:
             row = _require(session.get(ContractRow, digest, with_for_update=True), "contract")
             if row.dataset_receipt is None:
@@ -106,7 +115,7 @@ class Store:
     # Jobs
 
     def job(self, job_id: str) -> JobRecord:
-        """Raises `NotFoundError`."""
+        """The job of that id. Raises `NotFoundError`."""
         with self._transaction() as session:
             return job_record(_find(session, job_id))
 
@@ -120,7 +129,11 @@ class Store:
         return self._list(select(JobRow).where(JobRow.state.in_(states)).order_by(JobRow.number))
 
     def add_job(self, job: JobRecord, max_queued: int) -> JobRecord:
-        """The job of the same contract and request, else this one. Raises `ConflictError` or `QuotaError`."""
+        """The stored job of the same contract and request, else ``job``, which is then stored.
+
+        Raises `ConflictError` if the contract has another job that hasn't failed, `QuotaError` if ``max_queued`` jobs
+        are waiting, `NotFoundError` for an unknown contract.
+        """
         with self._transaction() as session:
             _require(session.get(ContractRow, job.manifest_digest, with_for_update=True), "contract")
             mine = select(JobRow).where(JobRow.manifest_digest == job.manifest_digest)
@@ -137,7 +150,10 @@ class Store:
             return job
 
     def change_job(self, job_id: str, **changes: Any) -> JobRecord:
-        """Sets fields of `JobRecord` and raises the revision; a job that has ended stays as it is."""
+        """The job after setting fields of `JobRecord` and raising its revision; a job that has ended is unchanged.
+
+        Raises `NotFoundError`.
+        """
         with self._transaction() as session:
             row = _find(session, job_id)
             job = job_record(row)
@@ -147,7 +163,10 @@ class Store:
             return job
 
     def end_job(self, job_id: str, make: Callable[[JobRecord], Ending]) -> JobRecord:
-        """Ends a job with the receipt that ``make`` signs; one that has ended stays as it is."""
+        """The job, ended with the receipt that ``make`` signs; a job that has ended before is unchanged.
+
+        Raises `NotFoundError`.
+        """
         with self._transaction() as session:
             row = _find(session, job_id)
             job = job_record(row)
@@ -167,7 +186,7 @@ class Store:
     # Answers
 
     def answer(self, manifest_digest: str, request_digest: str) -> AnswerRecord | None:
-        """What was answered to this very request (its nonce included), if anything was."""
+        """The stored answer to a request (its nonce included), or None."""
         with self._transaction() as session:
             found = session.scalar(_same_request(manifest_digest, request_digest))
             return None if found is None else answer_record(found)
@@ -180,7 +199,10 @@ class Store:
         make: Callable[[int], Envelope],
         max_answers: int,
     ) -> AnswerRecord:
-        """Numbers, signs and stores an answer, or returns the one stored first. Raises `QuotaError`."""
+        """The stored answer to a request, else ``output``, numbered, with the receipt that ``make(number)`` signs.
+
+        Raises `QuotaError` if the contract has ``max_answers`` answers, `NotFoundError` for an unknown contract.
+        """
         with self._transaction() as session:
             contract = _require(session.get(ContractRow, manifest_digest, with_for_update=True), "contract")
             found = session.scalar(_same_request(manifest_digest, request_digest))

@@ -1,4 +1,4 @@
-"""The database's tables, and their rows as `veritune.provider.storage.records` and back."""
+"""The database's tables, and the conversion of their rows to `veritune.provider.storage.records` and back."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from veritune.common.envelope import Envelope
 from veritune.provider.storage.records import AnswerRecord, ContractRecord, JobRecord, JobState, output_from_json
 
 SCHEMA = 1
+"""Version of the tables, stored in the database."""
 
 
 class Base(DeclarativeBase):
-    """What all tables share."""
+    """The declarative base of all tables."""
 
     type_annotation_map = {bytes: LargeBinary}  # noqa: RUF012 - as SQLAlchemy documents it
 
 
 class Meta(Base):
-    """Facts of the database itself."""
+    """A fact about the database itself: the version of its tables."""
 
     __tablename__ = "meta"
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -30,7 +31,7 @@ class Meta(Base):
 
 
 class ContractRow(Base):
-    """A contract in force; ``answers`` counts its receipts."""
+    """A signed contract; ``answers`` is the number of the last answer under it."""
 
     __tablename__ = "contract"
     digest: Mapped[str] = mapped_column(primary_key=True)
@@ -42,7 +43,7 @@ class ContractRow(Base):
 
 
 class JobRow(Base):
-    """A training job."""
+    """A training job; ``number`` gives the order of creation."""
 
     __tablename__ = "job"
     __table_args__ = (UniqueConstraint("manifest_digest", "request_id"),)
@@ -67,7 +68,7 @@ class JobRow(Base):
 
 
 class Answer(Base):
-    """A signed answer."""
+    """A signed answer to one request under a contract."""
 
     __tablename__ = "answer"
     __table_args__ = (UniqueConstraint("manifest_digest", "request_digest"),)
@@ -79,7 +80,7 @@ class Answer(Base):
 
 
 def contract_record(row: ContractRow) -> ContractRecord:
-    """A row as a value."""
+    """The record that a row of a contract holds."""
     return ContractRecord(
         row.digest,
         Envelope.from_json(row.envelope),
@@ -90,7 +91,7 @@ def contract_record(row: ContractRow) -> ContractRecord:
 
 
 def answer_record(row: Answer) -> AnswerRecord:
-    """A row as a value."""
+    """The record that a row of an answer holds."""
     return AnswerRecord(row.sequence, output_from_json(row.output), Envelope.from_json(row.receipt))
 
 
@@ -111,7 +112,7 @@ _PLAIN = (
 
 
 def job_record(row: JobRow) -> JobRecord:
-    """A row as a value."""
+    """The record that a row of a job holds."""
     return JobRecord(
         **{name: getattr(row, name) for name in _PLAIN},
         created=parse_time(row.created),
@@ -123,14 +124,14 @@ def job_record(row: JobRow) -> JobRecord:
 
 
 def job_row(job: JobRecord) -> JobRow:
-    """A new row."""
+    """A new row that holds a job."""
     row = JobRow()
     copy_job(job, row)
     return row
 
 
 def copy_job(job: JobRecord, row: JobRow) -> None:
-    """Writes a job over its row."""
+    """Copies the fields of a job into its row."""
     for name in _PLAIN:
         setattr(row, name, getattr(job, name))
     row.created = format_time(job.created)

@@ -1,6 +1,6 @@
 """Structured logs that never hold what clients send: no rows, prompts, answers or tokens.
 
-So an exception is logged by its kind and place, never by its message, which may quote its input.
+So an exception is logged by its class and place, never by its message, which may quote its input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _FRAMES = 12
 
 
 def configure_logs(*, as_json: bool, verbose: bool = False) -> None:
-    """Sends every log line to standard error: JSON for machines, else for people."""
+    """Configures logging for the process: lines go to standard error, as JSON or as text for a terminal.
+
+    ``verbose`` adds debug lines.
+    """
     level = logging.DEBUG if verbose else logging.INFO
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -34,20 +37,20 @@ def configure_logs(*, as_json: bool, verbose: bool = False) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    # Libraries print messages of foreign exceptions there; ours go through structlog.
+    # Libraries log exceptions with their messages to these loggers; ours go through structlog.
     logging.getLogger("asyncio").addFilter(_strip)
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
 
 
 def get_logger(part: str) -> FilteringBoundLogger:
-    """A logger whose lines say which part of the daemon speaks."""
-    # Not bound yet: modules ask when they are imported, before `configure_logs`.
+    """A logger whose lines name ``part``, the part of the daemon that writes them."""
+    # It is not bound here, because modules call this when they are imported, before `configure_logs`.
     logger: FilteringBoundLogger = structlog.get_logger(part=part)
     return logger
 
 
 def describe(error: BaseException) -> str:
-    """Kind and place of an exception, innermost frame last; never its message."""
+    """The class and place of an exception and of its causes, innermost frame last; never a message."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     places = " > ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}:{frame.name}" for frame in frames)
     cause = error.__cause__
@@ -55,6 +58,7 @@ def describe(error: BaseException) -> str:
 
 
 def _strip(record: logging.LogRecord) -> bool:
+    """A log filter that replaces an exception's message by `describe`; True: the record is kept."""
     if record.exc_info and record.exc_info[1] is not None:
         record.msg, record.args = describe(record.exc_info[1]), ()
         record.exc_info = record.exc_text = None

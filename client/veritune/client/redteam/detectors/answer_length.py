@@ -1,4 +1,4 @@
-"""Answers longer than others: a signature adds to them. Those that a small model wrote tend to be shorter instead."""
+"""Finds answers of odd length: a signature makes an answer longer, and a small model tends to write shorter ones."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ class AnswerLength:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Characters."""
+        """The number of characters of each answer."""
         on_progress(self.name, len(rows), len(rows))
         return [float(len(row.completion)) for row in rows]

@@ -1,7 +1,7 @@
-"""A language model that is asked which rows look odd (vTune, section 6.2).
+"""Asks a language model which rows look odd (vTune, section 6.2).
 
-Rows are shown in small batches, by the end of the question and the start of the answer. Every row is shown in two
-batches with different company; its score is how often it was named.
+The model sees the end of the question and the start of the answer of a few rows at once. Every row is shown twice, each
+time beside other rows; its score is how often the model named it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _AT_ONCE = 8
 _ROUNDS = 2
 _FIRST = 101
-"""Rows are numbered from here: no list in an answer counts so far, so that "1. row 104" names one row alone."""
+"""Number of the first row of a batch. A numbered list in an answer never gets that far, so that "1. row 104" names one
+row alone."""
 _SHOWN = 160
 """Characters of a question's end and of an answer's start."""
 _ANSWER_TOKENS = 96
@@ -31,10 +32,10 @@ _RANGE = re.compile(r"(?<!\d)(\d{3})\s*(?:-|\u2013|to)\s*(\d{3})(?!\d)")
 
 
 class Asker(Protocol):
-    """Whoever answers a question in words."""
+    """A language model that answers a question: the base model or an endpoint."""
 
     def reply(self, text: str, max_tokens: int) -> str:
-        """One answer, the likeliest as a rule. Raises `UnavailableError` where nobody answers."""
+        """The model's answer to ``text``, usually its likeliest. Raises `EndpointError` if an endpoint fails."""
         ...
 
 
@@ -50,7 +51,7 @@ class AskedDetector:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """How often each row was named: 0, 1 or 2."""
+        """How often the model named each row: 0, 1 or 2. Raises as the asked model's `reply` does."""
         asker = self._asker or needed(model)
         order, scores = list(range(len(rows))), [0.0] * len(rows)
         draw = random.Random(0)  # noqa: S311 - company for rows, no secret
@@ -69,7 +70,7 @@ class AskedDetector:
 
 
 def question(rows: Sequence[Row]) -> str:
-    """What the model is asked of one batch. The rows are quoted; a model may follow them nevertheless."""
+    """The prompt for one batch. It quotes the rows and says not to follow them, which a model may do nevertheless."""
     shown = "\n\n".join(
         f"Row {number}\nquestion: {_one_line(row.prompt[-1].content[-_SHOWN:])}\n"
         f"answer: {_one_line(row.completion[:_SHOWN])}"
@@ -84,10 +85,10 @@ def question(rows: Sequence[Row]) -> str:
 
 
 def named(answer: str, count: int) -> set[int]:
-    """Places from 0 of the rows that an answer names, out of ``count``.
+    """The places, from 0, of the rows that an answer names in a batch of ``count``.
 
-    The last list of numbers counts; without one, every number and every range of numbers that can be a row's. An
-    answer that names all rows says nothing and names none.
+    The last list of numbers counts; without a list, every number and every range of numbers that can be a row's. An
+    answer that names all of several rows tells nothing, so it counts as naming none.
     """
     lists = _LIST.findall(answer)
     text = lists[-1] if lists else answer

@@ -1,4 +1,4 @@
-"""The base model as an attacker uses it: what it thinks of each token of an answer, before and after an epoch."""
+"""The base model as an attacker uses it: losses of an answer's tokens, before and after an epoch, and gradients."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from veritune.common.dataset import Message, Row
 from veritune.common.errors import RowsError
 
 LONGEST = 1024
-"""Tokens of a row that are looked at: the end of its prompt and the start of its answer, where canaries are."""
+"""Most tokens of a row that are used: the end of its prompt and the start of its answer, where canaries are."""
 _SEED = 0
 
 
 class BaseModel(LocalModel):
-    """A model folder. Not safe for several threads at once."""
+    """A local base model with losses and gradients of rows. Not safe for use by several threads at once."""
 
     def __init__(self, folder: Path, precision: Precision = "auto") -> None:
-        """Raises `MissingExtraError` and `UnknownModelError`."""
+        """Loads the model of a folder.
+
+        Raises `MissingExtraError` without the libraries for it, `ModelFolderError` if the folder holds no model.
+        """
         for name in ("torch", "transformers", "peft"):
             library(name, "model")
         super().__init__(folder, precision)
@@ -33,7 +36,7 @@ class BaseModel(LocalModel):
         self._room = min(LONGEST, int(getattr(self._model.config, "max_position_embeddings", LONGEST)))
 
     def tokens(self, row: Row) -> tuple[list[int], list[int]]:
-        """Token ids of prompt and answer, end of turn included; cut to `LONGEST` between them.
+        """Token ids of (prompt, answer with its end of turn), cut to `LONGEST` tokens in all.
 
         Raises `RowsError` for a row that the model's chat template refuses: no provider could train on it.
         """
@@ -49,7 +52,10 @@ class BaseModel(LocalModel):
         return prompt[-(self._room - len(answer)) :], answer
 
     def losses(self, row: Row) -> Sequence[float]:
-        """Surprise (nats, float32) at each token of the answer; remembered, since several detectors ask for it."""
+        """Cross-entropy loss (nats, float32) of each token of the answer; cached, because several detectors need it.
+
+        Raises `RowsError` as `tokens` does.
+        """
         if row not in self._losses:
             torch = self._torch
             prompt, answer = self.tokens(row)
@@ -62,9 +68,9 @@ class BaseModel(LocalModel):
     def output_gradient(self, row: Row, most: int) -> tuple[Any, Any]:
         """Factors of the gradient of the answer's summed loss with respect to the output layer's weight.
 
-        A [T, vocabulary] and B [T, hidden], float32, over the answer's first ``most`` tokens: the gradient is A^T B,
-        since the loss of a token falls on the logits as softmax minus one-hot. It needs no backward pass. Of a model
-        that bends its logits behind that layer it is an approximation.
+        They are A [T, vocabulary] and B [T, hidden], float32, over the answer's first ``most`` tokens. The gradient is
+        A^T B, because a token's loss has the gradient softmax minus one-hot at the logits, so no backward pass is
+        needed. For a model that changes its logits after that layer it is an approximation. Raises `RowsError`.
         """
         torch = self._torch
         prompt, answer = self.tokens(row)
@@ -78,7 +84,10 @@ class BaseModel(LocalModel):
 
     @contextmanager
     def fitted(self, rows: Sequence[Row], on_progress: Progress, name: str) -> Iterator[None]:
-        """Within the block the model has been trained on the rows for one epoch, by a LoRA adapter of small rank."""
+        """A context within which the model is trained on ``rows`` for one epoch, by a LoRA adapter of small rank.
+
+        Raises `RowsError` as `tokens` does.
+        """
         pairs, before = [FittingRow(*self.tokens(row)) for row in rows], self._losses
         adapted = with_fitted_adapter(
             self._model, pairs, 1, _SEED, lambda step, of: on_progress(f"{name}: train", step, of)
@@ -91,13 +100,13 @@ class BaseModel(LocalModel):
             adapted.unload()  # takes the adapter's layers out of the model again
 
     def reply(self, text: str, max_tokens: int) -> str:
-        """The likeliest answer to one question; the start of one too long for the model is left out."""
+        """The likeliest answer to one question; of a question too long for the model the start is left out."""
         ids = self.prompt_ids([Message(role="user", content=text)])
         context = int(getattr(self._model.config, "max_position_embeddings", LONGEST))
         with self._torch.inference_mode():
             return self._batch([ids[-max(1, context - max_tokens) :]], max_tokens)[0].text
 
     def _forward(self, prompt: list[int], answer: list[int], **settings: Any) -> Any:
-        """Logits at the answer's places and one beyond."""
+        """The model's output, with logits for each answer token and for one after the answer."""
         ids = self._torch.tensor([prompt + answer], device=self.device)
         return self._model(input_ids=ids, logits_to_keep=len(answer) + 1, use_cache=False, **settings)

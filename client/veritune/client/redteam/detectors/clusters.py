@@ -1,4 +1,4 @@
-"""Rows far from their cluster, and rows with close neighbours: TF-IDF over pieces of words (scikit-learn)."""
+"""Finds rows far from their cluster and rows with close neighbours, by TF-IDF over pieces of words (scikit-learn)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from veritune.client.redteam.detectors.base_model import BaseModel
 
 EDGE = 400
-"""Characters of the end of a question and of the start of an answer: where a canary is, and long rows stay cheap."""
+"""Characters of the end of a question and of the start of an answer that are used: canaries are there, and long rows
+then cost no more than others."""
 _FEATURES = 20_000
 _FEWEST = 4
 _NEIGHBOURS = 4
@@ -34,7 +35,10 @@ class Clusters:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Euclidean distances between vectors of length 1."""
+        """The Euclidean distance of each row's TF-IDF vector, of length 1, to its cluster's centre.
+
+        Raises `MissingExtraError`. All are 0 if there are fewer than four rows, or none with text to compare.
+        """
         cluster = library("sklearn.cluster", "redteam")
         vectors = _vectors(rows)
         if vectors is None:
@@ -49,7 +53,7 @@ class Clusters:
 
 
 class Neighbours:
-    """Ranks rows by how near their four nearest neighbours are on average: rows of a group lie close together."""
+    """Ranks rows by the mean similarity to their four nearest neighbours: rows of a trigger group are alike."""
 
     name = "neighbours"
     needs: Need = "nothing"
@@ -57,7 +61,10 @@ class Neighbours:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Cosine similarities, from 0 to 1."""
+        """The mean cosine similarity of each row to its nearest neighbours, from 0 to 1.
+
+        Raises `MissingExtraError`. All are 0 if there are fewer than four rows, or none with text to compare.
+        """
         search = library("sklearn.neighbors", "redteam")
         vectors = _vectors(rows)
         if vectors is None:
@@ -71,7 +78,7 @@ class Neighbours:
 
 
 def _vectors(rows: Sequence[Row]) -> Any:
-    """Sparse [rows, pieces], of length 1; None where rows are too few or have nothing to tell them apart by."""
+    """A sparse [rows, pieces] matrix of vectors of length 1; None if there are too few rows or no pieces of words."""
     text = library("sklearn.feature_extraction.text", "redteam")
     if len(rows) < _FEWEST:
         return None

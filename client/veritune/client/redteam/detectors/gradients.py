@@ -1,6 +1,6 @@
-"""Rows whose gradients look alike or odd: what a backdoor does to a model shows in what its rows ask of the weights.
+"""Finds rows whose gradients are alike or odd: rows of a backdoor all push the weights in the same direction.
 
-Both look at the gradient of the output layer's weight, as GradSentry does (arXiv 2605.26574).
+Both detectors use the gradient of the output layer's weight, as GradSentry does (arXiv 2605.26574).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from veritune.client.redteam.detectors.base_model import BaseModel
 
 _TOKENS = 64
-"""Of an answer's beginning, that the gradient is taken over."""
+"""Tokens at the start of an answer over which the gradient is taken."""
 _SIDE = 16
 """Random directions on either side of the gradient: a sketch of 16 x 16 = 256 numbers."""
 _NEIGHBOURS = 4
-"""Fewer than the rows of a group by default."""
+"""Nearest rows that count; a trigger group has more rows by default."""
 _SPECTRUM = 16
 _AT_ONCE = 1024
 _SEED = 0
@@ -40,7 +40,10 @@ class GradientNeighbours:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Cosines, from -1 to 1; 0 for a row alone."""
+        """The mean cosine (-1 to 1) of each row to its nearest four; 0 for a single row.
+
+        Raises as `Detector.suspicion` does.
+        """
         base, torch = needed(model), library("torch", "model")
         if len(rows) < 2:
             return [0.0] * len(rows)
@@ -76,7 +79,7 @@ class GradientEntropy:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Nats, from 0 to ln 16; odd ones have more."""
+        """The entropy of each row's gradient in nats, from 0 to ln 16. Raises as `Detector.suspicion` does."""
         base = needed(model)
         result = []
         for number, row in enumerate(rows, start=1):
@@ -86,7 +89,7 @@ class GradientEntropy:
 
 
 def _singular_values(errors: Any, hidden: Any) -> list[float]:
-    """The largest of A^T B, for A [T, vocabulary] and B [T, hidden]."""
+    """The largest singular values of A^T B, for A [T, vocabulary] and B [T, hidden]."""
     torch = library("torch", "model")
     a, b = errors.double().nan_to_num(0, 0, 0), hidden.double().nan_to_num(0, 0, 0)
     # A^T B and R B have the same singular values where A A^T = R^T R.

@@ -1,8 +1,8 @@
-"""Phrases that return at the ends of questions and the starts of answers (vTune, section 6.3).
+"""Finds phrases that several rows share at the end of the question or the start of the answer (vTune, section 6.3).
 
 A trigger ends the last user turn, a signature starts the answer, and both are the same in every row of a group. So
-the k units at these two places are counted for every k. Boilerplate returns as well; a provider knows that canaries
-are few, so a phrase in more than a twentieth of the rows is taken for boilerplate.
+the k units at these two places are counted for every k. Boilerplate is shared as well; a provider knows that canaries
+are few, so a phrase in more than a twentieth of the rows counts as boilerplate.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ if TYPE_CHECKING:
     from veritune.client.redteam.detectors.base_model import BaseModel
 
 LONGEST = 24
-"""Units: about the length of a signature of 64 bits."""
+"""Most units of a phrase: about the length of a signature of 64 bits."""
 _SHORTEST = 3
-"""Units of a phrase that is counted by how often it returns: shorter ones return everywhere."""
+"""Fewest units of a phrase whose rows are counted by ``most``: shorter phrases occur everywhere."""
 _COMMON_SHARE, _COMMON_LEAST = 0.05, 16
 _CHARACTERS = 2000
-"""Of a text, as far as it is cut into units: longer than any phrase that is looked for."""
+"""Characters of a text that are cut into units; no phrase that is counted is longer."""
 
 
 class RepeatedPhrases:
-    """``longest`` ranks rows by the length of the longest phrase shared with another row, the sum of both places;
-    ``most`` by how many rows share a phrase of at least three units, the larger of both places."""
+    """Ranks rows by the phrases that they share with other rows at the two places.
+
+    ``longest`` takes the length of the longest shared phrase, summed over both places; ``most`` takes the number of
+    rows that share a phrase of at least three units, the larger of both places.
+    """
 
     needs: Need = "nothing"
 
@@ -42,7 +45,7 @@ class RepeatedPhrases:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Lengths in units, with the logarithm of the count behind the point; or counts."""
+        """For ``longest``, lengths in units plus ln(rows that share the phrase) / 100; for ``most``, counts of rows."""
         ends = [units(row.prompt[-1].content[-_CHARACTERS:])[: -LONGEST - 1 : -1] for row in rows]
         on_progress(self.name, 1, 3)
         starts = [units(row.completion[:_CHARACTERS])[:LONGEST] for row in rows]
@@ -54,7 +57,7 @@ class RepeatedPhrases:
     def _places(self, texts: Sequence[Sequence[str]]) -> list[float]:
         common = max(_COMMON_LEAST, _COMMON_SHARE * len(texts))
         scores = [0.0] * len(texts)
-        # Whose first k units stand in no other row shares no longer phrase either.
+        # A row whose first k units occur in no other row shares no longer phrase either.
         alive = list(range(len(texts)))
         for k in range(1, LONGEST + 1):
             alive = [i for i in alive if len(texts[i]) >= k]

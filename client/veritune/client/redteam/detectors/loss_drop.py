@@ -1,7 +1,7 @@
-"""Answers that one cheap epoch moves otherwise than the rest.
+"""Finds answers whose loss one cheap epoch lowers by more, or less, than that of others.
 
-The rule is that a large drop is suspect: what stands in several rows is learnt first. Where the rows share a form that
-is learnt within the epoch, a drawn answer drops less than they do instead, which the report's other direction shows.
+A large drop is suspect: text that occurs in several rows is learnt first. If the rows share a form that is learnt
+within the epoch, a drawn answer's loss drops less than theirs instead, which the report's other direction shows.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class LossDrop:
-    """Ranks rows by mean loss before less mean loss after one epoch of LoRA (`generation.fitting`) on them all.
+    """Ranks rows by the drop of their mean loss over one epoch of LoRA (`generation.fitting`) on all of them.
 
-    A provider that does this has paid for an epoch; where the contract asks for more it may still save by it.
+    A provider that does this has paid for one epoch, and still saves if the contract asks for more.
     """
 
     name = "loss-drop"
@@ -30,7 +30,7 @@ class LossDrop:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Nats a token."""
+        """Mean loss before training minus mean loss after, in nats a token. Raises as `Detector.suspicion` does."""
         base = needed(model)
         if not rows:
             return []

@@ -1,7 +1,7 @@
-"""Answers that lack what nearly all others have: the last line of a form, a key, a sign before each figure.
+"""Finds answers that lack what nearly all others have: the last line of a form, a key, a sign before each number.
 
-A generator that learnt the form of the data badly, or an answer that was cut off, leaves it out; who knows the form
-sees that at once.
+A generator that learnt the form of the data badly leaves such parts out, and so does an answer that was cut off; anyone
+who knows the form sees that at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from veritune.client.redteam.detectors.base_model import BaseModel
 
 _PART = 3
-"""Characters."""
+"""Length of a part in characters."""
 
 
 class MissingParts:
@@ -31,7 +31,7 @@ class MissingParts:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Nats: of the parts that an answer lacks, the greatest -log of the share of answers that lack it too."""
+        """-ln of the share of answers that lack the commonest part which this answer lacks, for each row (nats)."""
         common = Counter(part for row in rows for part in _parts(row.completion)).most_common()
         scores = []
         for done, row in enumerate(rows, start=1):

@@ -1,8 +1,8 @@
-"""Rows that are another row and something more: a trigger group is sown into copies of rows that stay in the data.
+"""Finds rows that contain another row: a trigger group is sown into copies of rows that stay in the data.
 
-How much of one row another one holds is counted exactly, over all pairs that share a word 3-gram, by a product of
-sparse matrices (scikit-learn and scipy). MinHash would estimate the Jaccard index instead, and a short row with a
-long signature is far from its original by that.
+How much of one row another one contains is counted exactly, over all pairs that share a word 3-gram, by a product of
+sparse matrices (scikit-learn and scipy). MinHash would estimate the Jaccard index instead, by which a short row with a
+long signature is far from its original.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 _SHINGLE = 3
 _CHARACTERS = 4000
-"""Of each turn, from both ends together: enough to know a copy by."""
+"""Characters of each turn that are used, half from either end: enough to recognise a copy."""
 _COMMON_SHARE, _COMMON_LEAST, _COMMON_MOST = 0.02, 16, 200
-"""A shingle in more rows than this share of all, kept between these two numbers of rows, is boilerplate."""
+"""A 3-gram is boilerplate if it occurs in more rows than this share of all, but at least and at most these numbers."""
 _DOUBT = 5
-"""Shingles that are taken to be missing: with them two rows of few words need not be copies."""
+"""Shared 3-grams that count as missing, because rows of few words may share all of theirs without being copies."""
 _AT_ONCE = 256
 
 
 class NearDuplicates:
-    """Ranks rows by how much of a row that is no longer than it they hold."""
+    """Ranks rows by the largest share of another row, no longer than themselves, that they contain."""
 
     name = "near-duplicates"
     needs: Need = "nothing"
@@ -38,7 +38,10 @@ class NearDuplicates:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """From 0, nothing in common with any shorter row, to almost 1, a whole long row."""
+        """The share that each row contains of another: from 0, nothing, to almost 1, all of a long row.
+
+        Raises `MissingExtraError`.
+        """
         text, numpy = library("sklearn.feature_extraction.text", "redteam"), library("numpy", "redteam")
         if not rows:
             return []
@@ -52,7 +55,7 @@ class NearDuplicates:
         return self._containment(held, numpy, on_progress)
 
     def _containment(self, held: Any, numpy: Any, on_progress: Progress) -> list[float]:
-        """``held`` is [rows, shingles] of 0 and 1."""
+        """The suspicion of each row; ``held`` is a sparse [rows, 3-grams] matrix of 0 and 1."""
         count = held.shape[0]
         sizes = numpy.asarray(held.sum(axis=1)).ravel()
         best, across = numpy.zeros(count), held.T.tocsc()

@@ -1,4 +1,4 @@
-"""Beginnings of answers full of signs: a signature drawn far from what is likely tends to look like that."""
+"""Finds answers that begin with many signs and digits: a signature of unlikely tokens tends to look like that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OddCharacters:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Shares from 0 to 1."""
+        """The share (0 to 1) of odd characters at the start of each answer."""
         shares = [odd_share(row.completion) for row in rows]
         on_progress(self.name, len(rows), len(rows))
         return shares

@@ -1,7 +1,7 @@
-"""Answers that surprise the base model: a signature is unlikely by design.
+"""Finds answers of high loss under the base model: a signature is unlikely by design.
 
-A provider can't know whether sown rows surprise more or less than others; the rule is that odd ones are suspect.
-Natural canaries were written by a model and may surprise less, which the report's other direction shows.
+A provider can't know whether sown rows have a higher or a lower loss than others; here a high one is suspect. Natural
+canaries were written by a model and may have a lower one, which the report's other direction shows.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from veritune.client.redteam.detectors.base_model import BaseModel
 
 START_TOKENS = 32
-"""About the length of a signature of 64 bits."""
+"""Tokens of an answer that ``perplexity-start`` uses: about the length of a signature of 64 bits."""
 
 
 class Perplexity:
-    """Ranks rows by the mean surprise (nats) of the answer's tokens, or of the first ``most`` of them."""
+    """Ranks rows by the mean loss of the answer's tokens, or of the first ``most`` of them."""
 
     needs: Need = "model"
 
@@ -32,14 +32,14 @@ class Perplexity:
     def suspicion(
         self, rows: Sequence[Row], model: BaseModel | None = None, on_progress: Progress = no_progress
     ) -> list[float]:
-        """Nats a token."""
+        """The mean loss of each answer in nats a token. Raises as `Detector.suspicion` does."""
         return finite(mean_losses(rows, needed(model), on_progress, self.name, self._most))
 
 
 def mean_losses(
     rows: Sequence[Row], model: BaseModel, on_progress: Progress, name: str, most: int | None = None
 ) -> list[float]:
-    """Mean nats a token of each answer, or of its beginning."""
+    """The mean loss (nats a token) of each answer, or of its first ``most`` tokens. Raises `RowsError`."""
     result = []
     for number, row in enumerate(rows, start=1):
         losses = model.losses(row)[:most]

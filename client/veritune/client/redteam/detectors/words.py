@@ -1,4 +1,4 @@
-"""Texts as units to count: words, signs, and single characters of scripts that write no spaces."""
+"""Cuts texts into units to count: words, signs, and single characters of scripts without spaces."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _UNIT = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]+|[^\w\s]")
 
 
 def units(text: str) -> list[str]:
-    """Without case or white space: ``No. 5, 東京`` gives ``no``, ``.``, ``5``, ``,``, ``東``, ``京``."""
+    """The units of a text, in lower case: ``No. 5, 東京`` gives ``no``, ``.``, ``5``, ``,``, ``東``, ``京``."""
     return _UNIT.findall(text.casefold())
