@@ -23,6 +23,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from tests.support.waiting import noted
 from veritune.common.dataset import Message, Row, summarise, write_rows
 from veritune.common.documents.manifest import (
     BaseModelRef,
@@ -286,11 +287,13 @@ class RawClient:
         job: pb.TrainingJob = answer.job
         return job
 
-    async def watch(self, digest: str, job_id: str, after: int = 0) -> list[pb.TrainingJob]:
-        """Every state until the job has ended."""
+    async def watch(
+        self, digest: str, job_id: str, after: int = 0, begun: asyncio.Event | None = None
+    ) -> list[pb.TrainingJob]:
+        """Every state until the job has ended; ``begun`` is set with the first."""
         request = pb.WatchTrainingJobRequest(job_id=job_id, after_revision=after)
         stream = self.provider.WatchTrainingJob(request, metadata=self.token(digest), timeout=300)
-        return [item.job async for item in stream]
+        return [item.job async for item in noted(stream, begun or asyncio.Event())]
 
     async def download(self, digest: str, job_id: str, name: str, offset: int = 0) -> bytes:
         request = pb.DownloadArtifactRequest(job_id=job_id, name=name, offset=offset)

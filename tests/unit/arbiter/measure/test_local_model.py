@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from veritune.arbiter.measure import local_model
 from veritune.arbiter.measure.local_model import LocalModel
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import Training
@@ -103,7 +104,7 @@ def test_adapter_changes_answers_and_base_is_unharmed(model: LocalModel, tiny_mo
 def test_many_completions_go_through_in_chunks(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     completions = [f"record {'x' * n}" for n in range(9)]
     whole = model.scores(CHATS[0], completions)
-    monkeypatch.setattr("veritune.arbiter.measure.local_model._MAX_LOGITS", 16)
+    monkeypatch.setattr(local_model, "_MAX_LOGITS", 16)
     assert model.scores(CHATS[0], completions) == pytest.approx(whole, abs=1e-3)
 
 

@@ -104,7 +104,7 @@ def test_keygen_without_a_terminal_needs_the_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("VERITUNE_PASSPHRASE", raising=False)
-    monkeypatch.setattr("sys.stdin", (tmp_path / "empty").open("w+"))
+    monkeypatch.setattr(sys, "stdin", (tmp_path / "empty").open("w+"))
     assert run_cli(["keygen", str(tmp_path)]) == 77
     assert "VERITUNE_PASSPHRASE" in capsys.readouterr().err
     assert not (tmp_path / "client.key").exists()

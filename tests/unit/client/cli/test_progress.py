@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -28,7 +29,7 @@ def test_a_line_as_each_work_begins_and_ends() -> None:
 
 def test_a_line_now_and_then_between(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 20))
-    monkeypatch.setattr("veritune.client.cli.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     told = lines_of(*(("candidates", done, 100) for done in range(1, 6)))
     assert told[0] == "candidates: 1 of 100"
     assert 1 < len(told) < 5

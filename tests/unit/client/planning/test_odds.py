@@ -10,7 +10,7 @@ from itertools import combinations, product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.client.planning.test_thresholds import ROWS, look, terms
+from tests.support.planned_looks import ROWS, look, terms
 from veritune.arbiter.verdict.judge import judge
 from veritune.client.planning.odds import Binomial, Chances, Odds, Outcome, share_of
 from veritune.client.planning.thresholds import AskedCounts

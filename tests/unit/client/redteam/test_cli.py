@@ -18,7 +18,9 @@ from tests.support.toygenerator import ToyGenerator, toy_wordings
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.cli.app import run_cli
+from veritune.client.generation.openai_generator import OpenAIGenerator
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.redteam import attack
 from veritune.client.redteam.attack import PreparedForRedTeam, RedTeam, run_attack
 from veritune.client.redteam.chart import draw
 from veritune.client.redteam.detectors.asked import AskedDetector
@@ -27,6 +29,7 @@ from veritune.client.redteam.detectors.odd_characters import OddCharacters
 from veritune.client.redteam.figures import RedTeamFigures, measure
 from veritune.client.redteam.kinds import kinds_of
 from veritune.client.redteam.table import conclusions
+from veritune.client.sowing import naturals
 from veritune.client.sowing.prepare import prepare
 from veritune.client.sowing.sealed import Secrets, open_sealed
 from veritune.common.dataset import Row, read_rows
@@ -73,7 +76,7 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train.jsonl and secrets.sealed of a toy."""
     folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("veritune.client.sowing.naturals.wordings", toy_wordings)
+        patch.setattr(naturals, "wordings", toy_wordings)
         prepare(
             plain_rows(80),
             PLAN,
@@ -267,7 +270,7 @@ def test_without_canaries_or_plain_rows_there_is_nothing_to_tell(
     prepared_folder: Path, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for places in ({}, dict.fromkeys(range(82), "natural")):
-        monkeypatch.setattr("veritune.client.redteam.attack.kinds_of", lambda canaries, generators, found=places: found)
+        monkeypatch.setattr(attack, "kinds_of", lambda canaries, generators, found=places: found)
         with pytest.raises(DatasetError, match="takes both"):
             PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
 
@@ -284,7 +287,7 @@ def test_an_endpoint_is_asked_instead_of_the_base_model(
     def no_model() -> BaseModel:
         raise AssertionError("no model is needed")
 
-    monkeypatch.setattr("veritune.client.generation.openai_generator.OpenAIGenerator.reply", reply)
+    monkeypatch.setattr(OpenAIGenerator, "reply", reply)
     wanted = RedTeam(("asked",), endpoint="http://localhost:1/v1", endpoint_model="strong")
     prepared = PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
     figures = run_attack(wanted, prepared, no_model, lambda: "", tmp_path)

@@ -12,10 +12,12 @@ from tests.support.toygenerator import ToyGenerator, toy_wordings
 from veritune.arbiter.documents.canary import NaturalCanary
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.errors import JobError
+from veritune.client.generation import local_generator
 from veritune.client.job.file import Job
 from veritune.client.progress import no_progress
 from veritune.client.run import prepare as prepare_step
 from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
+from veritune.client.sowing import naturals
 from veritune.client.sowing.sealed import open_sealed
 from veritune.common.dataset import read_rows
 from veritune.common.errors import DatasetError
@@ -82,9 +84,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return model_digest(folder)
 
     monkeypatch.setattr(prepare_step, "model_digest", counted)
-    monkeypatch.setattr("veritune.client.generation.local_generator.model_digest", counted)
-    monkeypatch.setattr("veritune.client.generation.local_generator.TransformersGenerator", Loaded)
-    monkeypatch.setattr("veritune.client.sowing.naturals.wordings", toy_wordings)
+    monkeypatch.setattr(local_generator, "model_digest", counted)
+    monkeypatch.setattr(local_generator, "TransformersGenerator", Loaded)
+    monkeypatch.setattr(naturals, "wordings", toy_wordings)
     return folders
 
 

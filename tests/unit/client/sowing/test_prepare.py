@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.plans import PLAN, ROWS
 from tests.support.toygenerator import ToyGenerator
-from tests.unit.client.sowing.test_sow import PLAN, ROWS
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, carries_trigger, is_natural_row
 from veritune.client.sowing import prepare as module
 from veritune.client.sowing.prepare import Prepared, prepare

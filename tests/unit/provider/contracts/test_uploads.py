@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import dataset_terms, make_deadlines, make_rows, manifest_for, row_bytes
+from tests.support.waiting import endless
 from veritune.common.dataset import Row, write_rows
 from veritune.common.documents.manifest import DatasetTerms, Source
 from veritune.common.envelope import Envelope
@@ -134,33 +135,31 @@ async def test_too_late(desk: Desk) -> None:
     contract = await desk.contract()
     desk.now = START.replace(hour=15)
     with pytest.raises(ExpiredError) as caught:
-        await desk.uploads.receive(contract, Header(TERMS.sha256, TERMS.size, 0), _endless())
+        await desk.uploads.receive(contract, Header(TERMS.sha256, TERMS.size, 0), endless())
     assert caught.value.metadata == {"step": "train"}
 
 
 async def test_a_silent_client_is_given_up(desk: Desk) -> None:
     with pytest.raises(UnavailableError):
-        await desk.uploads.receive(await desk.contract(), Header(TERMS.sha256, TERMS.size, 0), _endless())
+        await desk.uploads.receive(await desk.contract(), Header(TERMS.sha256, TERMS.size, 0), endless())
 
 
 async def test_the_newest_stream_wins(desk: Desk) -> None:
     contract = await desk.contract()
     header = Header(TERMS.sha256, TERMS.size, 0)
-    old = [asyncio.create_task(_outcome(desk.uploads, contract, header)) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    asked = asyncio.Event()
+    old = [asyncio.create_task(_outcome(desk.uploads, contract, header, asked)) for _ in range(3)]
+    await asyncio.wait_for(asked.wait(), 30)
     receipt = await desk.send(DATA)
     assert await desk.send(DATA) == receipt
     assert set(await asyncio.gather(*old)) == {ConflictError}
 
 
-async def _outcome(uploads: Uploads, contract: Contract, header: Header) -> type[VerituneError] | None:
+async def _outcome(
+    uploads: Uploads, contract: Contract, header: Header, asked: asyncio.Event
+) -> type[VerituneError] | None:
     try:
-        await uploads.receive(contract, header, _endless())
+        await uploads.receive(contract, header, endless(asked))
     except VerituneError as error:
         return type(error)
     return None
-
-
-async def _endless() -> AsyncIterator[bytes]:
-    await asyncio.sleep(60)
-    yield b""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import turns
 from veritune.common.errors import UnavailableError
 from veritune.provider.concurrency import in_thread
 from veritune.provider.hardware.accelerator import Accelerator
@@ -54,7 +55,7 @@ class Factory:
 async def use(serving: Serving, adapter: str | None, folder: str = "good") -> None:
     async with serving.engine(MODEL, adapter, Path(folder)) as engine:
         fake: Any = engine
-        await asyncio.sleep(0.01)
+        await turns()
         assert adapter is None or adapter in fake.loaded
 
 
@@ -112,11 +113,11 @@ async def hold(lease: Any, events: list[str], name: str, release: asyncio.Event 
 async def test_training_waits_for_answers_and_answers_wait_for_training() -> None:
     accelerator, events, release = Accelerator("wait"), [], asyncio.Event()  # type: ignore[var-annotated]
     first = asyncio.create_task(hold(accelerator.answering(), events, "answer", release))
-    await asyncio.sleep(0.01)
+    await turns()
     job = asyncio.create_task(hold(accelerator.training(), events, "job"))
-    await asyncio.sleep(0.01)
+    await turns()
     second = asyncio.create_task(hold(accelerator.answering(), events, "late"))
-    await asyncio.sleep(0.01)
+    await turns()
     assert events == ["answer in"]
     release.set()
     await asyncio.wait_for(asyncio.gather(first, job, second), 5)
@@ -149,7 +150,7 @@ async def test_a_cancelled_wait_leaves_no_trace() -> None:
     accelerator = Accelerator("wait")
     async with accelerator.answering():
         job = asyncio.create_task(hold(accelerator.training(), [], "job"))
-        await asyncio.sleep(0.01)
+        await turns()
         job.cancel()
         with pytest.raises(asyncio.CancelledError):
             await job
@@ -170,9 +171,9 @@ async def test_a_cancelled_call_waits_for_its_thread() -> None:
     task = asyncio.create_task(in_thread(work))
     await asyncio.to_thread(begun.wait, 10)
     task.cancel()
-    await asyncio.sleep(0.05)
+    await turns()
     task.cancel()
-    await asyncio.sleep(0.05)
+    await turns()
     assert not task.done()
     release.set()
     with pytest.raises(asyncio.CancelledError):
