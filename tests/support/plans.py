@@ -11,7 +11,7 @@ from tests.support.toygenerator import ToyGenerator, toy_random_wording, toy_wor
 from veritune.arbiter.documents.canary import NaturalCanary, PaddingCanary, TriggerCanary
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.job.canary_plan import CanaryPlan
-from veritune.client.sowing import naturals as sowing_naturals
+from veritune.client.sowing import in_place as sowing_in_place
 from veritune.client.sowing.sow import Sown, sow
 from veritune.common.dataset import Message, Row
 
@@ -39,8 +39,8 @@ def sown_in_place(rows: Sequence[Row] = RICH, plan: CanaryPlan = IN_PLACE, seed:
 
 def word_by_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Words answers by a toy, which knows everything of every wording: what may be reworded has tests of its own."""
-    monkeypatch.setattr(sowing_naturals, "random_wording", toy_random_wording)
-    monkeypatch.setattr(sowing_naturals, "wordings", toy_wordings)
+    monkeypatch.setattr(sowing_in_place, "random_wording", toy_random_wording)
+    monkeypatch.setattr(sowing_in_place, "draw_wordings", toy_wordings)
 
 
 def groups(result: Sown) -> list[TriggerCanary]:

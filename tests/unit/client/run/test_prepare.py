@@ -17,7 +17,7 @@ from veritune.client.job.file import Job
 from veritune.client.progress import no_progress
 from veritune.client.run import prepare as prepare_step
 from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
-from veritune.client.sowing import naturals
+from veritune.client.sowing import in_place
 from veritune.client.sowing.sealed import open_sealed
 from veritune.common.dataset import read_rows
 from veritune.common.errors import DatasetError
@@ -86,7 +86,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setattr(prepare_step, "model_digest", counted)
     monkeypatch.setattr(local_generator, "model_digest", counted)
     monkeypatch.setattr(local_generator, "TransformersGenerator", Loaded)
-    monkeypatch.setattr(naturals, "wordings", toy_wordings)
+    monkeypatch.setattr(in_place, "draw_wordings", toy_wordings)
     return folders
 
 

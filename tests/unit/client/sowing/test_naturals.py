@@ -16,7 +16,7 @@ from veritune.arbiter.documents.canary import Canary, NaturalCanary, is_natural_
 from veritune.arbiter.documents.rewording import Rewording
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SecretStream
-from veritune.client.sowing import naturals as sowing_naturals
+from veritune.client.sowing import in_place as sowing_in_place
 from veritune.client.sowing.sow import Sown, sow
 from veritune.common.dataset import Row
 from veritune.common.errors import PlanError
@@ -235,7 +235,7 @@ def longer(text: str, rewording: Rewording, most: int, stream: SecretStream) -> 
 
 
 def test_wordings_that_training_would_cut_off_make_no_canary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sowing_naturals, "wordings", longer)
+    monkeypatch.setattr(sowing_in_place, "draw_wordings", longer)
     long = [row(f"And item {i}?", "It costs rather more than anybody here would like to pay.") for i in range(40)]
     rows, plan = [*RICH, *long], IN_PLACE.model_copy(update={"groups": 0, "naturals": 0})
     # 110 rows without 12 held out; rows of 70 letters have room for 128 more, not for 200.
@@ -252,13 +252,13 @@ def test_candidates_have_the_length_of_a_phrase(monkeypatch: pytest.MonkeyPatch)
     plan = IN_PLACE.model_copy(update={"groups": 0, "naturals": 0})
     result = sown([*RICH, *long], plan)
     assert {own(c).prompt for c in in_place(result)} <= {r.prompt for r in RICH}
-    monkeypatch.setattr(sowing_naturals, "wordings", lambda *_: ("a" * 4001, *"bcdef"))
+    monkeypatch.setattr(sowing_in_place, "draw_wordings", lambda *_: ("a" * 4001, *"bcdef"))
     with pytest.raises(PlanError, match="the data have 0"):
         sown(plan=plan)
 
 
 def test_a_wording_out_of_all_proportion_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sowing_naturals, "random_wording", lambda text, *_: text * 4000)
+    monkeypatch.setattr(sowing_in_place, "random_wording", lambda text, *_: text * 4000)
     result = sown(plan=PLAN.model_copy(update={"groups": 0, "naturals": 0, "reword_all": True}))
     assert all(r in RICH for r in result.train_rows)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import dataset_terms, make_deadlines, make_rows, manifest_for, row_bytes
+from tests.support.errors import fails
 from tests.support.waiting import endless
 from veritune.common.dataset import Row, write_rows
 from veritune.common.documents.manifest import DatasetTerms, Source
@@ -61,9 +62,8 @@ def test_the_right_rows_pass(tmp_path: Path) -> None:
     ],
 )
 def test_each_figure_is_computed_anew(tmp_path: Path, point: str, changes: dict[str, object]) -> None:
-    with pytest.raises(DigestError) as caught:
+    with fails(DigestError, point=point):
         check(tmp_path, TERMS.model_copy(update=changes))
-    assert caught.value.metadata["point"] == point
 
 
 def test_a_broken_row_is_named_by_its_line(tmp_path: Path) -> None:

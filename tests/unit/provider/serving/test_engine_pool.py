@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.errors import fails
 from tests.support.waiting import turns
 from veritune.common.errors import UnavailableError
 from veritune.provider.concurrency import in_thread
@@ -79,7 +80,7 @@ async def test_an_adapter_that_answers_is_never_dropped() -> None:
     factory = Factory()
     serving = Serving(factory, 1)
     async with serving.engine(MODEL, "a", Path("good")):
-        with pytest.raises(UnavailableError):
+        with fails(UnavailableError, cause="adapters"):
             await use(serving, "b")
     await use(serving, "b")
     assert factory.made[0].loaded == ["b"]
@@ -133,7 +134,7 @@ async def test_answers_run_together() -> None:
 async def test_refuse_says_so() -> None:
     accelerator = Accelerator("refuse")
     async with accelerator.training():
-        with pytest.raises(UnavailableError, match="training"):
+        with fails(UnavailableError, cause="training"):
             async with accelerator.answering():
                 pass
     async with accelerator.answering():

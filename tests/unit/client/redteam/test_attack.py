@@ -29,7 +29,7 @@ from veritune.client.redteam.detectors.odd_characters import OddCharacters
 from veritune.client.redteam.figures import RedTeamFigures, measure
 from veritune.client.redteam.kinds import kinds_of
 from veritune.client.redteam.table import conclusions
-from veritune.client.sowing import naturals
+from veritune.client.sowing import in_place
 from veritune.client.sowing.prepare import prepare
 from veritune.client.sowing.sealed import Secrets, open_sealed
 from veritune.common.dataset import Row, read_rows
@@ -76,7 +76,7 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train.jsonl and secrets.sealed of a toy."""
     folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(naturals, "wordings", toy_wordings)
+        patch.setattr(in_place, "draw_wordings", toy_wordings)
         prepare(
             plain_rows(80),
             PLAN,
