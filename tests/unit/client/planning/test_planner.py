@@ -100,6 +100,7 @@ def test_a_plan_keeps_its_promises_when_the_verdict_is_run() -> None:
     assert min(rates(planned, 150, (0.81, 0.9, 0))) > 0.96
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "wish",
     [
@@ -116,6 +117,7 @@ def test_the_promise_is_about_what_happens(wish: Wish) -> None:
     assert seen == pytest.approx(promised, abs=0.08)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("session", [1, 3])
 def test_each_of_several_sessions_keeps_them(session: int) -> None:
     wish = replace(WISH, rows=6000, policy=half(sessions=3))
@@ -151,6 +153,7 @@ def test_in_sequence_the_promise_leaves_room_for_the_other_verdict_coming_first(
     assert contract.untrained_fail(odds) == untrained - Fraction("0.01")
 
 
+@pytest.mark.heavy
 def test_canaries_in_place_save_others() -> None:
     base = CanaryPlan(in_place=60, wordings=8)
     planned = plan(replace(WISH, base=base, in_place_hit="0.8"))

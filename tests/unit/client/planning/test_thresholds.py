@@ -37,6 +37,7 @@ POLICIES = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_planner_passes_and_fails_what_the_verdict_does(policy: dict[str, Any]) -> None:
     rules = Policy(**{**policy, "modes": ("delivered",)})
@@ -49,6 +50,7 @@ def test_the_planner_passes_and_fails_what_the_verdict_does(policy: dict[str, An
     assert seen == {"PASS", "FAIL", "INCONCLUSIVE"}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("wordings", [12, 6])
 def test_in_sequence_with_everything_asked_too(wordings: int) -> None:
     """Where luck differs the planner takes the largest, so that the verdict may pass more, and fails the same."""

@@ -86,6 +86,7 @@ def test_wrong_or_empty_passphrase(tmp_path: Path, quick_scrypt: None) -> None:
             seal(secrets(), unfit, tmp_path / "t")
 
 
+@pytest.mark.heavy
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(st.data())
 def test_any_changed_byte_is_noticed(tmp_path: Path, quick_scrypt: None, data: st.DataObject) -> None:
