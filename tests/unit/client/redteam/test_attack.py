@@ -176,6 +176,7 @@ def test_nothing_secret_is_written(home: Path, secrets: Secrets, prepared_folder
         assert set(found.model_dump()) == {"needs", "basis", "seconds", "kinds"}
 
 
+@pytest.mark.heavy
 def test_what_is_done_is_not_done_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
@@ -219,6 +220,7 @@ def test_an_interrupt_keeps_what_was_found(home: Path, monkeypatch: pytest.Monke
     assert not list((home / "veritune-run").glob(".redteam*"))
 
 
+@pytest.mark.heavy
 def test_every_detector_runs(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "elsewhere"
     assert run_cli(["redteam", str(home), "--detectors", "all", "--rows", "12", "--out", str(out), "--json"]) == 0

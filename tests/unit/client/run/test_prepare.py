@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.scrypt import cheapen
 from tests.support.toygenerator import ToyGenerator, toy_wordings
 from veritune.arbiter.documents.canary import NaturalCanary
 from veritune.arbiter.documents.rewording import Rewording
@@ -49,6 +50,11 @@ decoys = 2
 [rewording]
 rules = ["spacing"]
 """
+
+
+@pytest.fixture(autouse=True)
+def _cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    cheapen(monkeypatch)
 
 
 @pytest.fixture
