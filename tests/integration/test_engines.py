@@ -315,8 +315,8 @@ async def test_stopping_ends_answers_under_way_and_those_that_wait(tmp_path: Pat
     begun = asyncio.Event()
     tasks = [asyncio.create_task(_join(noted(stream, begun))) for stream in streams]
     await asyncio.wait_for(begun.wait(), 60)
-    await asyncio.wait_for(engine.stop(), 20)
-    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+    await asyncio.wait_for(engine.stop(), 60)
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
     assert any(isinstance(result, RuntimeError) for result in results)
     assert all(isinstance(result, RuntimeError | str) for result in results)
     await engine.stop()

@@ -79,7 +79,7 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path) -> None:
 class Desk:
     """Uploads over a real store and folder, with a clock that the test turns."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, idle: float = 60) -> None:
         self.now = START
         self.store = Store(f"sqlite:///{folder / 'db'}")
         key, self.client = PrivateKey.generate(), PrivateKey.generate()
@@ -87,7 +87,7 @@ class Desk:
         self.contracts = Contracts(self.store, key, models, ProviderPolicy(), lambda: self.now)
         self.blobs = BlobStore(folder / "blobs")
         receipts = Receipts(key, lambda: self.now)
-        self.uploads = Uploads(self.store, self.blobs, self.contracts, receipts, idle=0.5)
+        self.uploads = Uploads(self.store, self.blobs, self.contracts, receipts, idle)
         self.manifest = manifest_for(
             self.client.public, key.public, "tiny", "2" * 64, ROWS, deadlines=make_deadlines(START)
         )
@@ -139,7 +139,8 @@ async def test_too_late(desk: Desk) -> None:
     assert caught.value.metadata == {"step": "train"}
 
 
-async def test_a_silent_client_is_given_up(desk: Desk) -> None:
+async def test_a_silent_client_is_given_up(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, idle=0.1)
     with pytest.raises(UnavailableError):
         await desk.uploads.receive(await desk.contract(), Header(TERMS.sha256, TERMS.size, 0), endless())
 
