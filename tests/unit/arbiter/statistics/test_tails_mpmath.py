@@ -43,6 +43,8 @@ from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.common.documents.manifest import Policy
 
+pytestmark = pytest.mark.heavy
+
 # --- binomial tails, (6) -------------------------------------------------------------------------------------------
 
 
@@ -207,7 +209,6 @@ def test_the_rank_sum_of_canaries_with_different_numbers_of_candidates() -> None
         assert_close(null.at_least(largest - short), mpmath.fsum(second[k] * below[upto] for k, upto in pairs))
 
 
-@pytest.mark.heavy
 def test_chernoffs_bound_of_400_canaries_is_one_and_near() -> None:
     """256 candidates each, down to 1e-963: too large for the exact distribution, not for the recurrence."""
     candidates, canaries = 256, 400

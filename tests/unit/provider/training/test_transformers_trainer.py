@@ -17,6 +17,8 @@ from veritune.common.errors import TrainingError
 from veritune.provider.training.base import Progress, TrainingCancelled, TrainingResult, TrainingTask
 from veritune.provider.training.transformers_trainer import TransformersTrainer
 
+pytestmark = pytest.mark.heavy
+
 WORDS = (
     "the",
     "lamp",
@@ -139,7 +141,6 @@ def test_adapter_changes_the_answers_of_the_base_model(tiny_model: Path, data: P
     assert (tuned(input_ids=ids).logits - before).abs().max() > 0.01
 
 
-@pytest.mark.heavy
 def test_same_seed_gives_the_same_bytes_and_another_seed_others(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     first = train(tiny_model, data, tmp_path / "a", recipe())
     again = train(tiny_model, data, tmp_path / "b", recipe())
@@ -151,7 +152,6 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_others(tiny_model: Path
     assert first.trace == again.trace != other.trace
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("steps", [1, 5, 7])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_cancelled_and_resumed_run_ends_as_if_never_stopped(
@@ -169,7 +169,6 @@ def test_cancelled_and_resumed_run_ends_as_if_never_stopped(
     assert (parts.tokens, parts.label_tokens) == (whole.tokens, whole.label_tokens)
 
 
-@pytest.mark.heavy
 def test_gradient_accumulation_joins_the_rows_of_its_batches(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     training = recipe(batch_size=2, gradient_accumulation=2, epochs=2)
     result = train(tiny_model, data, tmp_path / "whole", training)
@@ -179,7 +178,6 @@ def test_gradient_accumulation_joins_the_rows_of_its_batches(tiny_model: Path, d
     assert train(tiny_model, data, tmp_path / "parts", training).trace == result.trace
 
 
-@pytest.mark.heavy
 def test_half_written_and_foreign_checkpoints_are_ignored(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     whole = train(tiny_model, data, tmp_path / "whole", recipe())
     out = tmp_path / "out"
