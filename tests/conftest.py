@@ -10,10 +10,11 @@ import pytest
 
 from tests.support.tinymodel import make_tiny_model
 
-# Read when torch is loaded, here and in every process that a test starts. A tiny model gains nothing from more
-# threads, and threads that wait actively starve the tests beside them.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Where other tests run beside these. Both are read when torch is loaded, here and in every process that a test starts:
+# a tiny model gains nothing from more threads, and threads that wait actively starve the others.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
