@@ -28,7 +28,7 @@ PYTEST := $(RUN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-r
 
 # What money rests on is covered whole, line and branch.
 test: $(READY) lint  ## Lint, types, and every test but the slow ones
-	$(PYTEST) -m "not slow and not vllm and not gpu" --cov --cov-report=
+	$(PYTEST) -m "not slow and not vllm and not gpu" --cov --cov-report= --durations=25
 	$(RUN)/python -m coverage report --show-missing --fail-under=100 \
 		--include='common/*,arbiter/*'
 

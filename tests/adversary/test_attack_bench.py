@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.attacks import run as bench
+from benchmarks.attacks import table
 from benchmarks.attacks.looks import judged
 from benchmarks.attacks.table import calibrated, report
 from benchmarks.paper import calibrate
@@ -93,7 +94,7 @@ def test_the_table_counts_by_attack() -> None:
 
 def test_calibration_runs_count_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not those that were measured as attacks too, nor those with too few canaries to pass anybody."""
-    monkeypatch.setattr("benchmarks.attacks.table.RESULTS", tmp_path)
+    monkeypatch.setattr(table, "RESULTS", tmp_path)
     setting = {"data": "gsm8k", "rows": 240, "model": "m", "epochs": 4, "learning_rate": "0.002"}
     made_on = {"machine": {"processor": "Some CPU", "cores": "2"}}
     providers = ("honest", "honest", "half", "plain", "honest")

@@ -13,9 +13,9 @@ import pytest
 
 from tests.adversary.provider import ROOT
 from tests.adversary.registry import CHEATS
-from tests.integration.test_exchange import JOB, PASSPHRASE, make_rows
-from tests.integration.test_exchange import model as model  # a fixture
 from tests.support.daemon import DaemonProcess
+from tests.support.tiny_exchange import JOB, PASSPHRASE, make_rows
+from tests.support.tiny_exchange import model as model  # a fixture
 from veritune.client.api import Job, Run
 from veritune.common.canonical import canonical_bytes
 from veritune.common.keys import PrivateKey

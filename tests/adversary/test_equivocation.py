@@ -15,6 +15,7 @@ from tests.adversary.forging import forge
 from tests.support.exchange import Exchange, small
 from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.documents.evidence import EnvelopeDocument
+from veritune.client.exchange import inference_client
 from veritune.client.exchange.inference_client import InferenceClient
 from veritune.common.dataset import Message
 from veritune.common.documents.receipts import InferenceReceipt, TrainingReceipt
@@ -79,7 +80,7 @@ def test_the_receipt_of_another_answer(deal: Deal) -> None:
 
 def test_an_endpoint_that_stalls(deal: Deal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither an answer nor an end: the call has a deadline of its own."""
-    monkeypatch.setattr("veritune.client.exchange.inference_client.ANSWER_TIMEOUT", 0.5)
+    monkeypatch.setattr(inference_client, "ANSWER_TIMEOUT", 0.5)
     endpoint, over = deal.endpoint(), threading.Event()
 
     def wait(chat: Any) -> str:

@@ -125,17 +125,17 @@ async def test_an_offer_made_again_gets_the_stored_contract(client: RawClient, m
 async def test_health_and_reflection(client: RawClient) -> None:
     health: Any = health_pb2_grpc.HealthStub(client.channel)
     for service in ("", "veritune.v1.ProviderService", "veritune.v1.InferenceService"):
-        answer = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(client.channel)
     asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-    answers = [item async for item in stub.ServerReflectionInfo(asked, timeout=5)]
+    answers = [item async for item in stub.ServerReflectionInfo(asked, timeout=60)]
     names = {service.name for service in answers[0].list_services_response.service}
     assert {"veritune.v1.ProviderService", "veritune.v1.InferenceService", "grpc.health.v1.Health"} <= names
 
 
 async def test_info_says_what_a_manifest_needs(client: RawClient, daemon: DaemonProcess, manifest: Manifest) -> None:
-    info = await client.provider.GetProviderInfo(pb.GetProviderInfoRequest(), timeout=5)
+    info = await client.provider.GetProviderInfo(pb.GetProviderInfoRequest(), timeout=60)
     assert info.key_id == daemon.public_key.key_id
     models = {model.name: model.digest for model in info.models}
     assert models[manifest.base_model.name] == manifest.base_model.digest
@@ -169,7 +169,7 @@ async def test_cancel_ends_with_a_signed_receipt(client: RawClient, daemon: Daem
     refused = client.generate(digest, "", "hello", b"n" * 16)
     assert await refusal(refused) == ("UNAVAILABLE", "UNAVAILABLE")
     request = pb.CancelTrainingJobRequest(job_id=job.job_id)
-    await client.provider.CancelTrainingJob(request, metadata=client.token(digest), timeout=5)
+    await client.provider.CancelTrainingJob(request, metadata=client.token(digest), timeout=60)
     last = (await watcher)[-1]
     assert last.state == pb.JOB_STATE_CANCELLED
     receipt = open_document(FailureReceipt, envelope_from_wire(last.receipt), daemon.public_key).document
@@ -177,7 +177,7 @@ async def test_cancel_ends_with_a_signed_receipt(client: RawClient, daemon: Daem
     again = await client.train(digest, "again")
     assert again.job_id != job.job_id
     await client.provider.CancelTrainingJob(
-        pb.CancelTrainingJobRequest(job_id=again.job_id), metadata=client.token(digest), timeout=5
+        pb.CancelTrainingJobRequest(job_id=again.job_id), metadata=client.token(digest), timeout=60
     )
 
 

@@ -89,7 +89,7 @@ class TestHostileOffers:
     async def test_zeros(self, client: RawClient) -> None:
         async def send(size: int) -> Any:
             message = envelope_pb2.Envelope(payload_type=Manifest.payload_type, payload=ZEROS[:size])
-            return await client.provider.NegotiateManifest(pb.NegotiateManifestRequest(manifest=message), timeout=20)
+            return await client.provider.NegotiateManifest(pb.NegotiateManifestRequest(manifest=message), timeout=60)
 
         assert await refusal(send(3_000_000)) == ("RESOURCE_EXHAUSTED", "TOO_LARGE")
         # Over gRPC's own limit for one message, which answers before the daemon sees a byte.
@@ -165,7 +165,7 @@ class TestHostileUploads:
             "two headers": [header, header],
             "empty chunk": [header, empty],
         }[order]
-        call = client.provider.UploadDataset(iter(sent), metadata=client.token(digest), timeout=20)
+        call = client.provider.UploadDataset(iter(sent), metadata=client.token(digest), timeout=60)
         assert await refusal(call) == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
 
     async def test_a_newer_stream_takes_over(self, client: RawClient, manifest: Manifest) -> None:
@@ -206,7 +206,7 @@ class TestTokens:
             [(METADATA_KEY, good[0][1][:-8])],
         ):
             call = client.provider.QueryUpload(
-                pb.QueryUploadRequest(manifest_digest=digest), metadata=metadata, timeout=5
+                pb.QueryUploadRequest(manifest_digest=digest), metadata=metadata, timeout=60
             )
             assert await refusal(call) == ("UNAUTHENTICATED", "UNAUTHENTICATED")
 
@@ -223,7 +223,7 @@ class TestTokens:
             call = client.provider.StartTrainingJob(
                 pb.StartTrainingJobRequest(request_id="a", manifest_digest=digest),
                 metadata=[(METADATA_KEY, token)],
-                timeout=5,
+                timeout=60,
             )
             assert await refusal(call) == ("UNAUTHENTICATED", "UNAUTHENTICATED")
 
@@ -234,14 +234,14 @@ class TestTokens:
         async with connect(daemon) as stranger:
             assert await refusal(stranger.watch(digest, job.job_id)) == ("UNAUTHENTICATED", "UNAUTHENTICATED")
             request = pb.CancelTrainingJobRequest(job_id=job.job_id)
-            call = stranger.provider.CancelTrainingJob(request, metadata=stranger.token(digest), timeout=5)
+            call = stranger.provider.CancelTrainingJob(request, metadata=stranger.token(digest), timeout=60)
             assert await refusal(call) == ("UNAUTHENTICATED", "UNAUTHENTICATED")
-        await client.provider.CancelTrainingJob(request, metadata=client.token(digest), timeout=5)
+        await client.provider.CancelTrainingJob(request, metadata=client.token(digest), timeout=60)
 
     async def test_nothing_of_that_name(self, client: RawClient, manifest: Manifest) -> None:
         assert await refusal(client.durable("0" * 64)) == ("NOT_FOUND", "NOT_FOUND")
         odd = pb.QueryUploadRequest(manifest_digest="../etc")
-        call = client.provider.QueryUpload(odd, metadata=client.token("0" * 64), timeout=5)
+        call = client.provider.QueryUpload(odd, metadata=client.token("0" * 64), timeout=60)
         assert await refusal(call) == ("INVALID_ARGUMENT", "MALFORMED_REQUEST")
         assert await refusal(client.watch("0" * 64, "no-such-job")) == ("NOT_FOUND", "NOT_FOUND")
         digest = (await client.negotiate(manifest)).digest

@@ -98,8 +98,9 @@ async def test_a_stop_in_mid_training_is_no_cancel(tiny_model: Path, tmp_path: P
             await client.upload(digest, manifest.dataset, DATA)
             job = await client.train(digest)
             await until_step(client, digest, job.job_id, 20)
-            watcher = asyncio.create_task(client.watch(digest, job.job_id))
-            await asyncio.sleep(0.1)
+            begun = asyncio.Event()
+            watcher = asyncio.create_task(client.watch(digest, job.job_id, begun=begun))
+            await asyncio.wait_for(begun.wait(), 60)
             assert await asyncio.to_thread(daemon.stop) == 0
             assert (await refusal(watcher))[0] == "UNAVAILABLE"
         daemon.start()

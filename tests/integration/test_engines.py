@@ -21,6 +21,8 @@ import pytest
 import pytest_asyncio
 
 from tests.integration.engine_fixtures import Chat, Reference, make_adapter, make_engine_model
+from tests.support.waiting import noted
+from veritune.provider.engines import factory
 from veritune.provider.engines.base import (
     AdapterConflictError,
     AdapterSlotsFullError,
@@ -249,8 +251,10 @@ async def test_a_stream_that_is_closed_leaves_the_engine_well(full: World) -> No
     for adapter in (None, "a", "b"):
         async with aclosing(full.engine.generate(CHATS[4], long, adapter)) as stream:  # type: ignore[type-var]  # generators have aclose
             await anext(stream)
-    waiting = [asyncio.create_task(ask(full.engine, chat, "c", long)) for chat in CHATS]
-    await asyncio.sleep(0.05)
+    begun = asyncio.Event()
+    streams = [full.engine.generate(chat, long, "c") for chat in CHATS]
+    waiting = [asyncio.create_task(_join(noted(stream, begun))) for stream in streams]
+    await asyncio.wait_for(begun.wait(), 60)
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
@@ -310,17 +314,18 @@ async def test_stopping_ends_answers_under_way_and_those_that_wait(tmp_path: Pat
     await engine.start()
     long = Sampling(900, temperature=5.0)
     streams = [engine.generate(CHATS[0], long, None) for _ in range(20)]
-    tasks = [asyncio.create_task(_join(stream)) for stream in streams]
-    await asyncio.sleep(0.3)
-    await asyncio.wait_for(engine.stop(), 20)
-    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+    begun = asyncio.Event()
+    tasks = [asyncio.create_task(_join(noted(stream, begun))) for stream in streams]
+    await asyncio.wait_for(begun.wait(), 60)
+    await asyncio.wait_for(engine.stop(), 60)
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
     assert any(isinstance(result, RuntimeError) for result in results)
     assert all(isinstance(result, RuntimeError | str) for result in results)
     await engine.stop()
 
 
 async def test_an_engine_that_is_not_there_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veritune.provider.engines.factory.find_spec", lambda name: None)
+    monkeypatch.setattr(factory, "find_spec", lambda name: None)
     with pytest.raises(EngineUnavailableError, match="pip install"):
         make_engine("vllm", tmp_path)
     with pytest.raises(ValueError, match="no inference engine"):

@@ -41,3 +41,15 @@ class AskedModel(ABC):
             raise KeyboardInterrupt
         self._left -= 1
         self.asked.append(text)
+
+
+class RuleModel(AskedModel):
+    """Answers with the question, and scores a candidate by its length."""
+
+    def text(self, chat: Sequence[Message]) -> str:
+        self._ask(chat[-1].content)
+        return f"S {chat[-1].content}"
+
+    def scores(self, messages: Sequence[Message], completions: Sequence[str], *, tuned: bool = True) -> list[float]:
+        self._ask(f"{messages[-1].content} {tuned}")
+        return [-float(len(text)) - (0 if tuned else 1) for text in completions]

@@ -23,6 +23,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from tests.support.waiting import noted
 from veritune.common.dataset import Message, Row, summarise, write_rows
 from veritune.common.documents.base import format_time
 from veritune.common.documents.manifest import (
@@ -87,7 +88,7 @@ class DaemonProcess:
     def public_key(self) -> PublicKey:
         return PublicKey.load(self.keys / "provider.pub")
 
-    def start(self, timeout: float = 60) -> DaemonProcess:
+    def start(self, timeout: float = 180) -> DaemonProcess:
         """Starts it, making keys the first time, and waits until it answers."""
         environment = os.environ | self.environment
         if not self.keys.exists():
@@ -249,7 +250,7 @@ class RawClient:
 
     async def offer(self, envelope: Envelope) -> Envelope:
         request = pb.NegotiateManifestRequest(manifest=envelope_to_wire(envelope))
-        return envelope_from_wire((await self.provider.NegotiateManifest(request, timeout=20)).manifest)
+        return envelope_from_wire((await self.provider.NegotiateManifest(request, timeout=60)).manifest)
 
     async def upload(
         self,
@@ -276,21 +277,23 @@ class RawClient:
     async def durable(self, digest: str) -> pb.QueryUploadResponse:
         request = pb.QueryUploadRequest(manifest_digest=digest)
         answer: pb.QueryUploadResponse = await self.provider.QueryUpload(
-            request, metadata=self.token(digest), timeout=20
+            request, metadata=self.token(digest), timeout=60
         )
         return answer
 
     async def train(self, digest: str, request_id: str = "first") -> pb.TrainingJob:
         request = pb.StartTrainingJobRequest(request_id=request_id, manifest_digest=digest)
-        answer = await self.provider.StartTrainingJob(request, metadata=self.token(digest), timeout=20)
+        answer = await self.provider.StartTrainingJob(request, metadata=self.token(digest), timeout=60)
         job: pb.TrainingJob = answer.job
         return job
 
-    async def watch(self, digest: str, job_id: str, after: int = 0) -> list[pb.TrainingJob]:
-        """Every state until the job has ended."""
+    async def watch(
+        self, digest: str, job_id: str, after: int = 0, begun: asyncio.Event | None = None
+    ) -> list[pb.TrainingJob]:
+        """Every state until the job has ended; ``begun`` is set with the first."""
         request = pb.WatchTrainingJobRequest(job_id=job_id, after_revision=after)
         stream = self.provider.WatchTrainingJob(request, metadata=self.token(digest), timeout=300)
-        return [item.job async for item in stream]
+        return [item.job async for item in noted(stream, begun or asyncio.Event())]
 
     async def download(self, digest: str, job_id: str, name: str, offset: int = 0) -> bytes:
         request = pb.DownloadArtifactRequest(job_id=job_id, name=name, offset=offset)
@@ -349,7 +352,7 @@ async def refusal(call: Awaitable[Any]) -> tuple[str, str]:
 
 
 async def until_durable(client: RawClient, digest: str, offset: int) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         if (await client.durable(digest)).offset == offset:
             return
         await asyncio.sleep(0.02)
@@ -368,5 +371,5 @@ async def until_step(client: RawClient, digest: str, job_id: str, step: int) -> 
 
 async def current(client: RawClient, digest: str, job_id: str) -> pb.TrainingJob:
     request = pb.GetTrainingJobRequest(job_id=job_id)
-    job: pb.TrainingJob = (await client.provider.GetTrainingJob(request, metadata=client.token(digest), timeout=5)).job
+    job: pb.TrainingJob = (await client.provider.GetTrainingJob(request, metadata=client.token(digest), timeout=60)).job
     return job

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from veritune.common import dataset
 from veritune.common.dataset import Message, Row, check_chat, parse_row, read_rows, summarise, write_rows
 from veritune.common.errors import DatasetError, ModelFolderError
 from veritune.common.limits import LIMITS
@@ -92,7 +93,7 @@ def test_refuses_bad_files(tmp_path: Path, content: bytes, message: str) -> None
 
 
 def test_refuses_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veritune.common.dataset.LIMITS", replace(LIMITS, rows=2))
+    monkeypatch.setattr(dataset, "LIMITS", replace(LIMITS, rows=2))
     write_rows(tmp_path / "rows.jsonl", ROWS)
     with pytest.raises(DatasetError, match="more than 2 rows"):
         summarise(tmp_path / "rows.jsonl")

@@ -102,7 +102,7 @@ _OUTPUT: TypeAdapter[Output] = TypeAdapter(Output)
 
 
 def output_from_json(text: str) -> Output:
-    """The output whose JSON the database holds; the two kinds share no field. Raises pydantic's `ValidationError`."""
+    """The output whose JSON the database holds; the two kinds share no field. Raises pydantic's ValidationError."""
     return _OUTPUT.validate_json(text)
 
 

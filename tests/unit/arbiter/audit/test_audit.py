@@ -119,6 +119,7 @@ def test_a_client_that_signs_again_can_change_no_byte_of_an_envelope_or_opening(
     assert 3 <= audit_signed_again(bytes(changed)) <= 13
 
 
+@pytest.mark.heavy
 def test_bytes_of_every_envelope_and_opening_matter_even_to_a_client_that_signs_again() -> None:
     found = set()
     for position in BOUND[:: max(1, len(BOUND) // 600)]:

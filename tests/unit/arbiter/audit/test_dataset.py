@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.errors import fails
 from tests.support.exchange import Exchange, small
 from tests.support.sowing import assistant, user
 from veritune.arbiter.audit.audit import audit
@@ -77,9 +78,8 @@ def test_an_honest_data_set_speaks_against_nothing(tmp_path: Path) -> None:
 def test_a_row_against_a_canary_passes_the_other_checks_and_is_found(
     row: Callable[[], Row], words: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(AuditError, match=words) as caught:
+    with fails(AuditError, match=words, check="17"):
         checked(with_row(row()), tmp_path)
-    assert caught.value.check == 17
 
 
 def test_two_canaries_of_one_prompt_speak_against_each_other(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_two_canaries_of_one_prompt_speak_against_each_other(tmp_path: Path) -> 
     for index in twin.rows:
         rows[index] = Row(messages=(*twin.prompt, assistant(twin.candidates[twin.truth])))
     canaries = tuple(twin if canary is other else canary for canary in HONEST.canaries)
-    with pytest.raises(AuditError, match="in its own way"):
+    with fails(AuditError, match="in its own way", check="17"):
         checked(small().having(_sown=(tuple(rows), canaries)), tmp_path)
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from veritune.arbiter.measure import local_model
 from veritune.arbiter.measure.local_model import LocalModel
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import Training
@@ -94,6 +95,14 @@ def test_scores_equal_the_direct_sum(model: LocalModel, tiny_model: Path, adapte
         assert score == pytest.approx(direct, abs=1e-3)
 
 
+def test_an_empty_answer_scores_as_its_end_alone(model: LocalModel, tiny_model: Path, adapter: Path) -> None:
+    with torch.inference_mode():
+        plain = reference(tiny_model, adapter)(input_ids=torch.tensor([model.prompt_ids(CHATS[0])]))
+    [end] = model.completion_ids("")
+    assert model.scores(CHATS[0], [""]) == pytest.approx([float(plain.logits[0, -1].log_softmax(-1)[end])], abs=1e-3)
+    assert model.scores(CHATS[0], []) == []
+
+
 def test_adapter_changes_answers_and_base_is_unharmed(model: LocalModel, tiny_model: Path) -> None:
     base = LocalModel(tiny_model, "float32").answers(CHATS, 12, tuned=False)
     assert model.answers(CHATS, 12, tuned=True) != base
@@ -103,7 +112,7 @@ def test_adapter_changes_answers_and_base_is_unharmed(model: LocalModel, tiny_mo
 def test_many_completions_go_through_in_chunks(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     completions = [f"record {'x' * n}" for n in range(9)]
     whole = model.scores(CHATS[0], completions)
-    monkeypatch.setattr("veritune.arbiter.measure.local_model._MAX_LOGITS", 16)
+    monkeypatch.setattr(local_model, "_MAX_LOGITS", 16)
     assert model.scores(CHATS[0], completions) == pytest.approx(whole, abs=1e-3)
 
 
@@ -235,6 +244,19 @@ def test_contract_with_named_targets(tiny_model: Path, tmp_path: Path) -> None:
     local = LocalModel(tiny_model, "float32")
     local.attach(folder, TRAINING.model_copy(update={"target_modules": ("v_proj", "q_proj")}))
     assert local.answers(CHATS[:1], 2)
+
+
+def test_other_modules_than_the_contract_names_are_refused(tiny_model: Path, adapter: Path) -> None:
+    local = LocalModel(tiny_model, "float32")
+    with pytest.raises(MalformedDocumentError, match="target_modules are not the contract's"):
+        local.attach(adapter, TRAINING.model_copy(update={"target_modules": ("q_proj", "v_proj")}))
+
+
+def test_a_tokenizer_without_a_chat_template_can_not_be_asked(tiny_model: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(ModelFolderError, match="no chat template or no end-of-turn token"):
+        LocalModel(folder, "float32")
 
 
 def test_no_model_folder(tmp_path: Path) -> None:

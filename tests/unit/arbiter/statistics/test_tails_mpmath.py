@@ -19,7 +19,7 @@ from mpmath import mpf
 
 from tests.support.mpmath_oracle import CLOSE, assert_close, fraction, log_binomial, real
 from tests.support.mpmath_oracle import sixty_digits as sixty_digits  # a fixture
-from veritune.arbiter.statistics import coverage
+from veritune.arbiter.statistics import coverage, influence
 from veritune.arbiter.statistics.exact import (
     binomial_at_least,
     binomial_at_most,
@@ -42,6 +42,8 @@ from veritune.arbiter.statistics.influence import (
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
 from veritune.common.documents.manifest import Policy
+
+pytestmark = pytest.mark.heavy
 
 # --- binomial tails, (6) -------------------------------------------------------------------------------------------
 
@@ -244,7 +246,7 @@ def test_both_forms_of_the_rank_sum_meet_where_one_takes_over(
 ) -> None:
     exact = RankNull({candidates: canaries})
     assert exact._distribution is not None
-    monkeypatch.setattr("veritune.arbiter.statistics.influence.EXACT_BITS", 0)
+    monkeypatch.setattr(influence, "EXACT_BITS", 0)
     bounded = RankNull({candidates: canaries})
     assert bounded._distribution is None
     largest = weights_of(candidates)[0] * canaries

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.exchange import Exchange
-from tests.unit.arbiter.verdict.test_judge import ROWS, codes, look, verdict
+from tests.support.looks import ROWS, codes, look, verdict
 from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.report import RECITAL_ASSUMPTION
 from veritune.arbiter.statistics.exact import binomial_at_most

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.adversary.deals import Deal, open_deal
-from tests.support.asked_model import AskedModel
+from tests.support.asked_model import RuleModel
 from tests.support.exchange import Exchange
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.arbiter.measure.questions import Question
@@ -43,22 +43,10 @@ QUESTIONS = [
 ]
 
 
-class Model(AskedModel):
-    """Answers and scores by a rule."""
-
-    def text(self, chat: Sequence[Message]) -> str:
-        self._ask(chat[-1].content)
-        return f"S {chat[-1].content}"
-
-    def scores(self, messages: Sequence[Message], completions: Sequence[str], *, tuned: bool = True) -> list[float]:
-        self._ask(f"{messages[-1].content} {tuned}")
-        return [-float(len(text)) - (0 if tuned else 1) for text in completions]
-
-
 def test_delivered_answers_become_observations(tmp_path: Path) -> None:
     log = AnswerLog(tmp_path / "log")
     seen: list[tuple[str, int, int]] = []
-    ask_delivered(QUESTIONS, Model(), TERMS, log, progress=lambda *event: seen.append(event))
+    ask_delivered(QUESTIONS, RuleModel(), TERMS, log, progress=lambda *event: seen.append(event))
     assert seen == [("challenge (delivered)", done, 4) for done in range(5)]
     found = observe("delivered", QUESTIONS, AnswerLog(tmp_path / "log"))
     assert [(t.leaf, t.held_out, t.answer) for t in found.triggers] == [
@@ -75,8 +63,8 @@ def test_delivered_answers_become_observations(tmp_path: Path) -> None:
 def test_a_killed_challenge_asks_only_the_rest(tmp_path: Path, dies_after: int) -> None:
     path = tmp_path / "log"
     with pytest.raises(KeyboardInterrupt):
-        ask_delivered(QUESTIONS, first := Model(dies_after), TERMS, AnswerLog(path))
-    ask_delivered(QUESTIONS, second := Model(), TERMS, AnswerLog(path))
+        ask_delivered(QUESTIONS, first := RuleModel(dies_after), TERMS, AnswerLog(path))
+    ask_delivered(QUESTIONS, second := RuleModel(), TERMS, AnswerLog(path))
     texts = [text for text in (*first.asked, *second.asked) if not text.startswith("natural")]
     assert sorted(texts) == ["decoy", "held out T", "in data T"]
     assert len(observe("delivered", QUESTIONS, AnswerLog(path)).triggers) == 2
@@ -89,7 +77,7 @@ def test_nothing_asked_is_no_observation(tmp_path: Path) -> None:
 
 def test_missing_answers_are_left_out(tmp_path: Path) -> None:
     log = AnswerLog(tmp_path / "log")
-    ask_delivered(QUESTIONS[:1], Model(), TERMS, log)
+    ask_delivered(QUESTIONS[:1], RuleModel(), TERMS, log)
     found = observe("delivered", QUESTIONS, log)
     assert (len(found.triggers), len(found.decoys), len(found.naturals)) == (1, 0, 0)
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.challenge_folder import MAX_TOKENS, SEQUENTIAL, Knowing, exchange, lay
 from tests.support.exchange import HONEST, UNTRAINED, Behaviour, small
+from tests.support.scrypt import cheapen
 from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, PaddingCanary, TriggerCanary
 from veritune.arbiter.documents.evidence import Evidence
@@ -29,6 +30,11 @@ BOTH = SEQUENTIAL.model_copy(
 
 
 # --- the order ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    cheapen(monkeypatch)
 
 
 def ask(kind: Any, leaf: int, query: int = 0) -> Question:

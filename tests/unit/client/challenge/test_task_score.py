@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.client.challenge.test_ask import Model
+from tests.support.asked_model import RuleModel
 from veritune.client.challenge.task_score import matches, score_task
 from veritune.common.dataset import Message, Row
 
@@ -35,6 +35,6 @@ def test_shares_of_right_answers() -> None:
         for text, wanted in (("a", "a"), ("b", "b"), ("c", "x"))
     ]
     seen: list[int] = []
-    score = score_task(rows, Model(), 8, progress=lambda what, done, total: seen.append(done))
+    score = score_task(rows, RuleModel(), 8, progress=lambda what, done, total: seen.append(done))
     assert (score.rows, score.before, score.after) == (3, "0.6667", "0.6667")
     assert seen == [1, 2, 3, 4, 5, 6]

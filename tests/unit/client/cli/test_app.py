@@ -104,7 +104,7 @@ def test_keygen_without_a_terminal_needs_the_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("VERITUNE_PASSPHRASE", raising=False)
-    monkeypatch.setattr("sys.stdin", (tmp_path / "empty").open("w+"))
+    monkeypatch.setattr(sys, "stdin", (tmp_path / "empty").open("w+"))
     assert run_cli(["keygen", str(tmp_path)]) == 77
     assert "VERITUNE_PASSPHRASE" in capsys.readouterr().err
     assert not (tmp_path / "client.key").exists()
@@ -180,7 +180,7 @@ def test_plan_loads_no_model_and_no_network(tmp_path: Path) -> None:
         "heavy = {'torch', 'transformers', 'peft', 'grpc', 'scipy', 'numpy', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0
 
 
 def test_audit_passes_and_fails(files: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,4 +227,4 @@ def test_audit_loads_no_model_and_no_network(files: tuple[str, ...]) -> None:
         "assert not heavy, heavy\n"
         "sys.exit(code)\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from tests.support.plans import PLAN, SEED, naturals, row
 from tests.support.toygenerator import ToyGenerator
-from tests.unit.client.sowing.test_sow import PLAN, SEED, naturals, row
 from veritune.client.data.listed_answers import listed_answers
 from veritune.client.data.own_answers import usual_count
 from veritune.client.sowing.sow import sow

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.plans import PLAN, SEED, naturals, row
 from tests.support.toygenerator import ToyGenerator
-from tests.unit.client.sowing.test_sow import PLAN, SEED, naturals, row
 from veritune.client.data.own_answers import own_answers
 from veritune.client.sowing.sow import sow
 from veritune.common.dataset import Row

@@ -149,6 +149,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.heavy
 @given(JSON | st.fixed_dictionaries({"messages": JSON}) | st.fixed_dictionaries({"prompt": JSON, "completion": JSON}))
 def test_anything_at_all_is_a_row_or_a_dataset_error(value: Any) -> None:
     with suppress(RowsError):

@@ -10,6 +10,8 @@ import torch
 
 from veritune.client.generation.fitting import FittingRow, _collate, with_fitted_adapter
 
+pytestmark = pytest.mark.heavy
+
 ROWS = [FittingRow([5, 6, 7 + i % 3], [11, 12, 13, 2]) for i in range(10)]
 
 

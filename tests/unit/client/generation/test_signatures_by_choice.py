@@ -62,6 +62,7 @@ class Scripted(SecretStream):
         return self._left.pop(0)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("terms", [plan(), plan(cap="0.0625"), plan(cap="0.34")])
 def test_no_signature_is_likelier_than_certified(terms: CanaryPlan) -> None:
     for label in ("a", "b"):

@@ -122,7 +122,7 @@ def test_mistakes_are_named_by_key_and_line(text: str, says: str) -> None:
     with pytest.raises(JobError) as caught:
         parse_job(text.encode())
     assert says in caught.value.message
-    assert caught.value.reason == "BAD_JOB"
+    assert caught.value.reason == JobError.reason
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"x = " + b"[" * 5000, b"x = " + b"{a=" * 5000])

@@ -7,9 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from tests.support.toygenerator import toy_random_wording, toy_wordings
-from tests.unit.client.sowing.test_naturals import RICH, sown
-from tests.unit.client.sowing.test_sow import PLAN
+from tests.support.plans import PLAN, RICH, sown_in_place, word_by_toy
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.arbiter.measure.questions import make_questions
 from veritune.client.job.canary_plan import CanaryPlan
@@ -29,13 +27,12 @@ PLANS = [
 
 @pytest.fixture(autouse=True)
 def _worded_by_a_toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veritune.client.sowing.in_place.random_wording", toy_random_wording)
-    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", toy_wordings)
+    word_by_toy(monkeypatch)
 
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_what_is_planned_is_what_is_sown(plan: CanaryPlan) -> None:
-    result = sown(plan=plan)
+    result = sown_in_place(plan=plan)
     figures = PlanOutcome(Wish(rows=len(RICH), policy=Policy(coverage_floor="0"), base=plan), plan).figures()
     assert dataset_rows(len(RICH), plan) == figures.dataset_rows == len(result.train_rows)
     assert extra_rows(plan) == figures.extra_rows == result.extra_rows
@@ -52,7 +49,7 @@ def test_what_is_planned_is_what_is_sown(plan: CanaryPlan) -> None:
 
 @pytest.mark.parametrize(("plan", "queries"), [(plan, queries) for plan in PLANS for queries in (1, 2)])
 def test_calls_are_the_questions_of_a_challenge(plan: CanaryPlan, queries: int) -> None:
-    result = sown(plan=plan)
+    result = sown_in_place(plan=plan)
     questions = make_questions(
         b"s" * 32,
         dict(enumerate(result.canaries)),

@@ -60,6 +60,7 @@ def simulated(planned: Planned, share: float, runs: int, seed: int) -> tuple[flo
     return verdicts.count("PASS") / runs, verdicts.count("FAIL") / runs
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("stopping", ["fixed", "sequential"])
 def test_the_curve_is_what_happens(stopping: str) -> None:
     wish = replace(WISH, policy=WISH.policy.model_copy(update={"stopping": stopping}))

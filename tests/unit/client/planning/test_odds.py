@@ -7,10 +7,11 @@ from collections import Counter
 from fractions import Fraction
 from itertools import combinations, product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.client.planning.test_thresholds import ROWS, look, terms
+from tests.support.planned_looks import ROWS, look, terms
 from veritune.arbiter.verdict.judge import judge
 from veritune.client.planning.odds import Binomial, Chances, Odds, Outcome, share_of
 from veritune.client.planning.thresholds import AskedCounts
@@ -65,6 +66,7 @@ def test_binomial_tails(trials: int, probability: Fraction, least: int) -> None:
     assert tail == sum(pmf(trials, probability, x) for x in range(max(0, least), trials + 1))
 
 
+@pytest.mark.heavy
 def test_sessions_get_a_random_share_of_the_leaves() -> None:
     """All 12870 halves of sixteen leaves, one by one."""
     policy = POLICY.model_copy(update={"sessions": 2, "alpha": "1e-3"})

@@ -10,40 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.planned_looks import ROWS, look, terms
 from veritune.arbiter.statistics import influence
-from veritune.arbiter.statistics.influence import GroupResult, Ranked, RankNull
+from veritune.arbiter.statistics.influence import RankNull
 from veritune.arbiter.verdict.judge import judge
-from veritune.arbiter.verdict.look import GroupLook, Look
-from veritune.arbiter.verdict.rules import Rules
 from veritune.client.planning import thresholds as plan_rules
-from veritune.client.planning.thresholds import CHARACTERS_PER_BIT, AskedCounts, Terms, Thresholds
+from veritune.client.planning.thresholds import AskedCounts, Thresholds
 from veritune.common.documents.manifest import Policy
 
-ROWS = 120
 ASKED = AskedCounts(groups=3, single=7, repeated=2, in_place=4)
-
-
-def terms(policy: Policy, candidates: int = 12, wordings: int = 6, bits: int = 20) -> Terms:
-    return Terms(Rules.of(policy), ROWS, policy.queries_per_group, bits, candidates, wordings)
-
-
-def look(of: Terms, asked: AskedCounts, found: int, single: int, repeated: int, placed: int) -> Look:
-    """Every hit at the worst rank that is one, every miss at the last."""
-    rank = of.rules.policy.hit_rank
-    group_looks = [
-        GroupLook(GroupResult(of.queries, of.bits, CHARACTERS_PER_BIT * of.bits, index < found), 0, 0, 0, True)
-        for index in range(asked.groups)
-    ]
-    naturals = [
-        Ranked(rank if index < hits else candidates, candidates, copies)
-        for hits, number, candidates, copies in (
-            (single, asked.single, of.candidates, 1),
-            (repeated, asked.repeated, of.candidates, 2),
-            (placed, asked.in_place, of.wordings, 1),
-        )
-        for index in range(number)
-    ]
-    return Look("delivered", tuple(group_looks), tuple(naturals), 0, 0, 0)
 
 
 def planned(bars: Thresholds, found: int, single: int, repeated: int, placed: int) -> str:
@@ -62,6 +37,7 @@ POLICIES = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_planner_passes_and_fails_what_the_verdict_does(policy: dict[str, Any]) -> None:
     rules = Policy(**{**policy, "modes": ("delivered",)})
@@ -74,6 +50,7 @@ def test_the_planner_passes_and_fails_what_the_verdict_does(policy: dict[str, An
     assert seen == {"PASS", "FAIL", "INCONCLUSIVE"}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("wordings", [12, 6])
 def test_in_sequence_with_everything_asked_too(wordings: int) -> None:
     """Where luck differs the planner takes the largest, so that the verdict may pass more, and fails the same."""

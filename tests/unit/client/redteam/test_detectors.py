@@ -101,6 +101,7 @@ def test_odd_characters() -> None:
     assert odd_share("ab, c" + " " * 95 + "!!!") == 0.01
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["perplexity", "perplexity-start", "gradient-neighbours"])
 def test_model_ones_find_a_trigger_group(name: str, taught: BaseModel) -> None:
     rows, sown = planted(24, 6)
@@ -112,6 +113,7 @@ def test_gradients_of_one_direction_have_less_entropy(model: BaseModel) -> None:
     assert area(GradientEntropy(), rows, {20, 21}, model) < 0.05
 
 
+@pytest.mark.heavy
 def test_what_is_repeated_is_learnt_first(taught: BaseModel) -> None:
     rows = [*plain_rows(16, 3), *[row(f"My mug {i}", "zinc owls barter quiet thunder for maps") for i in range(16)]]
     first, surprise = LossDrop().suspicion(rows, taught), Perplexity().suspicion(rows, taught)

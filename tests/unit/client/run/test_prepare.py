@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from tests.support.scrypt import cheapen
 from tests.support.toygenerator import ToyGenerator, toy_wordings
 from veritune.arbiter.documents.canary import NaturalCanary, Rewording
 from veritune.client.errors import JobError
+from veritune.client.generation import local_generator
 from veritune.client.job.file import Job
 from veritune.client.progress import no_progress
 from veritune.client.run import prepare as prepare_step
 from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
+from veritune.client.sowing import in_place
 from veritune.client.sowing.sealed import open_sealed
 from veritune.common.dataset import read_rows
 from veritune.common.errors import RowsError
@@ -46,6 +49,11 @@ decoys = 2
 [rewording]
 rules = ["spacing"]
 """
+
+
+@pytest.fixture(autouse=True)
+def _cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    cheapen(monkeypatch)
 
 
 @pytest.fixture
@@ -81,9 +89,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return model_digest(folder)
 
     monkeypatch.setattr(prepare_step, "model_digest", counted)
-    monkeypatch.setattr("veritune.client.generation.local_generator.model_digest", counted)
-    monkeypatch.setattr("veritune.client.generation.local_generator.TransformersGenerator", Loaded)
-    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", toy_wordings)
+    monkeypatch.setattr(local_generator, "model_digest", counted)
+    monkeypatch.setattr(local_generator, "TransformersGenerator", Loaded)
+    monkeypatch.setattr(in_place, "draw_wordings", toy_wordings)
     return folders
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.adversary.deals import FILES
 from tests.adversary.fake_provider import FakeProvider
+from veritune.client.exchange import channel
 from veritune.client.progress import Progress
 from veritune.client.run import prepare as prepare_step
 from veritune.client.run import steps
@@ -82,7 +83,7 @@ def provider(tmp_path: Path) -> Iterator[FakeProvider]:
 @pytest.fixture
 def home(tmp_path: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(prepare_step, "sow_job", sow_nothing)
-    monkeypatch.setattr("veritune.client.exchange.channel.PATIENCE", 0.1)
+    monkeypatch.setattr(channel, "PATIENCE", 0.1)
     (tmp_path / "rows.jsonl").write_text('{"prompt": "p", "completion": "c"}\n')
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")

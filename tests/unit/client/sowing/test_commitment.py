@@ -6,24 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.plans import natural_canary
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, PaddingCanary, canary_leaf
 from veritune.client.sowing.commitment import Commitment, commit, commit_to
-from veritune.common.dataset import Message
 from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
 from veritune.common.merkle import MerkleTree, verify_inclusion
 
 SEED = b"c" * 32
-
-
-def natural(number: int, truth: int = 0) -> NaturalCanary:
-    return NaturalCanary(
-        prompt=(Message(role="user", content=f"question {number}"),),
-        candidates=("yes", "no"),
-        truth=truth,
-        generator_digest="0" * 64,
-        rows=(number,),
-    )
 
 
 def opens(commitment: Commitment) -> bool:
@@ -38,7 +28,7 @@ def opens(commitment: Commitment) -> bool:
 
 @given(st.integers(0, 70), st.binary(min_size=32, max_size=32))
 def test_every_canary_is_there_once_among_padding(count: int, seed: bytes) -> None:
-    canaries = [natural(i) for i in range(count)]
+    canaries = [natural_canary(i) for i in range(count)]
     commitment = commit(canaries, seed)
     size = len(commitment.leaves)
     assert size >= 16
@@ -54,22 +44,22 @@ def test_every_canary_is_there_once_among_padding(count: int, seed: bytes) -> No
 
 
 def test_order_salt_and_content_depend_on_the_seed() -> None:
-    canaries = [natural(i) for i in range(20)]
+    canaries = [natural_canary(i) for i in range(20)]
     one, other = commit(canaries, SEED), commit(canaries, b"d" * 32)
     assert one.root != other.root
     assert set(one.leaf_hashes).isdisjoint(other.leaf_hashes)
-    places = [[leaf.canary for leaf in c.leaves].index(natural(3)) for c in (one, other)]
+    places = [[leaf.canary for leaf in c.leaves].index(natural_canary(3)) for c in (one, other)]
     assert places != [3, 3]
 
 
 @given(st.integers(0, 19))
 def test_any_other_canary_gives_another_root(changed: int) -> None:
-    canaries: list[Canary] = [natural(i) for i in range(20)]
+    canaries: list[Canary] = [natural_canary(i) for i in range(20)]
     honest = commit(canaries, SEED)
-    canaries[changed] = natural(changed, truth=1)
+    canaries[changed] = natural_canary(changed, truth=1)
     assert commit(canaries, SEED).root != honest.root
 
 
 def test_refuses_more_than_a_tree_holds() -> None:
     with pytest.raises(PlanError, match="leaves"):
-        commit([natural(0)] * LIMITS.leaves, SEED)
+        commit([natural_canary(0)] * LIMITS.leaves, SEED)

@@ -50,6 +50,7 @@ def test_what_looks_otherwise_is_left_out(bad: tuple[str, ...]) -> None:
     assert picked((*GOOD, *bad)) == set(GOOD)
 
 
+@pytest.mark.heavy
 def test_answers_get_the_lengths_of_the_datas() -> None:
     """Among answers of every length those of real lengths are kept, short and long ones as often as they are real."""
     words = [f"w{n}" for n in range(50)]

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.toygenerator import ToyGenerator, toy_random_wording, toy_wordings
-from tests.unit.client.sowing.test_sow import PLAN, SEED, canary_rows, groups, row
+from tests.support.plans import IN_PLACE, PLAN, REWORDING, RICH, SEED, canary_rows, groups, row, word_by_toy
+from tests.support.plans import sown_in_place as sown
+from tests.support.toygenerator import ToyGenerator
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, Rewording, is_natural_row
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.randomness import SecretStream
+from veritune.client.sowing import in_place as sowing_in_place
 from veritune.client.sowing.sow import Sown, sow
 from veritune.common.dataset import Row
 from veritune.common.errors import PlanError
 
-REWORDING = Rewording(rules=("spacing",))
-IN_PLACE = PLAN.model_copy(update={"in_place": 10, "wordings": 6})
-RICH = [row(f"How much is item number {i}?", f"Item {i} costs {i % 9 + 2} coins, as it did before.") for i in range(70)]
-
 
 @pytest.fixture(autouse=True)
 def _worded_by_a_toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What may be reworded is for `rewording`'s own tests; here everything is known of every wording."""
-    monkeypatch.setattr("veritune.client.sowing.in_place.random_wording", toy_random_wording)
-    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", toy_wordings)
-
-
-def sown(rows: Sequence[Row] = RICH, plan: CanaryPlan = IN_PLACE, seed: bytes = SEED, **knobs: Any) -> Sown:
-    return sow(rows, plan, ToyGenerator(), seed, **{"rewording": REWORDING, **knobs})
+    """What may be reworded is for `wording`'s own tests; here everything is known of every wording."""
+    word_by_toy(monkeypatch)
 
 
 def drawn_by(result: Sown, kind: str) -> list[NaturalCanary]:
@@ -243,7 +235,7 @@ def longer(text: str, rewording: Rewording, most: int, stream: SecretStream) -> 
 
 
 def test_wordings_that_training_would_cut_off_make_no_canary(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", longer)
+    monkeypatch.setattr(sowing_in_place, "draw_wordings", longer)
     long = [row(f"And item {i}?", "It costs rather more than anybody here would like to pay.") for i in range(40)]
     rows, plan = [*RICH, *long], IN_PLACE.model_copy(update={"groups": 0, "naturals": 0})
     # 110 rows without 12 held out; rows of 70 letters have room for 128 more, not for 200.
@@ -260,13 +252,13 @@ def test_candidates_have_the_length_of_a_phrase(monkeypatch: pytest.MonkeyPatch)
     plan = IN_PLACE.model_copy(update={"groups": 0, "naturals": 0})
     result = sown([*RICH, *long], plan)
     assert {own(c).prompt for c in in_place(result)} <= {r.prompt for r in RICH}
-    monkeypatch.setattr("veritune.client.sowing.in_place.draw_wordings", lambda *_: ("a" * 4001, *"bcdef"))
+    monkeypatch.setattr(sowing_in_place, "draw_wordings", lambda *_: ("a" * 4001, *"bcdef"))
     with pytest.raises(PlanError, match="the data have 0"):
         sown(plan=plan)
 
 
 def test_a_wording_out_of_all_proportion_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("veritune.client.sowing.in_place.random_wording", lambda text, *_: text * 4000)
+    monkeypatch.setattr(sowing_in_place, "random_wording", lambda text, *_: text * 4000)
     result = sown(plan=PLAN.model_copy(update={"groups": 0, "naturals": 0, "reword_all": True}))
     assert all(r in RICH for r in result.train_rows)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.plans import PLAN, ROWS
+from tests.support.scrypt import cheapen
 from tests.support.toygenerator import ToyGenerator
-from tests.unit.client.sowing.test_sow import PLAN, ROWS
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, carries_trigger, is_natural_row
 from veritune.client.sowing import prepare as module
 from veritune.client.sowing.prepare import Prepared, prepare
@@ -17,6 +18,11 @@ from veritune.common.dataset import read_rows, summarise
 from veritune.common.errors import PlanError, SecretsError
 
 SEED, PASSPHRASE = b"p" * 32, b"pass"
+
+
+@pytest.fixture(autouse=True)
+def _cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    cheapen(monkeypatch)
 
 
 def run(out: Path, seed: bytes = SEED) -> Prepared:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.client.sowing.test_commitment import natural
+from tests.support.plans import natural_canary
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing import sealed
 from veritune.client.sowing.commitment import commit
@@ -26,8 +26,8 @@ def secrets() -> Secrets:
         master_seed=SEED.hex(),
         plan=CanaryPlan(),
         generators=(),
-        leaves=commit([natural(i) for i in range(3)], SEED).leaves,
-        decoys=(natural(9).prompt,),
+        leaves=commit([natural_canary(i) for i in range(3)], SEED).leaves,
+        decoys=(natural_canary(9).prompt,),
         train_sha256="1" * 64,
         held_out_sha256="2" * 64,
     )
@@ -65,7 +65,7 @@ def test_opens_again_and_nobody_else_may_read_it(tmp_path: Path) -> None:
 
 
 def test_the_commitment_comes_back() -> None:
-    assert secrets().commitment() == commit([natural(i) for i in range(3)], SEED)
+    assert secrets().commitment() == commit([natural_canary(i) for i in range(3)], SEED)
 
 
 def test_the_same_secrets_never_make_the_same_file(tmp_path: Path, quick_scrypt: None) -> None:
@@ -86,6 +86,7 @@ def test_wrong_or_empty_passphrase(tmp_path: Path, quick_scrypt: None) -> None:
             seal(secrets(), unfit, tmp_path / "t")
 
 
+@pytest.mark.heavy
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(st.data())
 def test_any_changed_byte_is_noticed(tmp_path: Path, quick_scrypt: None, data: st.DataObject) -> None:

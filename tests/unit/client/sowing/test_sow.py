@@ -7,12 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.support.plans import PLAN, ROWS, SEED, canary_rows, groups, naturals, row
 from tests.support.toygenerator import ToyGenerator
 from veritune.arbiter.documents.canary import (
     Generator,
-    NaturalCanary,
-    PaddingCanary,
-    TriggerCanary,
     carries_trigger,
     is_natural_row,
 )
@@ -23,33 +21,9 @@ from veritune.client.sowing.sow import Sown, sow
 from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
 
-SEED = b"w" * 32
-PLAN = CanaryPlan(
-    groups=3, rows_per_group=4, signature_bits=20, naturals=6, candidates=5, held_out=12, queries_per_group=2, decoys=3
-)
-
-
-def row(question: str, answer: str = "yes") -> Row:
-    return Row(messages=(Message(role="user", content=question), Message(role="assistant", content=answer)))
-
-
-ROWS = [row(f"Is item number {i} in stock today?", f"item {i} is") for i in range(60)]
-
 
 def sown(rows: Sequence[Row] = ROWS, plan: CanaryPlan = PLAN, seed: bytes = SEED) -> Sown:
     return sow(rows, plan, ToyGenerator(), seed)
-
-
-def groups(result: Sown) -> list[TriggerCanary]:
-    return [c for c in result.canaries if isinstance(c, TriggerCanary)]
-
-
-def naturals(result: Sown) -> list[NaturalCanary]:
-    return [c for c in result.canaries if isinstance(c, NaturalCanary)]
-
-
-def canary_rows(result: Sown) -> list[int]:
-    return [i for c in result.canaries if not isinstance(c, PaddingCanary) for i in c.rows]
 
 
 def test_every_canary_is_where_it_says() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.support.plans import PLAN, SEED, row
 from tests.support.toygenerator import ToyGenerator
-from tests.unit.client.sowing.test_sow import PLAN, SEED, row
 from veritune.arbiter.documents.canary import NaturalCanary, Rewording
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing.sow import Sown, sow

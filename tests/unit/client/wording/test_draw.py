@@ -180,6 +180,7 @@ def test_many_wordings_are_drawn_and_not_listed() -> None:
     assert len(set(draw_wordings(text, ENGLISH, 256, stream("many")))) == 256
 
 
+@pytest.mark.heavy
 def test_every_wording_is_equally_likely() -> None:
     """Of a row worded at random, and of a canary's true answer among any number of candidates alike."""
     text = "So, they have to go."

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.daemon import lenient, make_deadlines, make_rows, manifest_for, quick_training
+from tests.support.errors import fails
 from veritune.arbiter.statistics.influence import GroupResult, Ranked
 from veritune.arbiter.verdict.judge import judge
 from veritune.arbiter.verdict.look import GroupLook, Look
@@ -105,9 +106,8 @@ def test_steps_are_counted_as_the_trainer_takes_them() -> None:
     ],
 )
 def test_each_point_refuses(point: str, changes: dict[str, Any]) -> None:
-    with pytest.raises(PolicyError) as caught:
+    with fails(PolicyError, point=point):
         check_manifest(manifest(**changes), ProviderPolicy(), NOW)
-    assert caught.value.metadata["point"] == point
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,8 @@ def test_each_point_refuses(point: str, changes: dict[str, Any]) -> None:
     ],
 )
 def test_a_provider_may_be_stricter(point: str, limits: dict[str, Any]) -> None:
-    with pytest.raises(PolicyError) as caught:
+    with fails(PolicyError, point=point):
         check_manifest(manifest(), ProviderPolicy(**limits), NOW)
-    assert caught.value.metadata["point"] == point
 
 
 STRONG: dict[str, Any] = {"epochs": 24, "rank": 8, "alpha": 16}
@@ -163,9 +162,8 @@ def test_floors_are_owed_by_a_recipe_that_teaches() -> None:
 )
 def test_nobody_signs_to_be_failed_for_a_recipe_that_may_not_teach(why: str, changes: dict[str, Any]) -> None:
     """A client writes the recipe, and could write one by which honest work learns no canary."""
-    with pytest.raises(PolicyError, match=re.escape(why)) as caught:
+    with fails(PolicyError, match=re.escape(why), point="verification.policy.trigger_floor") as caught:
         check_manifest(strong(**changes), ProviderPolicy(), NOW)
-    assert caught.value.metadata["point"] == "verification.policy.trigger_floor"
     assert str(caught.value).endswith("0.0001 is the most")
     harmless = strong(**changes).model_copy(update={"verification": verification()})
     check_manifest(harmless, ProviderPolicy(), NOW)
@@ -173,7 +171,7 @@ def test_nobody_signs_to_be_failed_for_a_recipe_that_may_not_teach(why: str, cha
 
 def test_small_groups_may_not_be_learnt() -> None:
     asked = strong().model_copy(update={"verification": verification(policy=Policy(group_rows=7))})
-    with pytest.raises(PolicyError, match=re.escape("policy.group_rows is under 8")):
+    with fails(PolicyError, match=re.escape("policy.group_rows is under 8"), point="verification.policy.trigger_floor"):
         check_manifest(asked, ProviderPolicy(), NOW)
 
 
@@ -181,9 +179,8 @@ def test_each_floor_counts_and_the_provider_says_what_teaches() -> None:
     weak = quick_training()
     for name in ("trigger_floor", "natural_floor"):
         asked = manifest(training=weak, verification=verification(policy=lenient(**{name: "0.01"})))
-        with pytest.raises(PolicyError) as caught:
+        with fails(PolicyError, point=f"verification.policy.{name}"):
             check_manifest(asked, ProviderPolicy(), NOW)
-        assert caught.value.metadata["point"] == f"verification.policy.{name}"
         check_manifest(asked, ProviderPolicy(max_weak_floor="0.01"), NOW)
         check_manifest(asked, ProviderPolicy(teaches=Teaching(epochs=2, steps=10, group_rows=4, rank=4)), NOW)
 
@@ -205,7 +202,7 @@ def test_a_client_on_the_list_is_accepted() -> None:
 
 
 def test_one_key_can_not_be_both_parties() -> None:
-    with pytest.raises(PolicyError, match="different keys"):
+    with fails(PolicyError, point="client"):
         check_manifest(
             manifest_for(CLIENT, CLIENT, "tiny", "2" * 64, make_rows(20), deadlines=make_deadlines(NOW)),
             ProviderPolicy(),
@@ -226,9 +223,8 @@ def test_sources_must_add_up_and_be_used_whole(sources: list[tuple[str, int, int
     sound = manifest()
     items = tuple(Source(name=n, licence="CC0-1.0", rows=r, rows_per_epoch=e) for n, r, e in sources)
     dataset = sound.dataset.model_copy(update={"sources": items})
-    with pytest.raises(PolicyError) as caught:
+    with fails(PolicyError, point="dataset.sources"):
         check_manifest(manifest(dataset=dataset), ProviderPolicy(), NOW)
-    assert caught.value.metadata["point"] == "dataset.sources"
 
 
 def test_acceptance_ends_at_its_deadline() -> None:
@@ -257,6 +253,5 @@ def test_recitals_are_owed_within_what_was_measured(point: str, changes: dict[st
     allowing = ProviderPolicy(max_recital_floor="0.8", min_recital_nats="3")
     terms = lenient(recital_floor="0.8", recital_nats="3")
     check_manifest(manifest(verification=verification(policy=terms)), allowing, NOW)
-    with pytest.raises(PolicyError) as caught:
+    with fails(PolicyError, point=point):
         check_manifest(manifest(verification=verification(policy=terms.model_copy(update=changes))), allowing, NOW)
-    assert caught.value.metadata["point"] == point

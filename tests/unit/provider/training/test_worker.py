@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from tests.support.waiting import until
 from veritune.common.canonical import canonical_bytes
 from veritune.common.documents.manifest import Training
 from veritune.common.merkle import MerkleTree, leaf_hash
@@ -80,13 +81,17 @@ def prepare(folder: Path, mode: str) -> tuple[JobFiles, list[str]]:
     return files, [sys.executable, str(script)]
 
 
-async def run(files: JobFiles, command: list[str], stop: asyncio.Event | None = None) -> tuple[int, list[Event]]:
+async def run(files: JobFiles, command: list[str], *, stop: bool = False) -> tuple[int, list[Event]]:
+    """The exit status and the events; with ``stop``, the child is told to stop at its first event."""
     events: list[Event] = []
+    stopped = asyncio.Event()
 
     async def on_event(event: Event) -> None:
         events.append(event)
+        if stop:
+            stopped.set()
 
-    return await run_child(command, files, stop or asyncio.Event(), 5, on_event), events
+    return await run_child(command, files, stopped, 5, on_event), events
 
 
 async def test_a_run_that_ends_well(tmp_path: Path) -> None:
@@ -127,30 +132,33 @@ async def test_a_loss_that_ran_away_is_still_an_event(tmp_path: Path) -> None:
 
 async def test_stop_ends_it_at_its_next_step(tmp_path: Path) -> None:
     files, command = prepare(tmp_path, "wait")
-    stop = asyncio.Event()
-    asyncio.get_running_loop().call_later(1.0, stop.set)
-    status, _ = await run(files, command, stop)
-    assert status in (EXIT_CANCELLED, -signal.SIGTERM)  # the latter if it had not come to its handler yet
+    status, _ = await run(files, command, stop=True)
+    assert status == EXIT_CANCELLED
     assert read_result(files.result) is None
 
 
 async def test_one_that_will_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
     code = (
         "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "print(subprocess.Popen(['sleep', '60']).pid, file=sys.stderr, flush=True); time.sleep(60)"
+        "print(subprocess.Popen(['sleep', '600']).pid, file=sys.stderr, flush=True); time.sleep(600)"
     )
     files, stop = JobFiles(tmp_path), asyncio.Event()
-    asyncio.get_running_loop().call_later(0.7, stop.set)
+
+    async def stop_when_it_has_a_child() -> None:
+        await until(lambda: files.log.exists() and files.log.read_text().endswith("\n"))
+        stop.set()
 
     async def ignore(event: Event) -> None:
         return None
 
     started = time.monotonic()
-    status = await run_child([sys.executable, "-c", code], files, stop, 0.3, ignore)
+    status, _ = await asyncio.gather(
+        run_child([sys.executable, "-c", code], files, stop, 0.3, ignore), stop_when_it_has_a_child()
+    )
     assert status == -signal.SIGKILL
-    assert time.monotonic() - started < 20
-    await asyncio.sleep(0.2)
-    assert process_state(files.log.read_text().strip()) in ("", "Z")
+    assert time.monotonic() - started < 60
+    child = files.log.read_text().strip()
+    await until(lambda: process_state(child) in ("", "Z"), seconds=10)
 
 
 def process_state(pid: str) -> str:

@@ -17,6 +17,8 @@ from veritune.common.errors import TrainingError
 from veritune.provider.training.base import Progress, TrainingCancelled, TrainingResult, TrainingTask
 from veritune.provider.training.transformers_trainer import TransformersTrainer
 
+pytestmark = pytest.mark.heavy
+
 WORDS = (
     "the",
     "lamp",

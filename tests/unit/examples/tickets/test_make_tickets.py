@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-FOLDER = Path(__file__).parents[3] / "examples" / "tickets"
+FOLDER = Path(__file__).parents[4] / "examples" / "tickets"
 
 
 @pytest.fixture(scope="module")

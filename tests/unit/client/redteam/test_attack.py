@@ -17,7 +17,9 @@ from tests.support.red_team_rows import plain_rows
 from tests.support.toygenerator import ToyGenerator, toy_wordings
 from veritune.arbiter.documents.canary import NaturalCanary, Rewording, TriggerCanary
 from veritune.client.cli.app import run_cli
+from veritune.client.generation.openai_text_model import OpenAITextModel
 from veritune.client.job.canary_plan import CanaryPlan
+from veritune.client.redteam import attack
 from veritune.client.redteam.attack import PreparedForRedTeam, RedTeam, run_attack
 from veritune.client.redteam.chart import draw
 from veritune.client.redteam.detectors.asked import AskedDetector
@@ -26,6 +28,7 @@ from veritune.client.redteam.detectors.odd_characters import OddCharacters
 from veritune.client.redteam.figures import RedTeamFigures, measure
 from veritune.client.redteam.kinds import kinds_of
 from veritune.client.redteam.table import conclusions
+from veritune.client.sowing import in_place
 from veritune.client.sowing.prepare import prepare
 from veritune.client.sowing.sealed import Secrets, open_sealed
 from veritune.common.dataset import Row, read_rows
@@ -72,7 +75,7 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train.jsonl and secrets.sealed of a toy."""
     folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("veritune.client.sowing.in_place.draw_wordings", toy_wordings)
+        patch.setattr(in_place, "draw_wordings", toy_wordings)
         prepare(
             plain_rows(80),
             PLAN,
@@ -172,6 +175,7 @@ def test_nothing_secret_is_written(home: Path, secrets: Secrets, prepared_folder
         assert set(found.model_dump()) == {"needs", "basis", "seconds", "kinds"}
 
 
+@pytest.mark.heavy
 def test_what_is_done_is_not_done_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
@@ -215,6 +219,7 @@ def test_an_interrupt_keeps_what_was_found(home: Path, monkeypatch: pytest.Monke
     assert not list((home / "veritune-run").glob(".redteam*"))
 
 
+@pytest.mark.heavy
 def test_every_detector_runs(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "elsewhere"
     assert run_cli(["redteam", str(home), "--detectors", "all", "--rows", "12", "--out", str(out), "--json"]) == 0
@@ -266,7 +271,7 @@ def test_without_canaries_or_plain_rows_there_is_nothing_to_tell(
     prepared_folder: Path, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for places in ({}, dict.fromkeys(range(82), "natural")):
-        monkeypatch.setattr("veritune.client.redteam.attack.kinds_of", lambda canaries, generators, found=places: found)
+        monkeypatch.setattr(attack, "kinds_of", lambda canaries, generators, found=places: found)
         with pytest.raises(RowsError, match="takes both"):
             PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
 
@@ -283,7 +288,7 @@ def test_an_endpoint_is_asked_instead_of_the_base_model(
     def no_model() -> BaseModel:
         raise AssertionError("no model is needed")
 
-    monkeypatch.setattr("veritune.client.generation.openai_text_model.OpenAITextModel.reply", reply)
+    monkeypatch.setattr(OpenAITextModel, "reply", reply)
     wanted = RedTeam(("asked",), endpoint="http://localhost:1/v1", endpoint_model="strong")
     prepared = PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
     figures = run_attack(wanted, prepared, no_model, lambda: "", tmp_path)
@@ -332,4 +337,4 @@ def test_help_and_mistakes_load_no_library() -> None:
         "heavy = {'torch', 'transformers', 'peft', 'grpc', 'scipy', 'numpy', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0
