@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,11 +75,11 @@ class Deal:
         self.session.download(self.contract, self.manifest, training, self.folder)
         return self.folder
 
-    def endpoint(self, answered: int = 0) -> InferenceClient:
+    def endpoint(self, known: Collection[int] = ()) -> InferenceClient:
         envelope, receipt = self.to_training()
         assert self.contract is not None
         return InferenceClient(
-            self.channel, self.fake.key.public, self.contract.digest, envelope.digest, receipt.job_id, answered
+            self.channel, self.fake.key.public, self.contract.digest, envelope.digest, receipt.job_id, known
         )
 
 

@@ -69,3 +69,8 @@ def receipts_of(logs: Iterable[AnswerLog]) -> tuple[EnvelopeDocument, ...]:
         if entry.asked and entry.receipt
     ]
     return tuple(receipt for _, receipt in sorted(kept, key=lambda pair: pair[0]))
+
+
+def numbers_of(logs: Iterable[AnswerLog]) -> frozenset[int]:
+    """The numbers of every inference receipt of these sessions."""
+    return frozenset(entry.asked.sequence for log in logs for entry in log.entries.values() if entry.asked)

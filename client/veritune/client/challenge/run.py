@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from math import ceil
@@ -16,7 +16,7 @@ from veritune.client.challenge.answer_log import AnswerLog
 from veritune.client.challenge.ask import Model, ask_delivered, ask_served
 from veritune.client.challenge.evidence import TrainSet, build_evidence, canary_rows
 from veritune.client.challenge.leaves import leaves_of_session, sampling_for
-from veritune.client.challenge.observe import observe, receipts_of
+from veritune.client.challenge.observe import numbers_of, observe, receipts_of
 from veritune.client.challenge.steps import SequentialStep, is_settled, steps_begun, steps_of
 from veritune.client.exchange.inference_client import InferenceClient
 from veritune.client.progress import Progress
@@ -83,8 +83,14 @@ class ChallengeRun:
             ),
         )
 
-    def ask_served(self, connect: Callable[[int], InferenceClient], load: Callable[[], Model], max_tokens: int) -> None:
-        """Asks the endpoint. ``connect`` gets the number of receipts that are known.
+    def ask_served(
+        self,
+        connect: Callable[[Collection[int]], InferenceClient],
+        load: Callable[[], Model],
+        max_tokens: int,
+        at_once: int = 1,
+    ) -> None:
+        """Asks the endpoint, ``at_once`` calls at most under way. ``connect`` gets the numbers of the known receipts.
 
         The base model's scores come from the delivered session where there is one, else from ``load``'s model.
         """
@@ -100,12 +106,19 @@ class ChallengeRun:
             scores = load().scores(item.reference, item.completions, tuned=False)
             return tuple(format_logprob(score) for score in scores)
 
-        endpoint = connect(len(receipts_of(self._served_logs())))
+        endpoint = connect(numbers_of(self._served_logs()))
         self._ask(
             "served",
             log,
             lambda questions: ask_served(
-                questions, endpoint, base_scores, sampling, log, progress=self._progress, among=self.questions
+                questions,
+                endpoint,
+                base_scores,
+                sampling,
+                log,
+                at_once=at_once,
+                progress=self._progress,
+                among=self.questions,
             ),
         )
 

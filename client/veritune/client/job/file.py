@@ -103,6 +103,8 @@ class ChallengeSection(_Section):
     """Must leave room for the longest signature."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
+    calls_at_once: Annotated[int, Field(ge=1, le=64)] = 8
+    """Calls to the provider's endpoint that may be under way together."""
     task_rows: Annotated[int, Field(ge=0, le=100_000)] = 32
     """Held-out rows for the score of the task before and after; 0 leaves it out."""
     task_tokens: Annotated[int, Field(ge=1, le=LIMITS.max_tokens)] = 96

@@ -183,6 +183,7 @@ class Run:
                         ),
                         lambda: self._base_model,
                         terms.max_tokens,
+                        terms.calls_at_once,
                     )
 
     def score_task(self) -> TaskScore | None:
