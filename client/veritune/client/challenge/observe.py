@@ -14,6 +14,7 @@ from veritune.arbiter.documents.evidence import (
 from veritune.arbiter.documents.judgement import Mode
 from veritune.arbiter.measure.questions import Question
 from veritune.client.challenge.answer_log import AnswerLog
+from veritune.client.exchange.receipt_numbers import ReceiptNumbers
 from veritune.common.errors import StepError
 
 
@@ -69,3 +70,9 @@ def receipts_of(logs: Iterable[AnswerLog]) -> tuple[EnvelopeDocument, ...]:
         if entry.asked and entry.receipt
     ]
     return tuple(receipt for _, receipt in sorted(kept, key=lambda pair: pair[0]))
+
+
+def numbers_of(logs: Sequence[AnswerLog]) -> ReceiptNumbers:
+    """The numbers of every inference receipt of these sessions, and how many calls were begun without an answer."""
+    known = {entry.asked.sequence for log in logs for entry in log.entries.values() if entry.asked}
+    return ReceiptNumbers(known, sum(len(log.nonces.keys() - log.entries.keys()) for log in logs))

@@ -142,6 +142,7 @@ def challenge(run: RunContext, session: int, modes: tuple[Mode, ...]) -> None:
                 ),
                 lambda: run.models.base,
                 terms.max_tokens,
+                terms.calls_at_once,
             )
 
 
