@@ -1,4 +1,4 @@
-"""Runs blocking functions in threads, so that the event loop goes on, and waits for each to end."""
+"""Runs blocking functions in threads, so that the event loop isn't blocked, and waits for each to end."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ EngineKind = Literal["transformers", "vllm"]
 
 
 class EngineUnavailableError(OwnError):
-    """An inference engine whose package this installation lacks; the message names what brings it."""
+    """The package of an inference engine is not installed; the message says how to install it."""
 
     reason = "MISSING_ENGINE"
 

@@ -116,7 +116,7 @@ async def run_child(
         process = await asyncio.create_subprocess_exec(
             *command,
             str(files.task),
-            stdin=asyncio.subprocess.PIPE,  # it ends when this pipe closes: with the daemon, however that ends
+            stdin=asyncio.subprocess.PIPE,  # the worker ends when this pipe closes, as it does when the daemon dies
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
             cwd=files.folder,

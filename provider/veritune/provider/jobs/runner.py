@@ -85,7 +85,7 @@ class Runner:
                 return "done"
             order = await self._order(job)
             job = await self._begin(job)
-            if job.state.ended:  # cancelled in this very moment
+            if job.state.ended:  # cancelled since it was read above
                 return "done"
             end = await self._executor.run(job_id, order, stop, self._listener(job_id))
         return await self._conclude(job_id, end)
