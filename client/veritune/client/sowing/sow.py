@@ -114,7 +114,7 @@ def sow(
     phrases = _phrases(rows, plan, generator, prompt, seed, on_progress)
     epochs = 0 if all(given) else _fit(generator, plain, plan, seed, on_progress)
     document = generator.describe(prompt, examples, plan.model_copy(update={"fitted_epochs": epochs}))
-    # If all rows are reworded, drawn answers should look like reworded ones. Canaries in place alone change nothing here.
+    # If all rows are reworded, drawn answers should look like reworded ones; else canaries in place change nothing.
     real = [(worded.rows if plan.reword_all else rows)[index] for index in split.train]
     likeness = Likeness(pick(real, _LIKE_ROWS, SecretStream(seed, "like-rows")))
     hosts = [rows[i] for i in split.set_aside]
