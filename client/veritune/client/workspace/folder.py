@@ -36,7 +36,7 @@ class State(Document):
 
     version: Literal[1] = 1
     nonce: HexDigest
-    """The manifest's nonce. Half of it begins the training request's id, so that a repeated start finds the same job."""
+    """The manifest's nonce. The training request's id begins with half of it: a repeated start finds the same job."""
     stages: dict[Stage, StageState] = Field(default_factory=dict)
 
 
