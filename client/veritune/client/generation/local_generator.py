@@ -144,11 +144,9 @@ class TransformersGenerator:
         """For each prompt, ``plan.candidates`` different sampled answers or more, for the caller to choose among.
 
         They are sampled after a few examples, or from the fitted model, which needs none; if too few differ, more are
-        drawn at a higher temperature. Either may favour some answers: the true one is drawn uniformly from the
-        finished set afterwards, so that under the null hypothesis each member has the same chance, whatever the set
-        (docs/statistics.md, equation 2).
-
-        Raises `PlanError` if too few answers differ, or a prompt leaves no room for an answer.
+        drawn at a higher temperature. Either may favour some answers: the true one is drawn uniformly from the set
+        afterwards, so under the null hypothesis each has the same chance (docs/statistics.md, equation 2). Raises
+        `PlanError` if too few answers differ, or a prompt leaves no room for an answer.
         """
         from veritune.client.generation.batch_decoder import sample_answers
 

@@ -87,11 +87,9 @@ def sow(
 ) -> Sown:
     """A training set with canaries, made from the user's rows by ``plan``; ``seed`` decides every random choice.
 
-    With ``max_sequence_length`` (tokens) no canary is put where training would cut it off. ``rewording`` says how
-    answers are reworded, for canaries in place; its ``examples`` are filled in here.
-
-    Raises `PlanError` if the rows are too few or plan, rewording and generator don't go together, and `EndpointError`
-    if a model's endpoint can't be asked.
+    No canary is put where training would cut it off after ``max_sequence_length`` tokens. ``rewording`` says how
+    answers are reworded; its ``examples`` are filled in here. Raises `PlanError` if rows are too few or the arguments
+    don't go together, `EndpointError` if a model can't be asked.
     """
     tokens = generator.count_tokens(rows)
     if plan.naturals and not plan.candidate_tokens:
