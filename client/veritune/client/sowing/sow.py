@@ -192,7 +192,7 @@ def _phrases(
 ) -> list[tuple[str, DrawnSignature]]:
     """Each group's trigger T and signature S, from separate streams, so that S is independent of T and other groups.
 
-    T is drawn again if the data or another group have it already. S is never drawn again, which would break its bound
+    T is drawn again if the data or another group have it already. S is never drawn again: that would break its bound
     (`veritune.client.generation.signatures`).
     """
     text = [message.content for row in rows for message in row.prompt]
