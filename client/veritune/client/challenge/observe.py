@@ -1,4 +1,4 @@
-"""From the log of answers to the evidence's observations and receipts."""
+"""Turning a session's log of answers into the observations and receipts of the evidence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def observe(
     log: AnswerLog,
     receipts: Iterable[EnvelopeDocument] = (),
 ) -> Observations:
-    """What the log says to each question; a question without an answer is left out, which the verdict counts."""
+    """The observations of one mode: the answers and scores that the log has for these questions.
+
+    A question without an answer is left out, and the verdict counts it as missing. Raises `StepError` for an empty log.
+    """
     if log.sampling is None:
         raise StepError(f"nothing was asked of the {mode} model yet; run the step 'challenge' first")
     triggers, decoys, naturals = [], [], []
@@ -62,7 +65,7 @@ def observe(
 
 
 def receipts_of(logs: Iterable[AnswerLog]) -> tuple[EnvelopeDocument, ...]:
-    """Every inference receipt of these sessions by its number."""
+    """All inference receipts in these logs, sorted by their sequence number."""
     kept = [
         (entry.asked.sequence, entry.receipt)
         for log in logs
