@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from veritune.common.errors import VerituneError
-from veritune.common.exits import exit_of
+from veritune.common.exits import EXITS, exit_of, missing_extra
 from veritune.common.files import write_atomic
 from veritune.common.keys import PrivateKey
 
@@ -226,6 +226,12 @@ def _plain_errors() -> Iterator[None]:
     """A context that shows a `VerituneError` as one line and a hint, and exits with the status of its reason."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error, "provider")
+        if missing is None:
+            raise
+        typer.echo("error: {}\nhint: {}".format(*missing), err=True)
+        raise typer.Exit(EXITS["MISSING_EXTRA"].code) from error
     except VerituneError as error:
         ending = exit_of(error)
         typer.echo(f"error: {error}\nhint: {ending.remedy}", err=True)
