@@ -112,7 +112,3 @@ def run_cli(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the console script."""
     sys.exit(run_cli(sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
-from veritune.arbiter.cli.tables import COLOURS, as_percent, mode_rows, new_table, reason_line
+from veritune.arbiter.cli.tables import COLOURS, new_table, reason_line
 
 if TYPE_CHECKING:
+    from veritune.arbiter.documents.judgement import ModeJudgement
     from veritune.arbiter.documents.statement import ReportPredicate
     from veritune.client.job.file import Job
     from veritune.client.sowing.prepared import PreparedFigures
@@ -58,7 +61,7 @@ def report_table(predicate: ReportPredicate, files: dict[str, str], job: Job) ->
     table = new_table("Verification report")
     table.add_row("verdict", Text(predicate.verdict, style=COLOURS[predicate.verdict]))
     for mode in predicate.judgement.modes:
-        mode_rows(table, mode)
+        _mode_rows(table, mode)
     table.add_section()
     if predicate.overhead is not None:
         extra, percent = predicate.overhead.extra_rows, predicate.overhead.extra_tokens_percent
@@ -66,7 +69,7 @@ def report_table(predicate: ReportPredicate, files: dict[str, str], job: Job) ->
     if predicate.task is not None:
         task = predicate.task
         table.add_row(
-            "task, before and after", f"{as_percent(task.before)} and {as_percent(task.after)} of {task.rows} rows"
+            "task, before and after", f"{_percent(task.before)} and {_percent(task.after)} of {task.rows} rows"
         )
     table.add_section()
     for name, path in files.items():
@@ -82,3 +85,43 @@ def report_table(predicate: ReportPredicate, files: dict[str, str], job: Job) ->
         # The command stays on one line, whatever the terminal's width, so that it can be copied.
         Text(f"{audit} --provider-key {job.provider_key}", no_wrap=True, overflow="ignore"),
     )
+
+
+def _mode_rows(table: Table, mode: ModeJudgement) -> None:
+    """Adds the figures of one judged mode to ``table``."""
+    influence, coverage, seen = mode.influence, mode.coverage, mode.activation
+    table.add_section()
+    counts = "" if mode.counts else " (reported only: the contract does not count it)"
+    table.add_row(mode.mode, Text.assemble((mode.verdict, COLOURS[mode.verdict]), counts))
+    needed = f"; needed 10^{influence.log10_needed}" if influence.log10_needed is not None else ""
+    table.add_row("  the data shaped the model", f"p <= 10^{influence.log10_p}{needed}")
+    table.add_row(
+        "  rows were trained on",
+        f"at least {_percent(coverage.share_least)} of those that could be canaries, at confidence "
+        f"{coverage.confidence}; needed {_percent(coverage.floor)}",
+    )
+    table.add_row("  signatures found", f"{influence.groups_found} of {influence.groups} groups")
+    table.add_row(
+        "  by prompts",
+        f"held-out {seen.held_out_shown}/{seen.held_out_asked}, in the data {seen.in_data_shown}/{seen.in_data_asked}, "
+        f"decoys {seen.decoys_shown}/{seen.decoys_asked}",
+    )
+    if mode.agreement is not None:
+        agreement = mode.agreement
+        table.add_row("  answers as the adapter does", f"{agreement.equal} of {agreement.asked} decoys")
+    hits, asked = sum(dose.hits for dose in mode.doses), sum(dose.asked for dose in mode.doses)
+    table.add_row("  natural canaries", f"{hits} of {asked} within rank {coverage.hit_rank}")
+    if mode.recital is not None:
+        recital = mode.recital
+        row = f"{recital.recited} of {recital.asked} within {recital.nats} nats; an honest run shows {recital.floor}"
+        table.add_row("  known by heart", row)
+    if mode.extent.leaves < mode.extent.available:
+        table.add_row("  leaves asked", f"{mode.extent.leaves} of {mode.extent.available}; the rest was not needed")
+    if mode.missing:
+        table.add_row("  missing answers", str(mode.missing))
+
+
+def _percent(share: str) -> str:
+    """A share, a text from 0 to 1 with four decimals, as a percentage."""
+    # Four places become two without rounding: a bound must not grow on its way to the screen.
+    return f"{100 * Decimal(share):.2f}%"

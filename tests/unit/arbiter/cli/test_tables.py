@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from tests.support.exchange import Exchange
-from veritune.arbiter.epochs import CurvePoint, DoseCurve
+from veritune.arbiter.cli.console import plain_console
+from veritune.arbiter.cli.tables import epochs_table
+from veritune.arbiter.epochs import CurvePoint, DoseCurve, Epochs, Estimate
 from veritune.client.cli.app import run_cli
 
 EXCHANGE = Exchange(naturals=24, repetitions=(1, 1, 2), leaves=32)
@@ -88,3 +91,12 @@ def test_what_fails_its_audit_is_not_estimated(
     (tmp_path / "evidence.json").write_bytes(evidence.replace(b'"session":1', b'"session":2'))
     assert run_cli(files) not in (0, 1, 2)
     assert "AUDIT_FAILED" in capsys.readouterr().err
+
+
+def test_a_curve_that_explains_nothing_gives_no_interval() -> None:
+    found = Estimate("delivered", (), Epochs(Fraction(0), None, None, fits=False), "0.95", 4, "a toy")
+    console = plain_console()
+    with console.capture() as shown:
+        console.print(epochs_table(found))
+    assert "the curve does not fit" in shown.get()
+    assert "at least" not in shown.get()
