@@ -10,10 +10,10 @@ import pytest
 from tests.support.challenge_folder import Table, exchange, lay
 from veritune.client.workspace import papers
 from veritune.client.workspace.papers import Paperwork
-from veritune.common.errors import DigestError, SignatureError
+from veritune.common.errors import BadFileError, DigestError, SignatureError
 from veritune.common.keys import PrivateKey
 
-CHECKS = ("open_contract", "check_dataset_receipt", "check_training_receipt")
+CHECKS = ("open_contract", "receive_dataset_receipt", "receive_training_receipt")
 
 
 @pytest.fixture
@@ -63,8 +63,9 @@ def test_a_changed_file_is_verified_again(table: Table, name: str) -> None:
     forged["signatures"][0]["sig"] = "AAAA"
     path.write_text(json.dumps(forged, separators=(",", ":"), sort_keys=True))
     for _ in range(2):
-        with pytest.raises(SignatureError):
+        with pytest.raises(BadFileError, match=f"{path.name}: a signature") as caught:
             paperwork.training_receipt()
+        assert isinstance(caught.value.__cause__, SignatureError)
     path.write_bytes(good)
     assert paperwork.training_receipt() == kept
 
@@ -73,11 +74,13 @@ def test_a_receipt_is_verified_again_when_what_it_rests_on_has_changed(table: Ta
     paperwork = _paperwork(table)
     paperwork.training_receipt()
     table.space.job_id.write_text("another-job")
-    with pytest.raises(DigestError, match="another job"):
+    with pytest.raises(BadFileError, match="another job") as caught:
         paperwork.training_receipt()
+    assert isinstance(caught.value.__cause__, DigestError)
 
 
 def test_another_key_opens_nothing(table: Table) -> None:
     stranger = Paperwork(table.space, table.deal.client.public, PrivateKey.generate().public)
-    with pytest.raises(SignatureError):
+    with pytest.raises(BadFileError) as caught:
         stranger.contract()
+    assert isinstance(caught.value.__cause__, SignatureError)
