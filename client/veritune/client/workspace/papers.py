@@ -17,7 +17,7 @@ from veritune.common.documents.base import parse_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import DatasetReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope
-from veritune.common.errors import LateError, VerituneError, WrongFileError
+from veritune.common.errors import BadFileError, LateError, VerituneError, WrongFileError
 from veritune.common.files import own_file, read_limited
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
@@ -101,7 +101,10 @@ def require_before(now: datetime, deadline: str, what: str) -> None:
 
 def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
     """Reads a key; asks for the passphrase only where it is encrypted. Raises `KeyFileError`."""
-    encrypted = path.is_file() and b"ENCRYPTED" in read_limited(path, LIMITS.key_file)
+    try:
+        encrypted = b"ENCRYPTED" in read_limited(path, LIMITS.key_file)
+    except (OSError, BadFileError):
+        encrypted = False  # loading says what is wrong with the file
     return PrivateKey.load(path, passphrase() if encrypted else None)
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from tests.support.challenge_folder import Table, exchange, lay
 from veritune.client.workspace import papers
-from veritune.client.workspace.papers import Paperwork
-from veritune.common.errors import BadFileError, DigestError, SignatureError
+from veritune.client.workspace.papers import Paperwork, load_private_key
+from veritune.common.errors import BadFileError, DigestError, KeyFileError, SignatureError
 from veritune.common.keys import PrivateKey
+from veritune.common.limits import LIMITS
 
 CHECKS = ("open_contract", "receive_dataset_receipt", "receive_training_receipt")
 
@@ -84,3 +85,10 @@ def test_another_key_opens_nothing(table: Table) -> None:
     with pytest.raises(BadFileError) as caught:
         stranger.contract()
     assert isinstance(caught.value.__cause__, SignatureError)
+
+
+def test_a_file_that_is_too_large_for_a_key_is_a_bad_key_file(tmp_path: Path) -> None:
+    path = tmp_path / "client.key"
+    path.write_bytes(b" " * (LIMITS.key_file + 1))
+    with pytest.raises(KeyFileError, match="too large"):
+        load_private_key(path, lambda: pytest.fail("no passphrase is needed"))
