@@ -18,7 +18,13 @@ from typing import Literal, cast
 from veritune.common.dataset import Message
 from veritune.common.documents.receipts import FileRef, TrainingReceipt
 from veritune.common.envelope import Envelope
-from veritune.common.errors import MalformedRequestError, NotFoundError, OutOfOrderError, TooLargeError
+from veritune.common.errors import (
+    MalformedRequestError,
+    NotFoundError,
+    OutOfOrderError,
+    TooLargeError,
+    UnavailableError,
+)
 from veritune.common.inference import (
     SamplingTerms,
     format_logprob,
@@ -111,7 +117,8 @@ class Answering:
         Raises:
             MalformedRequestError: the nonce, the sampling, or a chat that the base model's template refuses.
             TooLargeError: prompt and answer do not fit into the model's context.
-            ExpiredError, NotFoundError, OutOfOrderError, QuotaError, UnavailableError: see their classes.
+            UnavailableError: no place for the adapter, or the same request got another answer while this one was made.
+            ExpiredError, NotFoundError, OutOfOrderError, QuotaError: see their classes.
         """
         sampling = check_sampling(terms)
         digest = generate_digest(job_id, messages, terms, _check_nonce(nonce))
@@ -136,7 +143,11 @@ class Answering:
                         last = delta
         output = _generated_output("".join(pieces), last)
         sealed = text_output_digest(output.text, output.finish_reason, nonce)
-        yield _generated(await self._record(call, output, sealed))
+        answer = _generated(await self._record(call, output, sealed))
+        if (answer.output.text, answer.output.finish_reason) != (output.text, output.finish_reason):
+            # The same request was answered meanwhile, and that answer is the one with the receipt.
+            raise UnavailableError("the same request was answered by another call; ask again for its answer")
+        yield answer
 
     async def score(
         self, contract: Contract, job_id: str, messages: Sequence[Message], completions: Sequence[str], nonce: bytes
