@@ -13,7 +13,7 @@ from veritune.client.generation import local_text_model
 from veritune.client.generation.fitting import FittingRow
 from veritune.client.generation.local_text_model import LocalTextModel
 from veritune.client.generation.protocols import Draw
-from veritune.common.errors import PlanError, UnknownModelError
+from veritune.common.errors import PlanError, ModelFolderError
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +61,10 @@ def test_counts_and_renders_by_its_own_tokenizer(tiny: LocalTextModel) -> None:
 
 
 def test_no_model_folder(tmp_path: Path) -> None:
-    with pytest.raises(UnknownModelError):
+    with pytest.raises(ModelFolderError):
         LocalTextModel(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UnknownModelError, match="does not load"):
+    with pytest.raises(ModelFolderError, match="does not load"):
         LocalTextModel(tmp_path)
 
 
