@@ -13,7 +13,7 @@ from veritune.client.generation import local_text_model
 from veritune.client.generation.fitting import FittingRow
 from veritune.client.generation.local_text_model import LocalTextModel
 from veritune.client.generation.protocols import Draw
-from veritune.common.errors import PlanError, ModelFolderError
+from veritune.common.errors import ModelFolderError, PlanError
 
 
 @pytest.fixture(scope="module")
