@@ -57,7 +57,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class FakeEngine:
-    """Says the next of its sentences in two pieces, or raises ``error``; remembers the bytes of every adapter that it loaded."""
+    """Says the next of its sentences in two pieces, or raises ``error``; keeps the bytes of each adapter it loaded."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
