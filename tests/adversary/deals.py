@@ -13,6 +13,7 @@ from tests.adversary.fake_provider import FakeProvider
 from veritune.client.exchange.channel import Channel
 from veritune.client.exchange.inference_client import InferenceClient
 from veritune.client.exchange.provider_client import JobView, ProviderClient
+from veritune.client.exchange.receipt_numbers import ReceiptNumbers
 from veritune.client.job.file import parse_job
 from veritune.client.run.offer import build_manifest
 from veritune.client.sowing.prepared import SownFigures
@@ -76,11 +77,11 @@ class Deal:
         self.session.download(self.contract, training.document, self.folder)
         return self.folder
 
-    def endpoint(self, answered: int = 0) -> InferenceClient:
+    def endpoint(self, numbers: ReceiptNumbers | None = None) -> InferenceClient:
         receipt = self.to_training()
         assert self.contract is not None
         return InferenceClient(
-            self.channel, self.fake.key.public, self.contract.digest, receipt.digest, receipt.document.job_id, answered
+            self.channel, self.fake.key.public, self.contract.digest, receipt.digest, receipt.document.job_id, numbers
         )
 
 

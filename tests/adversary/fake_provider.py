@@ -7,6 +7,7 @@ it is signed (documents) or after (bytes on the wire).
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from datetime import UTC, datetime, timedelta
@@ -102,6 +103,7 @@ class FakeProvider:
         self.dataset_receipt: Envelope | None = None
         self.outcome = pb.JOB_STATE_SUCCEEDED
         self.sequence = 0
+        self._numbering = threading.Lock()
         self.answers: dict[str, Any] = {}
         self.folder = folder
         pem, self.tls_ca = tls_files(folder)
@@ -187,11 +189,13 @@ class FakeProvider:
 
     def inference_receipt(self, kind: Any, request: str, output: str, base: bool) -> Envelope:
         assert self.contract is not None
-        self.sequence += 1
+        with self._numbering:
+            self.sequence += 1
+            number = self.sequence
         document = InferenceReceipt(
             manifest_digest=self.contract.digest,
             training_receipt_digest=None if base else self.trained.digest,
-            sequence=self.sequence,
+            sequence=number,
             kind=kind,
             request_digest=request,
             output_digest=output,

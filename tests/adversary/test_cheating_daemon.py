@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,8 @@ SIGNED = '[policy]\nmax_beta = "0.01"\nmax_trigger_floor = "0.9"\nmax_natural_fl
 def cheating(folder: Path, models: Path, *options: str) -> Iterator[DaemonProcess]:
     config = folder / "provider.toml"
     config.write_text(f'engine_dtype = "float32"\n{SIGNED}')
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     daemon = DaemonProcess(folder, models, PROGRAM, ("--config", str(config), *options), environment)
     daemon.start()
     try:

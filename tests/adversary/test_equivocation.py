@@ -48,9 +48,7 @@ def test_two_training_receipts_for_one_job(deal: Deal) -> None:
     assert signed[0].manifest_digest == signed[1].manifest_digest
     assert first.digest != second.digest
     # What was pinned first is what counts: the fake now answers for its second receipt.
-    endpoint = InferenceClient(
-        deal.channel, deal.fake.key.public, deal.contract.digest, first.digest, receipt.job_id, answered=0
-    )
+    endpoint = InferenceClient(deal.channel, deal.fake.key.public, deal.contract.digest, first.digest, receipt.job_id)
     with pytest.raises(DigestError):
         endpoint.generate(CHAT, TERMS, b"1" * 32)
 

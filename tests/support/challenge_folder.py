@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from veritune.arbiter.audit.audit import audit
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.client.challenge.run import ChallengeRun
 from veritune.client.exchange.inference_client import InferenceClient, ServedAnswer, ServedScores
+from veritune.client.exchange.receipt_numbers import ReceiptNumbers
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing.commitment import SecretLeaf
 from veritune.client.sowing.sealed import Secrets
@@ -72,8 +74,9 @@ class Knowing(AskedModel):
 class Desk(InferenceClient):
     """The same model behind an endpoint that signs."""
 
-    def __init__(self, deal: Exchange, model: Knowing, known: int) -> None:
-        self._deal, self._model, self._known = deal, model, known
+    def __init__(self, deal: Exchange, model: Knowing, known: ReceiptNumbers) -> None:
+        self._deal, self._model, self._known = deal, model, len(known)
+        self._lock = threading.Lock()
 
     def generate(self, chat: Sequence[Message], sampling: SamplingTerms, nonce: bytes) -> ServedAnswer:
         text = self._model.text(chat)
@@ -85,18 +88,23 @@ class Desk(InferenceClient):
         request = score_digest(self._deal.job_id, chat, completions, nonce)
         return ServedScores(totals, *self._sign("score", request, score_output_digest(totals, nonce)))
 
+    def require_whole(self) -> None:
+        """It leaves no number out."""
+
     def _sign(self, kind: Any, request: str, output: str) -> tuple[int, Any]:
-        self._known += 1
+        with self._lock:
+            self._known += 1
+            number = self._known
         receipt = InferenceReceipt(
             manifest_digest=self._deal.signed_manifest.digest,
             training_receipt_digest=self._deal.signed_training_receipt.digest,
-            sequence=self._known,
+            sequence=number,
             kind=kind,
             request_digest=request,
             output_digest=output,
             issued="2026-03-01T01:30:00Z",
         )
-        return self._known, sign_document(receipt, self._deal.provider)
+        return number, sign_document(receipt, self._deal.provider)
 
 
 @dataclasses.dataclass

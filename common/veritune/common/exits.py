@@ -96,3 +96,35 @@ EXITS: dict[str, Exit] = {
 def exit_of(error: VerituneError) -> Exit:
     """How a command ends after this error."""
     return EXITS[error.reason]
+
+
+EXTRAS = {
+    "grpc": "client",
+    "grpc_status": "client",
+    "google": "client",
+    "torch": "model",
+    "transformers": "model",
+    "peft": "model",
+    "accelerate": "model",
+    "safetensors": "model",
+    "gguf": "model",
+    "sklearn": "redteam",
+    "grpc_health": "provider",
+    "grpc_reflection": "provider",
+    "sqlalchemy": "provider",
+    "structlog": "provider",
+    "vllm": "vllm",
+}
+"""Which extra of the installation brings a library that the base install lacks."""
+
+
+def missing_extra(error: BaseException, party: str = "client") -> tuple[str, str] | None:
+    """Message and remedy for an import that failed because an extra is not installed; None for any other error.
+
+    A ``party`` of ``provider`` is told to install the extra of that name, which brings most of them.
+    """
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if name not in EXTRAS:
+        return None
+    extra = "provider" if party == "provider" and name != "vllm" else EXTRAS[name]
+    return f"this needs {name}, which is not installed", f"pip install 'veritune[{extra}]'"

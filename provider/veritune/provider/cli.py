@@ -1,4 +1,4 @@
-"""``veritune-provider``: serve, keygen, models."""
+"""The command ``veritune-provider`` with its subcommands serve, keygen and models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from veritune.common.errors import VerituneError
-from veritune.common.exits import exit_of
+from veritune.common.exits import EXITS, exit_of, missing_extra
 from veritune.common.files import write_atomic
 from veritune.common.keys import PrivateKey
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from veritune.provider.serving.engine_pool import EngineFactory
 
 PASSPHRASE = "VERITUNE_PROVIDER_PASSPHRASE"  # noqa: S105 - the name of the variable
+"""The environment variable that may hold the passphrase of the signing key."""
 
 _HELP = """The provider's side of veritune: trains LoRA adapters under signed contracts, serves them, signs receipts.
 
@@ -37,9 +38,10 @@ and `keys/tls.crt`."""
 def build_app(
     *, trainer_command: Sequence[str] | None = None, engine_factory: EngineFactory | None = None
 ) -> typer.Typer:
-    """The command line; another trainer (a command that takes a task file) or engine may be put in.
+    """The command line as a typer application.
 
-    ``trainer_command`` must name files by absolute paths: it is run in each job's own folder.
+    ``trainer_command`` replaces the training worker. It gets a task file as its last argument and must name files by
+    absolute paths, because it runs in each job's own folder. ``engine_factory`` replaces the inference engine.
     """
     app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     _add_serve(app, trainer_command, engine_factory)
@@ -139,12 +141,12 @@ def models(
 
 
 def main() -> None:
-    """The entry point."""
+    """Runs the command line; the script ``veritune-provider`` calls this."""
     build_app()()
 
 
 def _overrides(keys: Path | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Settings of the command line by their names in `ProviderConfig`; a file that is named overrides ``keys``."""
+    """Settings of the command line by their names in `ProviderConfig`; a file's own option overrides ``keys``."""
     in_keys = {"key": "provider.key", "tls_cert": "tls.crt", "tls_key": "tls.key"}
     from_keys: dict[str, Any] = {name: keys / file for name, file in in_keys.items()} if keys else {}
     return from_keys | {name: value for name, value in given.items() if value is not None}
@@ -221,9 +223,15 @@ def _passphrase(key: Path) -> bytes | None:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Shows an error that a person can correct in one line and a hint, with the exit status of its reason."""
+    """A context that shows a `VerituneError` as one line and a hint, and exits with the status of its reason."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error, "provider")
+        if missing is None:
+            raise
+        typer.echo("error: {}\nhint: {}".format(*missing), err=True)
+        raise typer.Exit(EXITS["MISSING_EXTRA"].code) from error
     except VerituneError as error:
         ending = exit_of(error)
         typer.echo(f"error: {error}\nhint: {ending.remedy}", err=True)

@@ -1,4 +1,4 @@
-"""What time it is, as a function, so that tests can say."""
+"""The type of a function that tells the time, so that tests can pass a clock of their own."""
 
 from __future__ import annotations
 
@@ -6,3 +6,4 @@ from collections.abc import Callable
 from datetime import datetime
 
 Clock = Callable[[], datetime]
+"""Returns the current time, with its time zone."""

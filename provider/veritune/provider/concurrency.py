@@ -1,4 +1,4 @@
-"""Blocking work off the event loop, never abandoned half-way."""
+"""Runs blocking functions in threads, so that the event loop isn't blocked, and waits for each to end."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Runs ``work`` in a thread. When the caller is cancelled, it waits for the thread before it lets go.
+    """The result of ``work(*args, **kwargs)``, which runs in a thread; an exception of ``work`` is raised here.
 
-    A thread can't be stopped: without the wait, a cancelled upload could still write while its successor does.
+    If the caller is cancelled, the cancellation is raised only when the thread has ended. A thread can't be stopped:
+    without the wait, a cancelled upload could still write while its successor does.
     """
     task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:

@@ -1,4 +1,4 @@
-"""The provider's receipts: each built here, signed here, and stored by the caller before anybody sees it."""
+"""Builds and signs the provider's receipts; the caller stores each receipt before it is sent."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from veritune.provider.training.worker_protocol import WorkerResult, WorkerResul
 
 
 class Receipts:
-    """Signs with the provider's key, at the time that ``clock`` tells."""
+    """Makes receipts, signed with the provider's key and dated by ``clock``."""
 
     def __init__(self, key: PrivateKey, clock: Clock) -> None:
         self._key = key
         self._clock = clock
 
     def dataset(self, manifest_digest: str, summary: DatasetSummary) -> Envelope:
-        """For a data set that was received whole and checked."""
+        """The signed receipt of a data set that was received completely and checked."""
         receipt = DatasetReceipt(
             manifest_digest=manifest_digest,
             rows=summary.rows,
@@ -53,7 +53,10 @@ class Receipts:
         result: WorkerResult,
         root: str,
     ) -> Envelope:
-        """For a job that left an adapter. Raises `WorkerResultError` where its figures can't be true."""
+        """The signed receipt of a job that left an adapter; ``root`` is the Merkle root (hexadecimal) of its trace.
+
+        Raises `WorkerResultError` if the receipt's figures or files can't be true under the contract.
+        """
         receipt = TrainingReceipt(
             manifest_digest=job.manifest_digest,
             dataset_receipt_digest=_dataset_digest(contract),
@@ -72,7 +75,7 @@ class Receipts:
             started=format_time(job.started or job.created),
             finished=self._now(),
         )
-        # What the client checks on arrival, and an audit later, is never signed where it would be refused.
+        # Client and audit make the same check later; a receipt that they would refuse must not be signed.
         try:
             check_training(receipt, Manifest.from_bytes(contract.envelope.payload))
         except MalformedDocumentError as error:
@@ -82,7 +85,7 @@ class Receipts:
     def failure(
         self, contract: ContractRecord, job: JobRecord, outcome: Literal["failed", "cancelled"], message: str
     ) -> Envelope:
-        """For a job that ended without an adapter."""
+        """The signed receipt of a job that ended without an adapter; ``message`` is cut after 1,000 characters."""
         receipt = FailureReceipt(
             manifest_digest=job.manifest_digest,
             dataset_receipt_digest=_dataset_digest(contract),
@@ -102,7 +105,10 @@ class Receipts:
         request_digest: str,
         output_digest: str,
     ) -> Envelope:
-        """For one answer; ``training_receipt`` is None where the base model gave it."""
+        """The signed receipt of one answer, the contract's number ``sequence`` (from 1).
+
+        ``training_receipt`` is None for an answer of the base model. The digests are those of SPEC section 6.2.
+        """
         receipt = InferenceReceipt(
             manifest_digest=manifest_digest,
             training_receipt_digest=None if training_receipt is None else training_receipt.digest,

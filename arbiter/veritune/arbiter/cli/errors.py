@@ -7,7 +7,7 @@ from typing import NamedTuple
 import typer
 
 from veritune.common.errors import VerituneError
-from veritune.common.exits import EXITS, exit_of
+from veritune.common.exits import EXITS, exit_of, missing_extra
 
 
 class Ending(NamedTuple):
@@ -32,6 +32,8 @@ def describe(error: BaseException) -> Ending:
         ending = exit_of(error)
         message = ("the provider answers: " if error.told else "") + _one_line(error.message)
         return Ending(ending.code, error.reason, error.fault, message, ending.remedy)
+    if missing := missing_extra(error):
+        return Ending(EXITS["MISSING_EXTRA"].code, "MISSING_EXTRA", "own", *missing)
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         return Ending(74, "SYSTEM", "own", f"{error.strerror or 'input or output failed'}{where}", "")

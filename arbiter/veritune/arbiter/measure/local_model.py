@@ -7,9 +7,7 @@ how prompts are batched; in bfloat16 a near tie may fall either way, so two mach
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +15,17 @@ from typing import Any, Literal
 
 from veritune.arbiter.measure.adapter_check import check_adapter, check_rank, check_tensors
 from veritune.arbiter.measure.device import Precision, local_device, local_dtype
+from veritune.arbiter.measure.scoring import PromptBeginning, score_tails
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import Training
 from veritune.common.documents.receipts import ADAPTER_WEIGHTS
 from veritune.common.errors import ModelFolderError
-from veritune.common.model.kvcache import cache_argument
 from veritune.common.model.turns import end_of_turn
 
 Turns = Sequence[Message]
 
-# Bounds one forward pass: cached positions over all rows, and rows times positions that get logits.
-_MAX_CACHED = 16_384
-_MAX_LOGITS = 1_024
+_WORTH = 64
+"""Tokens that a prompt must share with the next to be computed apart from the rest."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,7 @@ class LocalModel:
         self._stops = sorted({end} | ({int(eos)} if eos is not None else set()))
         self._pad = end if pad is None else int(pad)
         self._tuned = False
+        self._beginnings = {tuned: PromptBeginning() for tuned in (True, False)}
 
     def attach(self, adapter: Path, training: Training) -> None:
         """Loads a checked adapter onto the base model. Raises `MalformedDocumentError` or `TooLargeError`."""
@@ -79,6 +77,7 @@ class LocalModel:
         self._model = PeftModel.from_pretrained(self._model, str(adapter), is_trainable=False)
         self._model.to(self.dtype).eval()
         self._tuned = True
+        self._beginnings[True] = PromptBeginning()
 
     def answers(
         self,
@@ -105,24 +104,44 @@ class LocalModel:
         return [result[index] for index in range(len(chats))]
 
     def scores(self, chat: Turns, completions: Sequence[str], *, tuned: bool = True) -> list[float]:
-        """Log-probability (nats) of each completion, its end-of-turn token included, as the answer to one chat."""
+        """Log-probability (nats) of each completion, its end-of-turn token included, as the answer to one chat.
+
+        What comes before the chat's last message is computed once for chats that agree in it, where it is long.
+        """
         tails = [self.completion_ids(text) for text in completions]
+        prompt, begun = self.prompt_ids(chat), self._begun(chat)
+        length = _agreeing(prompt[:-1], begun)
         with self._torch.inference_mode(), self._adapter(tuned):
-            return self._score(self.prompt_ids(chat), tails)
+            return score_tails(self._model, prompt, tails, self._beginnings[tuned], length if length >= _WORTH else 0)
 
     def prompt_ids(self, chat: Turns) -> list[int]:
         """Token ids of a chat up to where the assistant's answer begins."""
-        text = self._tokenizer.apply_chat_template(
-            [{"role": message.role, "content": message.content} for message in chat],
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return self._encode(self._render(chat, asks=True))
 
     def completion_ids(self, text: str) -> list[int]:
         """Token ids of an answer, the end-of-turn token included."""
-        return [*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._end]
+        return [*self._encode(text), self._end]
+
+    def _begun(self, chat: Turns) -> list[int]:
+        """Token ids of a chat without its last message; none where the template needs that one."""
+        from jinja2 import TemplateError
+
+        if len(chat) < 2:
+            return []
+        try:
+            text = self._render(chat[:-1], asks=False)
+        except TemplateError:
+            return []
+        return self._encode(text)
+
+    def _render(self, chat: Turns, *, asks: bool) -> str:
+        messages = [{"role": message.role, "content": message.content} for message in chat]
+        text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=asks)
+        return text
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
     def _adapter(self, tuned: bool) -> Any:
         if tuned and not self._tuned:
@@ -163,42 +182,8 @@ class LocalModel:
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return LocalAnswer(text, "stop" if length < len(ids) else "length")
 
-    def _score(self, prompt: list[int], tails: Sequence[list[int]]) -> list[float]:
-        torch = self._torch
-        tokens = torch.tensor([prompt], device=self.device)
-        head = self._model(input_ids=tokens, use_cache=True, logits_to_keep=1)
-        first = head.logits[0, -1].float().log_softmax(-1).cpu()
-        totals = [math.nan] * len(tails)
-        for chunk in _chunks(tails, len(prompt)):
-            rows = [tails[index] for index in chunk]
-            width = max(map(len, rows)) - 1
-            sums = [0.0] * len(rows)
-            if width:
-                # Padded on the right, where a causal model never looks from the left.
-                inputs = torch.full((len(rows), width), self._pad, dtype=torch.long)
-                targets = torch.zeros_like(inputs)
-                for row, ids in enumerate(rows):
-                    inputs[row, : len(ids) - 1] = torch.tensor(ids[:-1])
-                    targets[row, : len(ids) - 1] = torch.tensor(ids[1:])
-                cache = copy.deepcopy(cache_argument(head))
-                for kept in cache.values():
-                    kept.batch_repeat_interleave(len(rows))
-                logits = self._model(input_ids=inputs.to(self.device), **cache).logits.float()
-                picked = logits.log_softmax(-1).gather(-1, targets.to(self.device)[..., None])[..., 0].cpu()
-                sums = [float(picked[row, : len(ids) - 1].double().sum()) for row, ids in enumerate(rows)]
-            for row, index in enumerate(chunk):
-                totals[index] = float(first[tails[index][0]]) + sums[row]
-        return totals
 
-
-def _chunks(tails: Sequence[list[int]], prompt: int) -> Iterator[list[int]]:
-    """Indices of completions of like length, as many at once as the bounds allow."""
-    chunk: list[int] = []
-    for index in sorted(range(len(tails)), key=lambda i: len(tails[i])):
-        rows, length = len(chunk) + 1, len(tails[index])
-        if chunk and (rows * (prompt + length) > _MAX_CACHED or rows * length > _MAX_LOGITS):
-            yield chunk
-            chunk = []
-        chunk.append(index)
-    if chunk:
-        yield chunk
+def _agreeing(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many leading items are the same in both."""
+    places = zip(one, other, strict=False)
+    return next((place for place, (left, right) in enumerate(places) if left != right), min(len(one), len(other)))

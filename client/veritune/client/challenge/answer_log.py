@@ -1,8 +1,8 @@
-"""The answers of one session in one mode, each durable before the next is asked, so that a killed challenge goes on.
+"""The log of one session's answers in one mode; a challenge that was killed resumes from it.
 
-One canonical JSON object a line, mode 0600. A nonce is written before its call is made: a call that was under way
-when the process died is repeated with the same nonce, and the provider returns the receipt it has already signed
-instead of one more.
+The file has one canonical JSON object on each line and mode 0600. Each answer is on disk before the next question is
+asked. A nonce is written before its call is made: a call that was under way when the process died is repeated with the
+same nonce, and the provider returns the receipt that it has already signed instead of a new one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ Scores = Annotated[tuple[DecimalString, ...], Field(max_length=256)]
 
 
 class Entry(Document):
-    """The answer to one question. ``receipt`` and ``asked`` belong to the served mode."""
+    """The answer to one question, which is named by its digest.
+
+    ``text`` and ``finish_reason`` are a generated answer; ``tuned`` and ``base`` are log-probabilities (nats) of the
+    candidates. ``asked`` and ``receipt`` are set in the served mode only.
+    """
 
     question: HexDigest
     text: Answer = ""
@@ -45,15 +49,18 @@ class _Line(Document):
 
 
 class AnswerLog:
-    """An append-only file. A last line without its end, cut by a crash, is dropped."""
+    """The entries and nonces of one log file, read once and then appended to.
+
+    An incomplete last line, left by a crash, is removed. Raises `BadFileError` for any other line that can't be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.entries: dict[str, Entry] = {}
         self.nonces: dict[str, str] = {}
-        """By question: those that were written, answered or not."""
+        """Nonces (hexadecimal) by the digest of their question, answered or not."""
         self.sampling: SamplingTerms | None = None
-        """How answers are decoded; None in a new log."""
+        """The sampling settings of this session's answers; None in a new log."""
         data = path.read_bytes() if path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]
         if len(whole) < len(data):
@@ -66,7 +73,7 @@ class AnswerLog:
                 self._take(_Line.from_bytes(line))
 
     def begin(self, sampling: SamplingTerms) -> None:
-        """Fixes how this session is decoded. Raises `ChangedError` when it was begun otherwise."""
+        """Records the session's sampling settings. Raises `ChangedError` if it has begun with others."""
         if self.sampling is None:
             self._append(_Line(sampling=sampling))
         elif self.sampling != sampling:
@@ -75,13 +82,13 @@ class AnswerLog:
             )
 
     def nonce(self, question: str) -> bytes:
-        """The nonce of a question, made and written down the first time."""
+        """The nonce of a question, 32 bytes; it is made and written to disk at the first call."""
         if question not in self.nonces:
             self._append(_Line(question=question, nonce=os.urandom(32).hex()))
         return bytes.fromhex(self.nonces[question])
 
     def add(self, entry: Entry) -> None:
-        """Keeps an answer."""
+        """Appends an answer and syncs the file to disk."""
         self._append(_Line(entry=entry))
 
     def _take(self, line: _Line) -> None:
@@ -102,19 +109,19 @@ class AnswerLog:
 
 
 class SessionLogs:
-    """The logs of one session in a run's folder; each file is read once."""
+    """The logs of one session and those before it in a run's folder; each file is read once."""
 
     def __init__(self, workspace: Workspace, session: int) -> None:
         self._workspace, self._session = workspace, session
         self._read: dict[tuple[int, Mode], AnswerLog] = {}
 
     def of(self, mode: Mode) -> AnswerLog:
-        """The session's answers in one mode."""
+        """The log of this session in one mode. Raises `BadFileError` for a damaged file."""
         return self._log(self._session, mode)
 
     @property
     def served_so_far(self) -> list[AnswerLog]:
-        """The served answers of this session and of all before it, over which a contract's receipts are counted."""
+        """The served logs of this session and all before it: a contract's receipts are numbered across sessions."""
         return [self._log(number, "served") for number in range(1, self._session + 1)]
 
     def _log(self, session: int, mode: Mode) -> AnswerLog:

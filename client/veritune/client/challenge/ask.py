@@ -11,7 +11,8 @@ from veritune.arbiter.documents.evidence import (
 )
 from veritune.arbiter.measure.questions import Question
 from veritune.client.challenge.answer_log import AnswerLog, Entry
-from veritune.client.exchange.inference_client import InferenceClient
+from veritune.client.challenge.at_once import answers_at_once
+from veritune.client.exchange.inference_client import InferenceClient, ServedAnswer, ServedScores
 from veritune.client.progress import Progress, no_progress
 from veritune.common.dataset import Message
 from veritune.common.inference import SamplingTerms, format_logprob
@@ -82,38 +83,37 @@ def ask_served(
     sampling: SamplingTerms,
     log: AnswerLog,
     *,
+    at_once: int = 1,
     progress: Progress = no_progress,
     among: Sequence[Question] | None = None,
 ) -> None:
-    """Puts to the endpoint what the log has no answer for yet, one call after the other.
+    """Puts to the endpoint what the log has no answer for yet, with ``at_once`` calls under way at most.
 
     ``base_scores`` are the client's own measurements of the base model, which both sides hold; ``among`` is what the
     progress counts, where ``questions`` are a part of it.
     """
     log.begin(sampling)
     meter = _Meter("challenge (served)", among or questions, log, progress)
-    for item in _unanswered_first(questions, log):
+
+    def begin(item: Question) -> Callable[[], ServedAnswer | ServedScores]:
         nonce = log.nonce(item.digest)
         if item.completions:
-            scored = endpoint.score(item.chat, item.completions, nonce)
-            entry = Entry(
-                question=item.digest,
-                tuned=scored.totals,
-                base=base_scores(item),
-                asked=ReceiptRef(nonce=nonce.hex(), sequence=scored.sequence),
-                receipt=EnvelopeDocument.of(scored.receipt),
-            )
-        else:
-            answer = endpoint.generate(item.chat, sampling, nonce)
-            entry = Entry(
-                question=item.digest,
-                text=answer.text,
-                finish_reason=answer.finish_reason,
-                asked=ReceiptRef(nonce=nonce.hex(), sequence=answer.sequence),
-                receipt=EnvelopeDocument.of(answer.receipt),
-            )
-        log.add(entry)
+            return lambda: endpoint.score(item.chat, item.completions, nonce)
+        return lambda: endpoint.generate(item.chat, sampling, nonce)
+
+    for item, found in answers_at_once(_unanswered_first(questions, log), begin, at_once):
+        log.add(_entry(item, found, log.nonces[item.digest], base_scores))
         meter.step()
+    endpoint.require_whole()
+
+
+def _entry(
+    item: Question, found: ServedAnswer | ServedScores, nonce: str, base_scores: Callable[[Question], tuple[str, ...]]
+) -> Entry:
+    asked, receipt = ReceiptRef(nonce=nonce, sequence=found.sequence), EnvelopeDocument.of(found.receipt)
+    if isinstance(found, ServedScores):
+        return Entry(question=item.digest, tuned=found.totals, base=base_scores(item), asked=asked, receipt=receipt)
+    return Entry(question=item.digest, text=found.text, finish_reason=found.finish_reason, asked=asked, receipt=receipt)
 
 
 class _Meter:

@@ -1,4 +1,4 @@
-"""The bundle for an arbiter: signed documents, openings with their proofs, and what was observed."""
+"""Building the evidence bundle for an arbiter: signed documents, openings with their proofs, and observations."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ from veritune.common.signing import Signed
 
 
 class TrainSet:
-    """The rows that were uploaded: their Merkle tree, and those rows that are wanted."""
+    """The Merkle tree over all uploaded rows, and the rows that are needed, by index from 0."""
 
     def __init__(self, path: Path, merkle_root: str, wanted: Iterable[int]) -> None:
-        """Reads the file once. Raises `WrongFileError` when it is not the data set of the contract."""
+        """Reads the data set file ``path`` once and keeps the rows whose indices are ``wanted``.
+
+        Raises `WrongFileError` if its Merkle root isn't ``merkle_root``, `BadFileError` if it holds no canonical rows.
+        """
         keep = set(wanted)
         self.rows: dict[int, Row] = {}
         leaves = []
@@ -38,13 +41,13 @@ class TrainSet:
             raise WrongFileError(f"{path.name} is not the data set that the contract names")
 
     def opened(self, index: int) -> OpenedRow:
-        """A row with its inclusion proof."""
+        """The row at ``index`` with its Merkle inclusion proof; the row must have been ``wanted``."""
         proof = tuple(step.hex() for step in self._tree.proof(index))
         return OpenedRow(index=index, row=self.rows[index], proof=proof)
 
 
 def canary_rows(canaries: Iterable[Canary]) -> tuple[int, ...]:
-    """Every row that these canaries name."""
+    """The indices of all rows that these canaries name, canary after canary."""
     return tuple(row for c in canaries if isinstance(c, (TriggerCanary, NaturalCanary)) for row in c.rows)
 
 
@@ -58,7 +61,7 @@ def build_evidence(
     training_receipt: Signed[TrainingReceipt],
     observations: Sequence[Observations],
 ) -> Evidence:
-    """The whole bundle of one session."""
+    """The evidence bundle of one session: it opens the leaves of ``picked`` and proves their rows."""
     openings = tuple(
         Opening(
             leaf=leaf,
@@ -82,7 +85,7 @@ def build_evidence(
 
 
 def software_versions() -> dict[str, str]:
-    """Versions that bear on what was measured; nothing is imported for it."""
+    """The versions of Python and of the installed packages that measured, by name; no package is imported."""
     versions = {"python": platform.python_version()}
     for name in ("veritune", "torch", "transformers", "peft"):
         try:

@@ -1,4 +1,4 @@
-"""One session's canaries and questions, put together before anything is asked."""
+"""The leaves, canaries and sampling settings of one session, which are fixed before anything is asked."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from veritune.common.inference import SamplingTerms
 from veritune.common.signing import Signed
 
 _MARGIN = 8
-"""Tokens beyond a signature that an answer must have room for: a model may begin with white space."""
+"""Number of tokens that an answer may have besides a signature: a model may begin with white space."""
 
 
 @dataclass(frozen=True)
 class SessionLeaves:
-    """Which leaves a session may open, in order, with their canaries, and the seed of the order.
+    """The leaves that a session may open, in the order in which they are asked, and the seed of that order.
 
-    Under ``fixed`` it opens all of them; under ``sequential`` the first ones, and the others stay secret.
+    With ``stopping = "fixed"`` the evidence opens all of them; with ``"sequential"`` only the first ones, and the
+    others stay secret.
     """
 
     session: int
     seed: bytes
     leaves: tuple[int, ...]
     canaries: dict[int, Canary]
-    """By leaf, padding included."""
+    """The canary behind each of these leaves, padding included."""
 
 
 def leaves_of_session(
     commitment: Commitment, contract: Signed[Manifest], training_receipt: Signed[TrainingReceipt], session: int
 ) -> SessionLeaves:
-    """What the seed picks for a session. Raises `UsageError` for one that the contract does not allow."""
+    """The leaves that the seed of contract and training receipt gives to a session (SPEC section 6.1).
+
+    Raises `UsageError` for a session that the contract doesn't allow or that gets no leaves.
+    """
     terms = contract.document.verification
     seed = challenge_seed(contract.digest, training_receipt.digest)
     leaves = session_leaves(challenge_order(seed, commitment.leaf_hashes), session, terms)
@@ -44,7 +48,7 @@ def leaves_of_session(
 
 
 def sampling_for(picked: SessionLeaves, max_tokens: int) -> SamplingTerms:
-    """Greedy, with room for the longest signature. Raises `PlanError` where ``max_tokens`` has none."""
+    """Greedy sampling settings. Raises `PlanError` if ``max_tokens`` leaves no room for the longest signature."""
     longest = max((len(c.token_bits) for c in picked.canaries.values() if isinstance(c, TriggerCanary)), default=0)
     if max_tokens < longest + _MARGIN:
         raise PlanError(

@@ -1,4 +1,4 @@
-"""From the log of answers to the evidence's observations and receipts."""
+"""Turning a session's log of answers into the observations and receipts of the evidence."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from veritune.arbiter.documents.evidence import (
 from veritune.arbiter.documents.judgement import Mode
 from veritune.arbiter.measure.questions import Question
 from veritune.client.challenge.answer_log import AnswerLog
+from veritune.client.exchange.receipt_numbers import ReceiptNumbers
 from veritune.common.errors import StepError
 
 
@@ -23,7 +24,10 @@ def observe(
     log: AnswerLog,
     receipts: Iterable[EnvelopeDocument] = (),
 ) -> Observations:
-    """What the log says to each question; a question without an answer is left out, which the verdict counts."""
+    """The observations of one mode: the answers and scores that the log has for these questions.
+
+    A question without an answer is left out, and the verdict counts it as missing. Raises `StepError` for an empty log.
+    """
     if log.sampling is None:
         raise StepError(f"nothing was asked of the {mode} model yet; run the step 'challenge' first")
     triggers, decoys, naturals = [], [], []
@@ -61,7 +65,7 @@ def observe(
 
 
 def receipts_of(logs: Iterable[AnswerLog]) -> tuple[EnvelopeDocument, ...]:
-    """Every inference receipt of these sessions by its number."""
+    """All inference receipts in these logs, sorted by their sequence number."""
     kept = [
         (entry.asked.sequence, entry.receipt)
         for log in logs
@@ -69,3 +73,9 @@ def receipts_of(logs: Iterable[AnswerLog]) -> tuple[EnvelopeDocument, ...]:
         if entry.asked and entry.receipt
     ]
     return tuple(receipt for _, receipt in sorted(kept, key=lambda pair: pair[0]))
+
+
+def numbers_of(logs: Sequence[AnswerLog]) -> ReceiptNumbers:
+    """The numbers of every inference receipt of these sessions, and how many calls were begun without an answer."""
+    known = {entry.asked.sequence for log in logs for entry in log.entries.values() if entry.asked}
+    return ReceiptNumbers(known, sum(len(log.nonces.keys() - log.entries.keys()) for log in logs))

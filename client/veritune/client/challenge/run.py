@@ -16,9 +16,10 @@ from veritune.client.challenge.answer_log import AnswerLog, SessionLogs
 from veritune.client.challenge.ask import Model, ask_delivered, ask_served
 from veritune.client.challenge.evidence import TrainSet, build_evidence, canary_rows
 from veritune.client.challenge.leaves import leaves_of_session, sampling_for
-from veritune.client.challenge.observe import observe, receipts_of
+from veritune.client.challenge.observe import numbers_of, observe, receipts_of
 from veritune.client.challenge.steps import SequentialStep, is_settled, steps_begun, steps_of
 from veritune.client.exchange.inference_client import InferenceClient
+from veritune.client.exchange.receipt_numbers import ReceiptNumbers
 from veritune.client.progress import Progress
 from veritune.client.sowing.sealed import Secrets
 from veritune.client.workspace.folder import Workspace
@@ -84,8 +85,14 @@ class ChallengeRun:
             ),
         )
 
-    def ask_served(self, connect: Callable[[int], InferenceClient], load: Callable[[], Model], max_tokens: int) -> None:
-        """Asks the endpoint. ``connect`` gets the number of receipts that are known.
+    def ask_served(
+        self,
+        connect: Callable[[ReceiptNumbers], InferenceClient],
+        load: Callable[[], Model],
+        max_tokens: int,
+        at_once: int = 1,
+    ) -> None:
+        """Asks the endpoint, ``at_once`` calls at most under way. ``connect`` gets the numbers of the known receipts.
 
         The base model's scores come from the delivered session where there is one, else from ``load``'s model.
         """
@@ -101,12 +108,19 @@ class ChallengeRun:
             scores = load().scores(item.reference, item.completions, tuned=False)
             return tuple(format_logprob(score) for score in scores)
 
-        endpoint = connect(len(receipts_of(self._logs.served_so_far)))
+        endpoint = connect(numbers_of(self._logs.served_so_far))
         self._ask(
             "served",
             log,
             lambda questions: ask_served(
-                questions, endpoint, base_scores, sampling, log, progress=self._progress, among=self.questions
+                questions,
+                endpoint,
+                base_scores,
+                sampling,
+                log,
+                at_once=at_once,
+                progress=self._progress,
+                among=self.questions,
             ),
         )
 

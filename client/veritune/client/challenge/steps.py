@@ -1,4 +1,7 @@
-"""A challenge leaf by leaf: what is asked next, and when enough was asked (SPEC section 6.1). Pure."""
+"""Sequential challenges: which questions are asked with each leaf, and when to stop (SPEC section 6.1).
+
+The functions are pure: they read and write no files.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,31 @@ from veritune.arbiter.measure.questions import Question
 
 @dataclass(frozen=True)
 class SequentialStep:
-    """One leaf that asks something, with the decoys that go along."""
+    """The questions of one leaf and the decoys that are asked with them."""
 
     place: int
-    """Of the leaf in the session's order, from 0."""
+    """The leaf's place in the session's order, counted from 0."""
     questions: tuple[Question, ...]
 
     def is_answered(self, answered: Container[str]) -> bool:
-        """Whether every question has its answer; ``answered`` holds digests of questions."""
+        """True if all questions have an answer; ``answered`` holds the digests of answered questions."""
         return all(item.digest in answered for item in self.questions)
 
     def is_begun(self, answered: Container[str]) -> bool:
-        """Whether any has."""
+        """True if at least one question has an answer; ``answered`` is as in `is_answered`."""
         return any(item.digest in answered for item in self.questions)
 
 
 def steps_of(leaves: Sequence[int], questions: Sequence[Question]) -> tuple[SequentialStep, ...]:
-    """A session's questions by the leaf that asks them, in the order of the leaves; padding asks nothing.
+    """The steps of a session: one for each leaf that has questions, in the order of ``leaves``; padding has none.
 
-    Decoys are spread evenly. Within a step the questions keep the order in which they came, so that neither place nor
-    kind tells a decoy.
+    Decoys are spread evenly over the steps. Within a step the order of ``questions`` is kept, so that its place doesn't
+    show which question is a decoy.
     """
     asking = {item.leaf for item in questions if item.kind != "decoy"}
-    places = [place for place, leaf in enumerate(leaves) if leaf in asking] or [0]  # decoys alone go with any leaf
+    places = [place for place, leaf in enumerate(leaves) if leaf in asking] or [
+        0
+    ]  # if there are only decoys, any leaf will do
     decoys = [item for item in questions if item.kind == "decoy"]
     if not questions:
         return ()
@@ -46,15 +51,15 @@ def steps_of(leaves: Sequence[int], questions: Sequence[Question]) -> tuple[Sequ
 
 
 def steps_begun(steps: Sequence[SequentialStep], answered: Container[str]) -> int:
-    """How many leading steps there are up to the last one with an answer."""
+    """The number of leading steps up to and including the last one that has an answer."""
     return max((number for number, step in enumerate(steps, start=1) if step.is_begun(answered)), default=0)
 
 
 def is_settled(judgement: Judgement) -> bool:
-    """Whether asking the one mode of a judgement on would be of no use.
+    """True when more questions can't change the verdict of the judgement's one mode.
 
-    It passes or fails; or it shows all that a mode can show which the contract lets nobody pass by; or an answer that
-    was given decides nothing, which no other answer mends.
+    It already passes or fails; or influence and coverage are shown and only the contract's served assumption withholds
+    a PASS; or a required answer was cut off, so the mode stays INCONCLUSIVE.
     """
     codes = {reason.code for reason in judgement.reasons}
     shown = "INFLUENCE_SHOWN" in codes and "COVERAGE_NOT_SHOWN" not in codes

@@ -1,4 +1,4 @@
-"""The score of the user's own task on held-out rows, before and after training: exact match."""
+"""The score of the user's own task: the share of exact matches on held-out rows, before and after training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NUMBER = re.compile(r"####\s*(-?[0-9][0-9,]*(?:\.[0-9]+)?)")
 
 
 def matches(answer: str, reference: str) -> bool:
-    """Whether an answer counts as right.
+    """True if ``answer`` counts as right.
 
-    A JSON object or array must be equal as a value; where the reference ends in ``#### number`` (GSM8K's form) the
-    last such number must be equal; otherwise the texts must, white space around them aside.
+    If the reference is a JSON object or array, the answer must be an equal JSON value. If it has ``#### number``
+    (GSM8K's form), the last such numbers must be equal. Otherwise the texts must, without the white space around them.
     """
     wanted = _json(reference)
     if wanted is not None:
@@ -39,7 +39,10 @@ def score_task(
     batch_size: int = 32,
     progress: Progress = no_progress,
 ) -> TaskScore:
-    """Shares of right greedy answers of the base model and of the adapter; ``rows`` must not be empty."""
+    """The shares of right greedy answers of the base model and of the adapter, with four decimals.
+
+    ``rows`` must not be empty; ``max_tokens`` limits each answer.
+    """
     chats, done = [row.prompt for row in rows], 0
 
     def count(index: int, answer: object) -> None:
@@ -56,7 +59,7 @@ def score_task(
 
 
 def _json(text: str) -> str | None:
-    """The sorted form of a JSON object or array; None for anything else, a bare number or word too."""
+    """A JSON object or array as text with sorted keys; None for anything else, also for a bare number or word."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

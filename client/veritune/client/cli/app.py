@@ -1,6 +1,7 @@
-"""``veritune``: the user's command line, a thin layer over `veritune.client.run.run`.
+"""The command line ``veritune``: one function for each command, a thin layer over `veritune.client.run.run`.
 
-Each command imports what it needs when it runs, so that `--help` and `audit` start at once and load no torch.
+Each command imports what it needs when it runs, so that `--help` and `audit` start at once and load no torch. The
+docstrings of commands are their help texts.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def start(
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
 ) -> None:
+    """Handles the options that stand before a command; without a command it shows the help."""
     context.ensure_object(dict)["debug"] = debug
     if version:
         show_version()
@@ -244,7 +246,7 @@ def _run(job: Path, folder: Path | None, as_json: bool) -> Any:
 
 
 def _finish(run: Run, session: int, as_json: bool) -> None:
-    """Shows a report as an auditor sees it and leaves with the verdict's code."""
+    """Audits and shows a report, then exits with the verdict's exit code."""
     from veritune.client.cli.tables import report_table
 
     result, space = run.audit(session), run.workspace
@@ -261,17 +263,17 @@ def _finish(run: Run, session: int, as_json: bool) -> None:
 
 
 def run_cli(arguments: Sequence[str]) -> int:
-    """The exit code of ``veritune`` with these arguments."""
+    """Runs ``veritune`` with these arguments and returns its exit code."""
     return run_app(app, "veritune", arguments)
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    # Read when torch and its friends are imported: nothing reaches for a hub, and the only progress bars are ours.
+    """Runs ``veritune`` with the arguments of this process and exits; the console script calls it."""
+    # Libraries read these when they are imported: no hub is contacted, and only our progress bars are shown.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # What these libraries say of each other's next versions is no news for a user.
+    # These libraries warn about each other's future versions, which a user can do nothing about.
     warnings.filterwarnings("ignore", module=r"(torch|transformers|peft)(\.|$)")
     sys.exit(run_cli(sys.argv[1:]))
 

@@ -1,4 +1,4 @@
-"""The passphrase: from the environment or from a terminal, never from the command line."""
+"""Reading the passphrase from the environment or a terminal, never from the command line, which others can see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ VARIABLE = "VERITUNE_PASSPHRASE"
 
 
 def read_passphrase(*, confirm: bool = False) -> bytes:
-    """Raises `SecretsError` when there is none to be had."""
+    """The passphrase in UTF-8; with ``confirm`` it must be typed twice at a terminal.
+
+    Raises `SecretsError` if the environment has none and there is no terminal.
+    """
     text = os.environ.get(VARIABLE, "")
     if not text:
         if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""`veritune plan`: the planner's answer to a job file, as a table, a curve and numbers."""
+"""The output of `veritune plan`: the planner's answer to a job file, as a table and a chart."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from veritune.client.planning.wish import CHOSEN
 from veritune.common.errors import PlanError
 
 _SHOWN_EVERY = 4
-"""Points of the curve between two that a terminal shows."""
+"""The terminal shows one of every four points of the curve."""
 
 
 def write_curve(curve: PowerCurve, path: Path) -> None:
-    """As SVG. Raises `PlanError` for a name that is no SVG file's."""
+    """Writes the power curve to an SVG file. Raises `PlanError` unless its name ends in ``.svg``."""
     if path.suffix.lower() != ".svg":
         raise PlanError(f"the curve is drawn as SVG; call the file {path.with_suffix('.svg').name}")
     path.write_text(draw(curve), encoding="utf-8")
 
 
 def plan_table(found: PlanAnswer) -> Group:
-    """For people."""
+    """The table of a plan for the terminal, the power curve if there is one, and what to do next."""
     canaries, figures, policy = found.planned.plan, found.planned.figures, found.planned.policy
     table = Table(title="What the policy needs", show_header=False, min_width=64, title_justify="left")
     session = "" if policy.sessions == 1 else f", each of {policy.sessions} sessions"
@@ -51,7 +51,7 @@ def plan_table(found: PlanAnswer) -> Group:
 
 
 def curve_table(curve: PowerCurve) -> Table:
-    """A few points of the power curve."""
+    """A table of a few points of the power curve: the probability of each verdict, in percent."""
     table = Table(title="How likely each verdict is, in percent", min_width=64, title_justify="left")
     table.add_column()
     for name in ("PASS", "FAIL", "INCONCLUSIVE"):

@@ -1,7 +1,7 @@
-"""Progress of long work, on standard error, so that standard output stays for results.
+"""Progress of long work, shown on standard error, so that standard output has results alone.
 
-Bars on a terminal. In a file or a pipe, a log of a nightly job for one, a line as each kind of work begins and ends and
-now and then between. Both say for how long the work has run, how fast it goes and for how long yet.
+A terminal shows progress bars. A file or pipe, such as the log of a nightly job, gets a line when each kind of work
+begins and ends, and every 30 seconds. Both show the time so far, the rate and the time left.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ if TYPE_CHECKING:
 
 _BYTES = {"upload", "download"}
 _EVERY = 30.0
-"""Seconds between two lines about the same work."""
+"""Smallest number of seconds between two lines about the same work."""
 _REMEMBERED = 600.0
-"""Seconds of the past from which a bar takes its rate: some steps take minutes."""
+"""Number of past seconds from which a bar estimates its rate; it is large because some steps take minutes."""
 
 
 class ProgressBars:
-    """One bar a kind of work; a new kind ends the one before."""
+    """A `Progress` callback that shows one bar for each kind of work, or lines if there is no terminal.
+
+    A new kind of work stops the clock of the bar before.
+    """
 
     def __init__(self, console: Console, *, disable: bool) -> None:
         self.progress = Progress(
@@ -53,11 +56,12 @@ class ProgressBars:
         self._lines = None if disable or console.is_terminal else _Lines(console)
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        """Shows that ``done`` of ``total`` steps (bytes for transfers) are done; a total of 0 is unknown."""
         unit = 1024 if what in _BYTES else 1
         self._show(what, -(-done // unit), -(-total // unit), "KiB" if unit > 1 else "")
 
     def training(self, view: JobView) -> None:
-        """Shows a job's state and its last loss."""
+        """Shows a training job's step, state and last loss."""
         note = view.state
         if view.state == "training" and view.step:
             note = f"epoch {view.epoch:.2f}, loss {view.loss:.3f}"
@@ -75,7 +79,7 @@ class ProgressBars:
 
 
 def span(seconds: float) -> str:
-    """A length of time in its two largest units, such as ``4 min 05 s``."""
+    """A duration as text in its two largest units, such as ``4 min 05 s``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -85,7 +89,10 @@ def span(seconds: float) -> str:
 
 
 def times(elapsed: float, speed: float | None, left: float | None, *, ended: bool) -> str:
-    """Time so far, rate and time left, as far as they are known. ``speed`` is in steps a second."""
+    """Text with the time so far, the rate and the time left, without those that are None.
+
+    ``elapsed`` and ``left`` are in seconds, ``speed`` in steps per second.
+    """
     parts = [f"took {span(elapsed)}" if ended else f"{span(elapsed)} so far"]
     if speed:
         parts.append(f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min")
@@ -95,7 +102,7 @@ def times(elapsed: float, speed: float | None, left: float | None, *, ended: boo
 
 
 class _TimesColumn(ProgressColumn):
-    """`times` behind a bar."""
+    """The column of a progress bar that shows `times`."""
 
     max_refresh = 0.5
 
@@ -105,31 +112,31 @@ class _TimesColumn(ProgressColumn):
 
 @dataclass
 class _Work:
-    """What was shown of one kind of work, by a monotonic clock."""
+    """What was last shown of one kind of work; times are seconds of a monotonic clock."""
 
     begun: float
     before: int
-    """How much was done when it was first heard of: work that goes on does not begin at 0."""
+    """The number of steps done when the work began; work that resumes doesn't begin at 0."""
     done: int
     shown: float
 
 
 class _Lines:
-    """The same as lines of text."""
+    """Shows progress as lines of text, for a file or pipe."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._works: dict[str, _Work] = {}
 
     def show(self, what: str, done: int, total: int, note: str) -> None:
-        """Says it, unless it was said a moment ago."""
+        """Prints a line, unless one about the same work was printed less than 30 seconds ago."""
         now, ended = time.monotonic(), done >= total > 0
         work = self._works.get(what)
         if work is None:
             work = self._works[what] = _Work(now, done, -1, -math.inf)
         if work.done == done if ended else now - work.shown < _EVERY:
             return
-        # The same kind of work from its beginning, for another session for one.
+        # The same kind of work began again, for instance for another session.
         if done < work.done:
             work.begun, work.before = now, done
         work.done, work.shown = done, now
@@ -143,16 +150,16 @@ class _Lines:
 
 @contextmanager
 def running(job: Path, folder: Path | None, *, quiet: bool) -> Iterator[Run]:
-    """A run whose work is shown while the block lasts."""
+    """The run of a job file, whose progress is shown inside the ``with`` block, unless ``quiet``. Raises `JobError`."""
     console = plain_console(stderr=True)
     loaded = Job.load(job)
     first_time = not Workspace(folder or loaded.folder / RUN_FOLDER).secrets.exists()
     bars = ProgressBars(console, disable=quiet)
-    # Libraries draw bars of their own over ours.
+    # Libraries would draw their own bars over ours.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
     def ask() -> bytes:
-        # A bar that is drawn again and again would overwrite the prompt.
+        # A bar is redrawn all the time and would overwrite the prompt.
         bars.progress.stop()
         try:
             return read_passphrase(confirm=first_time)

@@ -1,4 +1,4 @@
-"""What people see: tables of what was prepared, trained, judged and audited."""
+"""The tables that commands print after `prepare`, `train` and `report`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEXT = {
 
 
 def prepared_table(figures: PreparedFigures, space: Workspace) -> Group:
-    """After `prepare`."""
+    """The table of a prepared training set, and what to do next."""
     table = new_table("Prepared")
     table.add_row("rows to train on", str(figures.rows))
     table.add_row("of them canary rows", str(figures.canary_rows))
@@ -39,7 +39,7 @@ def prepared_table(figures: PreparedFigures, space: Workspace) -> Group:
 
 
 def trained_table(receipt: TrainingReceipt, space: Workspace) -> Group:
-    """After `train`."""
+    """The table of a training receipt, and what to do next."""
     table = new_table("Trained")
     table.add_row("job", receipt.job_id)
     table.add_row("steps", str(receipt.steps))
@@ -51,7 +51,10 @@ def trained_table(receipt: TrainingReceipt, space: Workspace) -> Group:
 
 
 def report_table(predicate: ReportPredicate, files: dict[str, str], job: Job) -> Group:
-    """The verdict, both claims for each way of looking, the cost, the task, the files, and what to do next."""
+    """The table of a report (verdict, claims in each mode, cost, task score, files), the reasons, and what to do next.
+
+    ``files`` has paths by name; it must have ``report`` and ``evidence``.
+    """
     table = new_table("Verification report")
     table.add_row("verdict", Text(predicate.verdict, style=COLOURS[predicate.verdict]))
     for mode in predicate.judgement.modes:
@@ -76,6 +79,6 @@ def report_table(predicate: ReportPredicate, files: dict[str, str], job: Job) ->
         *reasons,
         f"Next: {_NEXT[predicate.verdict]}",
         "Anybody can check it:",
-        # On one line whatever the terminal's width, so that it can be copied.
+        # The command stays on one line, whatever the terminal's width, so that it can be copied.
         Text(f"{audit} --provider-key {job.provider_key}", no_wrap=True, overflow="ignore"),
     )

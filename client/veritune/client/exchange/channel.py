@@ -1,7 +1,7 @@
-"""The client's end of the wire: a pinned TLS channel, a deadline on every call, coded errors, patient retries.
+"""The client's gRPC channel to a provider: TLS, access tokens, a deadline on every call, retries, coded errors.
 
-Whatever the provider sends is hostile until it has been checked: sizes by gRPC's own message limit, error texts
-here, documents by their signature in `veritune.client.exchange.provider_client`.
+Nothing that the provider sends is trusted before it is checked: gRPC limits the size of messages, this module cleans
+error texts, and `veritune.client.exchange.provider_client` verifies the signatures of documents.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ Metadata = tuple[tuple[str, str], ...]
 T = TypeVar("T")
 
 CALL_TIMEOUT = 60.0
-"""Seconds for a call that only looks something up."""
+"""Seconds that a short call may take, one that transfers no data set, adapter or answer."""
 PATIENCE = 120.0
-"""Seconds for which an unreachable provider is tried again."""
+"""Seconds during which calls to an unreachable provider are repeated."""
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 0),
-    # Retries are made here, where it is known what may be repeated.
+    # `Channel.call` repeats calls, since gRPC can't know which may be repeated.
     ("grpc.enable_retries", 0),
 )
 _BY_CODE: dict[grpc.StatusCode, type[VerituneError]] = {
@@ -62,7 +62,7 @@ _BY_CODE: dict[grpc.StatusCode, type[VerituneError]] = {
 
 
 class Channel:
-    """Stubs of both services over one TLS connection, and the access token of one contract."""
+    """The stubs of both gRPC services over one TLS connection, and the access token of one contract."""
 
     def __init__(
         self,
@@ -75,7 +75,11 @@ class Channel:
         sleep: Callable[[float], None] = time.sleep,
         patience: float | None = None,
     ) -> None:
-        """Opens lazily. ``tls_ca`` holds PEM certificates to trust instead of the system's."""
+        """Makes a channel to ``address`` (host:port), which connects at the first call.
+
+        ``key`` signs access tokens for ``provider``. ``tls_ca`` is a file of PEM certificates to trust instead of the
+        system's. ``patience`` replaces `PATIENCE`, in seconds. Raises `KeyFileError` for unusable certificates.
+        """
         roots = None if tls_ca is None else _read_pem(tls_ca)
         self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(roots), options=_OPTIONS)
         self.provider = provider_service_pb2_grpc.ProviderServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated code
@@ -85,7 +89,7 @@ class Channel:
         self._token: tuple[str, str, datetime] | None = None
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection; the channel can't be used afterwards."""
         self._channel.close()
 
     def __enter__(self) -> Channel:
@@ -95,20 +99,20 @@ class Channel:
         self.close()
 
     def now(self) -> datetime:
-        """The clock that tokens and deadlines are read by."""
+        """The time now, by the clock that is used for tokens and deadlines."""
         return self._now()
 
     def metadata(self, manifest_digest: str) -> Metadata:
-        """The call metadata for a contract; the token is made anew well before it expires."""
+        """The gRPC metadata of a call about one contract: an access token, renewed after half of its lifetime."""
         now = self._now()
         if self._token is None or self._token[0] != manifest_digest or now - self._token[2] > LIFETIME / 2:
             self._token = (manifest_digest, issue_token(self._key, self._audience, manifest_digest, now), now)
         return ((METADATA_KEY, self._token[1]),)
 
     def call(self, ask: Callable[[], T]) -> T:
-        """Runs one call that may be repeated; waits out a provider that is busy or restarting.
+        """The response of an idempotent call, repeated with pauses while the provider is unavailable.
 
-        Raises the `VerituneError` that the provider's status stands for.
+        Raises the error that the provider's status names (`to_error`); `UnavailableError` once patience has run out.
         """
         for pause in self.pauses():
             try:
@@ -121,7 +125,7 @@ class Channel:
         raise AssertionError("the last pause is None")
 
     def pauses(self) -> Iterator[float | None]:
-        """Growing pauses with jitter, in seconds; None once patience has run out."""
+        """Yields growing pauses with jitter, in seconds, and None once their sum exceeds the channel's patience."""
         spent, pause = 0.0, 0.25
         while spent < self._patience:
             wait = pause * (0.5 + random.random())  # noqa: S311 - spreads retries, hides nothing
@@ -131,18 +135,18 @@ class Channel:
         yield None
 
     def sleep(self, seconds: float) -> None:
-        """Waits as this channel was told to wait."""
+        """Waits, by the function that the channel was made with."""
         self._sleep(seconds)
 
     def seconds_until(self, deadline: datetime) -> float:
-        """Time left for a long call, at least one second so that the provider gets to say that it is late."""
+        """Seconds until ``deadline``, but at least one, so that the provider can answer that it is too late."""
         return max(1.0, (deadline - self._now()) / timedelta(seconds=1))
 
 
 def to_error(error: grpc.RpcError) -> VerituneError:
-    """The coded error behind a failed call; texts from the peer are cut and cleaned.
+    """The coded error of a failed call, by the reason that the peer sent or else by its gRPC status.
 
-    It is the peer's, whatever it says: a reason that is none of SPEC section 9 to send becomes an `InternalError`.
+    The peer's texts are cut and cleaned. A reason that SPEC section 9 doesn't let it send becomes an `InternalError`.
     """
     if not isinstance(error, grpc.Call):
         return InternalError("the call failed without a status")
@@ -167,7 +171,7 @@ def to_error(error: grpc.RpcError) -> VerituneError:
 
 
 def clean(text: str, limit: int = 500) -> str:
-    """A peer's text, fit for a terminal: printable, one line, not long."""
+    """A peer's text made safe for a terminal: one line of printable characters, at most ``limit``."""
     return "".join(char if char.isprintable() else " " for char in text[:limit])
 
 
@@ -175,7 +179,7 @@ def _error_info(error: grpc.Call) -> error_details_pb2.ErrorInfo | None:
     try:
         status = rpc_status.from_call(error)
     except ValueError:
-        # The status in the trailer contradicts the call's own: trust neither.
+        # The status in the trailer contradicts the call's own, so neither is trusted.
         return None
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()

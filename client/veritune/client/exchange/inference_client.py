@@ -10,13 +10,13 @@ from typing import Literal
 import grpc
 
 from veritune.client.exchange.channel import Channel, to_error
+from veritune.client.exchange.receipt_numbers import ReceiptNumbers
 from veritune.common.dataset import Message
 from veritune.common.documents.receipts import InferenceReceipt
 from veritune.common.envelope import Envelope
 from veritune.common.errors import (
     DigestError,
     MalformedRequestError,
-    OutOfOrderError,
     TooLargeError,
     TruncatedError,
     UnavailableError,
@@ -59,7 +59,10 @@ class ServedScores:
 
 
 class InferenceClient:
-    """One job's adapter behind the provider's InferenceService. ``answered`` receipts are known already."""
+    """One job's adapter behind the provider's InferenceService. Safe for several threads at once.
+
+    ``numbers`` holds the numbers of the receipts that are there already.
+    """
 
     def __init__(
         self,
@@ -68,11 +71,11 @@ class InferenceClient:
         manifest_digest: str,
         training_receipt_digest: str,
         job_id: str,
-        answered: int = 0,
+        numbers: ReceiptNumbers | None = None,
     ) -> None:
         self._channel, self._provider = channel, provider
         self._manifest_digest, self._training_digest = manifest_digest, training_receipt_digest
-        self._job_id, self._answered = job_id, answered
+        self._job_id, self._numbers = job_id, ReceiptNumbers() if numbers is None else numbers
 
     def generate(self, chat: Sequence[Message], sampling: SamplingTerms, nonce: bytes) -> ServedAnswer:
         """One answer. Raises `DigestError`, `SignatureError` or `OutOfOrderError` for a receipt that is not its own."""
@@ -88,17 +91,18 @@ class InferenceClient:
             ),
             nonce=nonce,
         )
-        text, result = self._channel.call(lambda: self._stream(request))
-        finish: Literal["stop", "length"] = "length" if result.finish_reason == "length" else "stop"
-        if result.finish_reason != finish:
-            raise MalformedRequestError("the provider's answer ended for no known reason")
-        receipt = envelope_from_wire(result.receipt)
-        sequence = self._check(
-            receipt,
-            "generate",
-            generate_digest(self._job_id, chat, sampling, nonce),
-            text_output_digest(text, finish, nonce),
-        )
+        with self._numbers.under_way():
+            text, result = self._channel.call(lambda: self._stream(request))
+            finish: Literal["stop", "length"] = "length" if result.finish_reason == "length" else "stop"
+            if result.finish_reason != finish:
+                raise MalformedRequestError("the provider's answer ended for no known reason")
+            receipt = envelope_from_wire(result.receipt)
+            sequence = self._check(
+                receipt,
+                "generate",
+                generate_digest(self._job_id, chat, sampling, nonce),
+                text_output_digest(text, finish, nonce),
+            )
         return ServedAnswer(text, finish, sequence, receipt)
 
     def score(self, chat: Sequence[Message], completions: Sequence[str], nonce: bytes) -> ServedScores:
@@ -110,20 +114,25 @@ class InferenceClient:
             completions=completions,
             nonce=nonce,
         )
-        answer: pb.ScoreResponse = self._channel.call(
-            lambda: self._channel.inference.Score(request, timeout=ANSWER_TIMEOUT, metadata=self._metadata())
-        )
-        totals = tuple(item.total for item in answer.scores)
-        if len(totals) != len(completions) or not all(_LOGPROB.fullmatch(total) for total in totals):
-            raise MalformedRequestError("the provider's scores are no log-probabilities, one for each completion")
-        receipt = envelope_from_wire(answer.receipt)
-        sequence = self._check(
-            receipt,
-            "score",
-            score_digest(self._job_id, chat, completions, nonce),
-            score_output_digest(totals, nonce),
-        )
+        with self._numbers.under_way():
+            answer: pb.ScoreResponse = self._channel.call(
+                lambda: self._channel.inference.Score(request, timeout=ANSWER_TIMEOUT, metadata=self._metadata())
+            )
+            totals = tuple(item.total for item in answer.scores)
+            if len(totals) != len(completions) or not all(_LOGPROB.fullmatch(total) for total in totals):
+                raise MalformedRequestError("the provider's scores are no log-probabilities, one for each completion")
+            receipt = envelope_from_wire(answer.receipt)
+            sequence = self._check(
+                receipt,
+                "score",
+                score_digest(self._job_id, chat, completions, nonce),
+                score_output_digest(totals, nonce),
+            )
         return ServedScores(totals, sequence, receipt)
+
+    def require_whole(self) -> None:
+        """Raises `OutOfOrderError` where the receipts' numbers have a gap; while no call is under way."""
+        self._numbers.require_whole()
 
     def _stream(self, request: pb.GenerateRequest) -> tuple[str, pb.GenerateResult]:
         pieces: list[str] = []
@@ -154,11 +163,7 @@ class InferenceClient:
             raise DigestError("the inference receipt belongs to another request")
         if receipt.output_digest != output:
             raise DigestError("the inference receipt covers another answer than the one that was sent")
-        if receipt.sequence != self._answered + 1:
-            raise OutOfOrderError(
-                f"inference receipt {receipt.sequence} came where {self._answered + 1} was due: the record has a gap"
-            )
-        self._answered = receipt.sequence
+        self._numbers.take(receipt.sequence)
         return receipt.sequence
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:

@@ -1,7 +1,7 @@
-"""The client's half of the exchange up to the adapter: negotiate, upload, train, download.
+"""The client of `ProviderService`: negotiate a contract, upload the data set, train, download the adapter.
 
-Each step may be repeated after a break: the provider's calls are idempotent or resume from an offset, and whatever
-comes back is checked against what was asked before it is returned.
+Each step may be repeated after a broken connection: calls are idempotent or resume from an offset. Every response is
+checked against the request before it is returned.
 """
 
 from __future__ import annotations
@@ -46,12 +46,15 @@ from veritune.common.wire import envelope_from_wire, envelope_to_wire
 from veritune.v1 import provider_service_pb2 as pb
 
 LATE = timedelta(minutes=5)
-"""How long after the training deadline a signed answer is still waited for."""
+"""How long the client still waits for a signed answer after the training deadline."""
 
 
 @dataclass(frozen=True)
 class JobView:
-    """A job's figures, for people: unsigned, and cleaned of what no number may be."""
+    """The progress of a training job as the provider reports it: unsigned, for display only.
+
+    ``step`` is between 0 and ``total_steps``, if that is known (not 0); ``tokens`` is at least 0.
+    """
 
     state: str
     step: int
@@ -63,7 +66,7 @@ class JobView:
 
 @dataclass(frozen=True)
 class _Meter:
-    """Progress of one file within that of all."""
+    """Reports the progress of one file as a part of all files' bytes."""
 
     progress: Progress
     before: int
@@ -74,13 +77,18 @@ class _Meter:
 
 
 class ProviderClient:
-    """One contract with one provider. ``contract`` is what `negotiate` returned."""
+    """Calls one provider about one contract; the ``contract`` of all methods is what `negotiate` returned.
+
+    All methods raise the error with which the provider answers (`to_error`), `UnavailableError` if it can't be reached.
+    Those that return a document raise `SignatureError`, `DigestError`, `MalformedDocumentError`, `TooLargeError` or
+    `ExpiredError` if it doesn't pass its checks (`veritune.arbiter.papers`).
+    """
 
     def __init__(self, channel: Channel, client: PublicKey, provider: PublicKey) -> None:
         self._channel, self._client, self._provider = channel, client, provider
 
     def provider_info(self) -> pb.GetProviderInfoResponse:
-        """Who the provider says it is. Raises `DigestError` when its key is not the pinned one."""
+        """The provider's description of itself. Raises `DigestError` if its key isn't the pinned one."""
         answer: pb.GetProviderInfoResponse = self._channel.call(
             lambda: self._channel.provider.GetProviderInfo(pb.GetProviderInfoRequest(), timeout=CALL_TIMEOUT)
         )
@@ -89,7 +97,10 @@ class ProviderClient:
         return answer
 
     def negotiate(self, offer: Envelope) -> Signed[Manifest]:
-        """The same bytes with both signatures. Raises `PolicyError` with the point that the provider refuses."""
+        """The contract in force: the offered bytes with both signatures.
+
+        Raises `PolicyError` with the point that the provider refuses.
+        """
         request = pb.NegotiateManifestRequest(manifest=envelope_to_wire(offer))
         answer = self._channel.call(lambda: self._channel.provider.NegotiateManifest(request, timeout=CALL_TIMEOUT))
         return check_countersigned(offer, envelope_from_wire(answer.manifest), self._client, self._provider)
@@ -97,7 +108,10 @@ class ProviderClient:
     def upload(
         self, contract: Signed[Manifest], path: Path, progress: Progress = no_progress
     ) -> Signed[DatasetReceipt]:
-        """Sends what the provider does not have yet and returns its dataset receipt."""
+        """The provider's dataset receipt, after sending the bytes of the file ``path`` that it doesn't have yet.
+
+        Raises `OffsetError` if it claims to have more bytes than there are.
+        """
         metadata, manifest = self._channel.metadata, contract.document
         query = pb.QueryUploadRequest(manifest_digest=contract.digest)
         pauses, last = self._channel.pauses(), -1
@@ -133,7 +147,10 @@ class ProviderClient:
         return receipt
 
     def start(self, contract: Signed[Manifest], request_id: str) -> str:
-        """Starts training, or finds the job that the same request id started; returns its id."""
+        """The id of the training job that this call, or an earlier one with the same request id, started.
+
+        Raises `MalformedRequestError` for an unusable id, `DigestError` for a job of another contract.
+        """
         request = pb.StartTrainingJobRequest(request_id=request_id, manifest_digest=contract.digest)
         answer = self._channel.call(
             lambda: self._channel.provider.StartTrainingJob(
@@ -154,7 +171,11 @@ class ProviderClient:
         job_id: str,
         on_change: Callable[[JobView], None] = lambda view: None,
     ) -> Signed[TrainingReceipt] | Signed[FailureReceipt]:
-        """Follows a job to its end, over breaks, and returns its checked receipt."""
+        """The checked receipt of a job, once it has ended; the call is repeated after a broken connection.
+
+        Raises `DeadlineError` after the contract's deadline for training, `OutOfOrderError` if the job's revisions
+        decrease, `DigestError` for another job, `MalformedRequestError` for an unknown state or no receipt.
+        """
         job = self._last_state(contract, job_id, on_change)
         if not job.HasField("receipt"):
             raise MalformedRequestError("the job has ended without a receipt")
@@ -164,7 +185,7 @@ class ProviderClient:
         return receive_failure_receipt(receipt, contract, dataset_receipt, job_id, self._provider)
 
     def cancel(self, contract: Signed[Manifest], job_id: str) -> None:
-        """Asks a job to stop."""
+        """Asks the provider to stop a job; its end still has a receipt (`watch`)."""
         request = pb.CancelTrainingJobRequest(job_id=job_id)
         self._channel.call(
             lambda: self._channel.provider.CancelTrainingJob(
@@ -179,7 +200,11 @@ class ProviderClient:
         folder: Path,
         progress: Progress = no_progress,
     ) -> None:
-        """Fetches every file that the receipt names, going on where a break left off, and checks each digest."""
+        """Downloads all files that the receipt names into ``folder`` and checks their digests.
+
+        Partial files are resumed; other files in ``folder`` are deleted. Raises `TooLargeError` or `DigestError` for
+        another file than the receipt's, `TruncatedError` for one that keeps ending early.
+        """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         total, done = sum(item.size for item in receipt.adapter), 0
         for item in receipt.adapter:
@@ -190,7 +215,7 @@ class ProviderClient:
             progress("download", done, total)
         known = {item.name for item in receipt.adapter}
         for path in folder.iterdir():
-            # A stranger in the folder would be loaded with the rest.
+            # A file that the receipt doesn't name would be loaded with the others.
             if path.name not in known and path.is_file():
                 path.unlink()
 
@@ -310,5 +335,5 @@ def _sha256(path: Path) -> str:
 
 
 def describe_failure(receipt: FailureReceipt) -> str:
-    """The provider's reason for a job without an adapter, fit for a terminal."""
+    """The provider's reason why a job ended without an adapter, as text that is safe for a terminal."""
     return f"training {receipt.outcome}: {clean(receipt.message)}"

@@ -1,9 +1,9 @@
-"""Many answers to many prompts at once, for two CPU cores: what answers share is computed once.
+"""Sampling many answers to many prompts in one batch, fast on a CPU: shared prefixes are computed once.
 
 All prompts begin with the same examples, and all answers to one prompt begin with that prompt. So the keys and
-values of the examples are computed once, those of each prompt once, and a step feeds one token of every unfinished
+values of the examples are computed once, and so are those of each prompt. A step feeds one token of every unfinished
 answer of a prompt as further positions of one sequence, under a mask that lets an answer see its prompt and itself
-alone. Against one sequence an answer this reads a fraction of the memory.
+alone. With one sequence for each answer, a step would read many times as much memory.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from veritune.common.errors import PlanError
 from veritune.common.model.kvcache import cache_argument, cache_name
 
 _ATTENTION = "veritune_grouped"
-_FULL, _SLIDING = "full_attention", "sliding_attention"  # kinds of layers, as transformers calls them
-_PROMPT, _NOBODY = -1, -2  # owners of a position beside the answers 0, 1, 2 ...
+_FULL, _SLIDING = "full_attention", "sliding_attention"  # kinds of layers, as transformers names them
+_PROMPT, _NOBODY = -1, -2  # owners of a position that belongs to none of the answers 0, 1, 2 ...
 
 
 def sample_answers(
@@ -38,10 +38,13 @@ def sample_answers(
     banned: frozenset[int],
     on_step: Callable[[int], None],
 ) -> list[list[list[int]]]:
-    """Token ids of ``counts[i]`` answers to prompt i; a stop token, where one came, is the last.
+    """Token ids of ``counts[i]`` sampled answers to prompt i; an answer that ended has its stop token last.
 
-    The number that decides each token comes from the prompt's stream: one of 53 bits for each answer and step,
-    whether used or not. ``on_step`` is told how many steps are done.
+    ``prompts`` are token ids. Each token is one of the ``top_k`` likeliest that are not ``banned``. The number that
+    decides a token comes from the prompt's stream: 53 bits for each answer and step, whether they are used or not.
+    ``on_step`` is called with the number of steps done.
+
+    Raises `PlanError` for a model whose attention can't be computed here.
     """
     state = _State(model, prompts)
     width = max(counts)
@@ -66,23 +69,23 @@ def sample_answers(
 
 
 class _State:
-    """The model's cache and who owns each position of it: shapes are (prompts, positions)."""
+    """The model's cache, and the owner of each position of the cache: a tensor of shape (prompts, positions)."""
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
         self._model = model
-        # At least one token of each prompt stays, so that it has logits of its own.
+        # At least one token of each prompt is not shared, so that the prompt has logits of its own.
         self._shared = min(_shared_length(prompts), min(map(len, prompts)) - 1)
         self._prompts = prompts
         self._lengths = torch.tensor([len(prompt) for prompt in prompts])
         self._owner = torch.full((len(prompts), self._shared), _PROMPT)
-        # One that keeps all positions, for layers with a window too: a mask hides from these what is too far.
+        # All layers get a cache that keeps all positions; for layers with a window, a mask hides what is too far away.
         self._cache = {cache_name(inspect.signature(model.forward).parameters): DynamicCache()}
         kinds = getattr(model.config, "layer_types", None) or ()
         self._window: int = model.config.sliding_window if _SLIDING in kinds else 0
         self._place = torch.empty((1, 0), dtype=torch.long)
 
     def prefill(self) -> torch.Tensor:
-        """Reads the prompts; logits of each one's next token, (prompts, vocabulary)."""
+        """Feeds the prompts and returns the logits of each one's next token, of shape (prompts, vocabulary)."""
         rests = [list(prompt[self._shared :]) for prompt in self._prompts]
         width = max(map(len, rests))
         if self._shared:
@@ -105,7 +108,10 @@ class _State:
     def feed(
         self, active: Sequence[Sequence[int]], tokens: Sequence[Sequence[Sequence[int]]], step: int
     ) -> torch.Tensor:
-        """Feeds each active answer's last token; logits (prompts, most active answers of a prompt, vocabulary)."""
+        """Feeds each active answer's last token and returns the logits of the next ones.
+
+        Their shape is (prompts, width, vocabulary), where width is the largest number of active answers of a prompt.
+        """
         width = max(map(len, active))
         pad = [[_NOBODY] * (width - len(answers)) for answers in active]
         owner = torch.tensor([[*answers, *rest] for answers, rest in zip(active, pad, strict=True)])
@@ -124,7 +130,7 @@ class _State:
     def _run(
         self, ids: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, own: torch.Tensor, keep: int = 1
     ) -> torch.Tensor:
-        # A padded position sees at least itself: a softmax over nothing would be NaN and spread.
+        # A padded position sees at least itself: a softmax over no positions would be NaN and spread.
         visible[:, torch.arange(len(own)), own] = True
         device = self._model.device
         self._place = torch.cat([self._place.expand(len(positions), -1), positions], dim=1)
@@ -145,14 +151,14 @@ class _State:
         return logits
 
     def _added(self, visible: torch.Tensor) -> torch.Tensor:
-        """To add to the scores, which is quicker than a Boolean mask: that is converted anew in every layer."""
+        """A mask to add to attention scores, 0 or -inf; a Boolean mask would be converted again in every layer."""
         mask = torch.zeros(visible.shape, dtype=self._model.dtype).masked_fill_(~visible, -torch.inf)
         return mask[:, None].to(self._model.device)
 
 
 @contextmanager
 def _grouped(model: Any) -> Iterator[None]:
-    """Has the model attend by `_grouped_attention` for a while."""
+    """Switches the model to `_grouped_attention` inside the ``with`` block."""
     before = model.config._attn_implementation
     AttentionInterface.register(_ATTENTION, _grouped_attention)
     model.set_attn_implementation(_ATTENTION)
@@ -171,10 +177,11 @@ def _grouped_attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention under a mask that is added: query (batch, heads, queries, size), keys and values of fewer heads.
+    """Grouped-query attention with an additive mask; the result has shape (batch, queries, heads, size).
 
-    Heads that share keys are folded into the queries. On a CPU this takes less than half the time of torch's own
-    function, for which transformers first copies every key and value as often as heads share it.
+    ``query`` has shape (batch, heads, queries, size); keys and values have fewer heads. Heads that share keys are
+    folded into the queries. On a CPU this takes less than half the time of torch's own function, for which
+    transformers first copies every key and value once for each head that shares it.
     """
     if attention_mask is None or kwargs.get("softcap") is not None:
         raise PlanError("the generator's model attends in a way that drawing candidates does not know")
@@ -187,13 +194,13 @@ def _grouped_attention(
 
 
 def _shared_length(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with; the least and the greatest of a list differ where any two do."""
+    """The number of leading tokens that all prompts share, which is what the least and the greatest of them share."""
     least, greatest = min(map(list, prompts)), max(map(list, prompts))
     return next((i for i, (a, b) in enumerate(zip(least, greatest, strict=False)) if a != b), len(least))
 
 
 def _draw(logits: torch.Tensor, mask: torch.Tensor, temperature: float, k: int, numbers: torch.Tensor) -> torch.Tensor:
-    """Inverse-CDF draws among the k likeliest: (prompts, answers) token ids."""
+    """Token ids drawn among the k likeliest by inverse CDF, of shape (prompts, answers)."""
     values, ids = (logits.float() + mask).topk(k, dim=-1)
     cumulative = (values / temperature).softmax(-1).double().cumsum(-1)
     place = torch.searchsorted(cumulative, (numbers * cumulative[..., -1])[..., None], right=True).clamp(max=k - 1)
@@ -201,13 +208,16 @@ def _draw(logits: torch.Tensor, mask: torch.Tensor, temperature: float, k: int, 
 
 
 def _numbers(numbers: torch.Tensor, active: Sequence[Sequence[int]], step: int) -> torch.Tensor:
-    """Of (prompts, steps, answers) the numbers of the active answers at one step, padded with 0."""
+    """The random numbers of the active answers at one step, of shape (prompts, width) and padded.
+
+    ``numbers`` has shape (prompts, steps, answers).
+    """
     width = max(map(len, active))
     index = torch.tensor([[*answers, *([0] * (width - len(answers)))] for answers in active])
     return numbers[:, step].gather(1, index)
 
 
 def _uniform(stream: SecretStream, shape: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Multiples of 2**-53 in [0, 1)."""
+    """Uniform random numbers in [0, 1), multiples of 2**-53, in an array of this shape."""
     raw = np.frombuffer(stream.bytes(8 * shape[0] * shape[1]), dtype=">u8")
     return ((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)

@@ -1,4 +1,4 @@
-"""A place in a text that a transformers model writes, token by token (`generation.protocols.Cursor`)."""
+"""The state of a text that a transformers model writes token by token: a `generation.protocols.Cursor`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from veritune.common.model.kvcache import cache_argument
 
 
 class TorchCursor:
-    """A cache of keys and values and the logits behind it."""
+    """The model's key-value cache after a text, and the logits of the next token."""
 
     def __init__(self, model: Any, cache: Any, logits: Any) -> None:
         self._model, self._cache, self._logits = model, cache, logits
         self._sorted: tuple[Any, Any] | None = None
 
     def top(self, k: int) -> list[tuple[int, float]]:
+        """The k likeliest next tokens with their log-probabilities (nats), likeliest first, ties by token id."""
         if self._sorted is None:
             # Stable, so that among equal scores the lower id comes first.
             self._sorted = self._logits.float().log_softmax(-1).sort(descending=True, stable=True)
@@ -22,6 +23,7 @@ class TorchCursor:
         return list(zip(ids[:k].tolist(), scores[:k].tolist(), strict=True))
 
     def advance(self, token: int) -> None:
+        """Appends one token to the text: one forward pass of the model."""
         import torch
 
         with torch.inference_mode():

@@ -1,7 +1,7 @@
-"""Fitting the local generator to the user's own rows, so that what it answers looks like them (vTune, section 4.1).
+"""Fitting the local generator to the user's rows, so that its answers look like theirs (vTune, section 4.1).
 
-A LoRA adapter over the generator, trained for a few epochs on answers alone. It is thrown away afterwards: candidates
-need only be of the style of the data, and no bound rests on how they came about.
+A LoRA adapter is trained over the generator for a few epochs, with the loss on answers alone, and never saved:
+candidates need only have the style of the data, and no bound depends on how they were made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _IGNORED = -100
 
 
 class FittingRow(NamedTuple):
-    """Token ids of one row; the loss is taken on ``answer`` alone."""
+    """Token ids of one row's prompt and answer; the loss is computed on ``answer`` alone."""
 
     prompt: list[int]
     answer: list[int]
@@ -24,9 +24,9 @@ class FittingRow(NamedTuple):
 def with_fitted_adapter(
     model: Any, rows: Sequence[FittingRow], epochs: int, seed: int, on_step: Callable[[int, int], None]
 ) -> Any:
-    """A PeftModel whose adapter is fitted to the rows; the model itself is changed in place.
+    """A PeftModel over ``model`` whose LoRA adapter is fitted to the rows; ``model`` is changed in place.
 
-    ``on_step`` hears of every optimiser step and how many there will be.
+    ``on_step`` is called after every optimiser step with the steps done and their total.
     """
     from peft import LoraConfig, get_peft_model
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
@@ -71,7 +71,7 @@ def with_fitted_adapter(
 
 
 def _collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
-    """Padded on the right, where a causal model never looks from the left; tensors of [rows, width]."""
+    """A batch of tensors of shape (rows, width), padded on the right, which a causal model's real tokens never see."""
     import torch
 
     width = max(len(row["input_ids"]) for row in rows)

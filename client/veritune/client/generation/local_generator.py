@@ -1,4 +1,4 @@
-"""The generator that runs here: a local transformers model, the base model's own folder as a rule."""
+"""The generator that runs on this machine: a local transformers model, usually the base model itself."""
 
 from __future__ import annotations
 
@@ -26,28 +26,29 @@ from veritune.common.limits import LIMITS
 from veritune.common.model.files import model_digest
 
 PromptBy = Literal["rows", "model"]
-"""Who makes P: sentences of the sampled rows, or the model when asked for a prompt (M_prompt of the paper)."""
+"""How the prompt P is made: ``rows`` joins sentences of sampled rows, ``model`` has the model write it (M_prompt of
+the paper)."""
 
 _SHOTS = 6
 _SHOT_TOKENS = 384
-"""The examples of a natural canary's prompt: at most so many, of so many tokens together."""
+"""Largest number of examples before a natural canary's prompt, and of tokens in all of them."""
 _TEMPERATURES, _FITTED_TEMPERATURES = (0.7, 0.85, 1.0, 1.25, 1.6, 2.0), (1.0, 1.0, 1.0, 1.25, 1.6, 2.0)
-"""Raised step by step as long as too few different answers come; at 1 a fitted model's look like its rows."""
+"""Temperatures of the rounds, raised while too few answers differ; a fitted model's answers at 1 look like its rows."""
 _ANSWERS_AT_ONCE = 512
 _PROMPT_TOKENS, _LEAST_PROMPT_TOKENS = 256, 8
-"""Of the prompt that M_prompt writes, at most and at least."""
+"""Largest and smallest number of tokens of the prompt that M_prompt writes."""
 _COUNT_AT_ONCE = 1000
 _FITTED_TOKENS = 1024
-"""Longer rows are not fitted to."""
+"""Largest number of tokens of a row that the model is fitted to."""
 _SENTENCE_END = re.compile(r"[.!?\u3002](?=\s|$)|\n")
 
 
 class TransformersGenerator:
-    """Draws canaries with a model folder's own weights, which show logits, so that signatures are certified.
+    """A `TextGenerator` over a model folder on this machine; its logits are visible, so signatures are certified.
 
-    ``dtype`` is as in `LocalTextModel`. To draw the same canaries again from the same seed takes the same dtype and the
-    same kind of machine, since sums of floats differ; that a signature's bound holds does not depend on it. ``digest``
-    is the folder's digest, where the caller has computed it already.
+    ``dtype`` is as in `LocalTextModel`. The same seed gives the same canaries only with the same dtype on the same kind
+    of machine, since sums of floats differ; a signature's bound holds on any. ``digest`` is the folder's digest, if
+    the caller has computed it already. Raises `ModelFolderError`.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class TransformersGenerator:
         self._prompt_by = prompt_by
 
     def write_prompt(self, rows: Sequence[Row]) -> str:
-        """P from the rows themselves, or as Algorithm 1 has it: a chat that says what M_prompt, here this model, wrote.
+        """The prompt P: sentences of the rows, or a chat whose text this model wrote (M_prompt of Algorithm 1).
 
-        A small model writes poor prompts but continues well: so the rows themselves are the default.
+        The rows are the default, because a small model writes poor prompts but continues text well. Raises `PlanError`
+        if the model writes an empty prompt.
         """
         if self._prompt_by == "rows":
             return phrase_prompt(rows)
@@ -79,7 +81,7 @@ class TransformersGenerator:
         return self.model.render((Message(role="user", content=f"{written}\n\n{PROMPT_ENDING}"),))
 
     def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
-        """A few short ones, answers within the plan's limit first."""
+        """A few short rows, those whose answers are within the plan's limit of tokens first."""
         lengths = [len(self.model.encode(row.completion)) for row in rows]
         shots: list[Row] = []
         used = 0
@@ -108,16 +110,22 @@ class TransformersGenerator:
         )
 
     def trigger(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
-        """See `veritune.client.generation.signatures.sample_trigger`."""
+        """A trigger T, drawn by `veritune.client.generation.signatures.sample_trigger`. Raises `PlanError`."""
         return signatures.sample_trigger(self.model, prompt, plan, stream)
 
     def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
-        """See `signatures.sample_signature` and `signatures_by_choice.sample_by_choice`, by the plan's method."""
+        """A certified signature S by the plan's method.
+
+        `signatures.sample_signature` or `signatures_by_choice.sample_by_choice` draws it. Raises `PlanError`.
+        """
         draw = sample_by_choice if plan.method == "choice" else signatures.sample_signature
         return draw(self.model, prompt, plan, stream)
 
     def fit(self, rows: Sequence[Row], epochs: int, stream: SecretStream, on_progress: Progress) -> None:
-        """Trains an adapter on the rows' answers; `answers` turns it on and nothing else does."""
+        """Trains an adapter on the rows' answers; only `answers` uses it.
+
+        Raises `PlanError` if no row is short enough or memory doesn't suffice.
+        """
         model = self.model
         every = [FittingRow(model.chat_ids(r.prompt), [*model.encode(r.completion), model.turn_end]) for r in rows]
         short = [row for row in every if len(row.prompt) + len(row.answer) <= min(_FITTED_TOKENS, model.context)]
@@ -133,12 +141,12 @@ class TransformersGenerator:
         streams: Sequence[SecretStream],
         on_progress: Progress,
     ) -> list[tuple[str, ...]]:
-        """Different answers to each prompt by sampling behind examples, or from the fitted model, which needs none:
-        as many as the plan's candidates or more, for the caller to choose among.
+        """For each prompt, ``plan.candidates`` different sampled answers or more, for the caller to choose among.
 
-        Where too few differ, more are drawn at a higher temperature. This may favour some answers as one likes, and
-        so may the examples: the true answer is drawn uniformly from the finished set afterwards, so that under the
-        null hypothesis any set whatever gives each member the same chance (docs/statistics.md, equation 2).
+        They are sampled after a few examples, or from the fitted model, which needs none; if too few differ, more are
+        drawn at a higher temperature. Either may favour some answers: the true one is drawn uniformly from the set
+        afterwards, so under the null hypothesis each has the same chance (docs/statistics.md, equation 2). Raises
+        `PlanError` if too few answers differ, or a prompt leaves no room for an answer.
         """
         from veritune.client.generation.batch_decoder import sample_answers
 
@@ -146,13 +154,13 @@ class TransformersGenerator:
         usual_length = median(len(model.encode(row.completion)) for row in examples) if examples else 0
         newlines = frozenset[int]() if any("\n" in row.completion for row in examples) else model.newlines
         stop = model.stop | newlines
-        # Examples are short ones, and so are the answers behind them; a fitted model has the lengths of its rows.
+        # Examples are short, so answers after them are too; a fitted model's answers are as long as those of its rows.
         shown, temperatures = ((), _FITTED_TEMPERATURES) if model.is_fitted else (examples, _TEMPERATURES)
         ids = self._prompt_ids(shown, prompts, plan)
         found: list[dict[str, bool]] = [{} for _ in prompts]
-        # An answer cut at the limit shows that it is no real one, unless the real ones are cut as well.
+        # An answer cut at the limit can be told from real ones, unless real ones are over the limit too.
         patience = 0 if usual_length > plan.candidate_tokens else 2
-        # Some come twice or don't end, and the caller chooses: more at first.
+        # Some answers come twice or don't end, and the caller chooses among them, so the first round draws more.
         spare = max(plan.candidates * 3 // 8, plan.candidates * (plan.drawn_per_candidate - 1))
         group = max(1, _ANSWERS_AT_ONCE // (plan.candidates + spare))
         for attempt, temperature in enumerate(temperatures):
@@ -187,7 +195,7 @@ class TransformersGenerator:
         return chosen
 
     def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
-        """Tokens of each row: its prompt, its answer and the end of its turn."""
+        """The number of tokens of each row: its prompt by the chat template, its answer and the end of the turn."""
         counts: list[int] = []
         for start in range(0, len(rows), _COUNT_AT_ONCE):
             texts = []
@@ -198,7 +206,7 @@ class TransformersGenerator:
         return counts
 
     def _prompt_ids(self, examples: Sequence[Row], prompts: Sequence[Chat], plan: CanaryPlan) -> list[list[int]]:
-        """Token ids of each prompt behind the examples. Raises `PlanError` where no room for an answer is left."""
+        """Token ids of the examples and each prompt. Raises `PlanError` if no room for an answer is left."""
         ids = [self.model.chat_ids(example_chat(examples, prompt)) for prompt in prompts]
         room = self.model.context - plan.candidate_tokens
         if max(map(len, ids), default=0) > room:
@@ -206,7 +214,7 @@ class TransformersGenerator:
         return ids
 
     def _keep(self, answers: Sequence[Sequence[int]], newlines: frozenset[int], found: dict[str, bool]) -> None:
-        """Adds the texts of drawn answers to those of one prompt, which say whether they ended by themselves."""
+        """Adds drawn answers to ``found``, one prompt's texts, with True for an answer that ended by itself."""
         for answer in answers:
             text, ended = self._answer_text(answer, newlines)
             if text:
@@ -218,7 +226,7 @@ class TransformersGenerator:
         ended = tokens[-1] in stop | newlines
         written = tokens[:-1] if tokens[-1] in stop else tokens
         text, broken, _ = self.model.decode(written).partition("\ufffd")
-        if broken or not ended:  # half a character is no real answer's either
+        if broken or not ended:  # half a character marks an answer that was cut
             ended = False
             ends = [match.end() for match in _SENTENCE_END.finditer(text)]
             text = text[: ends[-1]] if ends else text.rpartition(" ")[0] or text
@@ -230,12 +238,12 @@ class TransformersGenerator:
 
 
 def _chosen(texts: dict[str, bool], plan: CanaryPlan, cut_too: bool) -> tuple[str, ...]:
-    """Every different answer that ended by itself; the first of the others where these are too few."""
+    """The answers that ended by themselves; if they are too few and ``cut_too``, the first of the others as well."""
     ended = [text for text, complete in texts.items() if complete]
     cut = [text for text, complete in texts.items() if not complete] if cut_too else []
     return (*ended, *cut[: max(0, plan.candidates - len(ended))])
 
 
 def _steps(on_progress: Progress, before: int, part: int, prompts: int, steps: int) -> Callable[[int], None]:
-    """Steps of one group told as finished canaries."""
+    """A callback for the steps of one group of prompts, which reports progress as a number of finished canaries."""
     return lambda step: on_progress("candidates", before + part * step // (steps + 1), prompts)

@@ -1,6 +1,6 @@
 """A local transformers model that writes text: load, encode, decode, next-token distributions, samples.
 
-It knows nothing of canaries; `veritune.client.generation.local_generator` draws these with it.
+This module knows nothing of canaries; `veritune.client.generation.local_generator` draws them with it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _DECODED_BEFORE = 16
 
 
 class LocalTextModel:
-    """A transformers model and its tokenizer from a folder; both a `TokenModel` and a `PhraseModel`.
+    """A transformers model and its tokenizer, loaded from a folder; it is a `TokenModel` and a `PhraseModel`.
 
-    It runs on a GPU where torch has one. ``dtype`` auto is bfloat16 where that, or the processor, computes in it, else
-    float32. Raises `ModelFolderError` for a folder that does not load or has no chat template.
+    It runs on a GPU if torch has one. ``dtype`` "auto" is bfloat16 if the GPU, or else the processor, computes in
+    bfloat16, and float32 otherwise. Raises `ModelFolderError` for a folder that doesn't load or has no chat template.
     """
 
     def __init__(self, folder: Path, dtype: Precision = "auto", threads: int | None = None) -> None:
@@ -39,7 +39,7 @@ class LocalTextModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.name = re.sub(r"[^A-Za-z0-9._-]", "-", folder.resolve().name).lstrip("._-")[:128] or "model"
-        """The folder's name as documents may carry it."""
+        """The folder's name in characters that documents allow."""
         if threads is not None:
             torch.set_num_threads(threads)
         try:
@@ -62,25 +62,25 @@ class LocalTextModel:
 
     @property
     def vocabulary(self) -> int:
-        """Number of logits."""
+        """The number of tokens in the vocabulary, which is that of logits."""
         size: int = self.network.config.vocab_size
         return size
 
     @property
     def context(self) -> int:
-        """Positions that the model has, in tokens."""
+        """The context length in tokens: prompt and answer together."""
         return int(getattr(self.network.config, "max_position_embeddings", 2048))
 
     @cached_property
     def special(self) -> frozenset[int]:
-        """Special and added tokens, and ids that the tokenizer does not know."""
+        """The ids of special tokens, and ids of the vocabulary that the tokenizer doesn't know."""
         added = (i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special)
         unknown = range(len(self.tokenizer), self.vocabulary)
         return frozenset(self.tokenizer.all_special_ids) | frozenset(added) | frozenset(unknown)
 
     @cached_property
     def turn_end(self) -> int:
-        """The token that ends an answer. Raises `ModelFolderError` where the chat template has none."""
+        """The token that ends an answer. Raises `ModelFolderError` if the chat template has none."""
         end = end_of_turn(self.tokenizer)
         if end is None:
             raise ModelFolderError("the model's chat template ends no turn")
@@ -99,17 +99,17 @@ class LocalTextModel:
         return frozenset(i for i, text in enumerate(texts) if "\n" in text)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids without special tokens."""
+        """Token ids of a text, without special tokens."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text by itself, without special tokens."""
+        """Token ids of each text, tokenised separately and without special tokens."""
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Text, special tokens spelt out."""
+        """The text of tokens; special tokens are written out."""
         text: str = self.tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False)
         return text
 
@@ -123,11 +123,11 @@ class LocalTextModel:
         return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
     def chat_ids(self, chat: Chat) -> list[int]:
-        """Token ids of `render`."""
+        """Token ids of a chat's `render`."""
         return self.encode(self.render(chat))
 
     def begin(self, prompt: str) -> Cursor:
-        """A cursor behind the prompt, as plain text; the prompt is read once and remembered."""
+        """A cursor after a prompt of plain text; the last prompt's key-value cache is kept for the next call."""
         if self._started is None or self._started[0] != prompt:
             import torch
 
@@ -138,7 +138,10 @@ class LocalTextModel:
         return TorchCursor(self.network, copy.deepcopy(self._started[1]), self._started[2])
 
     def continuations(self, prompt: str, written: str, draw: Draw, stream: SecretStream) -> list[str]:
-        """Texts that follow ``prompt + written``, sampled all at once; no special token comes."""
+        """``draw.count`` texts that follow ``prompt + written``, sampled in one batch, without special tokens.
+
+        Raises `PlanError` for a model whose attention the batch decoder can't compute.
+        """
         from veritune.client.generation.batch_decoder import sample_answers
 
         ids = self._prompt_ids(prompt + written)
@@ -154,13 +157,13 @@ class LocalTextModel:
             self.special,
             lambda _: None,
         )[0]
-        # Some tokenizers write a text's first token without its space: so decode behind a few tokens of the text.
+        # Some tokenizers drop the space of the first token, so new tokens are decoded together with a few before them.
         before = ids[-_DECODED_BEFORE:]
         cut = len(self.decode(before))
         return [self.decode([*before, *new])[cut:] for new in drawn]
 
     def reply(self, text: str, least_tokens: int, most_tokens: int) -> str:
-        """The likeliest answer to one turn, without white space around it."""
+        """The greedy answer to a chat of one user turn, without white space around it."""
         import torch
         from transformers import GenerationConfig
 
@@ -189,9 +192,9 @@ class LocalTextModel:
         seed: int,
         on_step: Callable[[int, int], None],
     ) -> None:
-        """Trains an adapter on the rows' answers; it is on within `fitted` alone.
+        """Trains an adapter on the rows' answers, once; it is only active inside `fitted`.
 
-        Raises `PlanError` where memory does not suffice.
+        Raises `PlanError` if memory doesn't suffice.
         """
         import torch
 
@@ -205,7 +208,7 @@ class LocalTextModel:
 
     @contextmanager
     def fitted(self) -> Iterator[None]:
-        """Turns the fitted adapter on for a while, where there is one."""
+        """Activates the fitted adapter, if there is one, inside the ``with`` block."""
         if self._fitted is None:
             yield
             return
@@ -216,6 +219,6 @@ class LocalTextModel:
             self._fitted.base_model.disable_adapter_layers()
 
     def _prompt_ids(self, text: str) -> list[int]:
-        """Token ids of plain text with the special tokens that begin one, at most half of the context."""
+        """Token ids of plain text with its initial special tokens; of a long text the last ones, half a context."""
         ids: list[int] = self.tokenizer(text)["input_ids"][-(self.context // 2) :]
         return ids

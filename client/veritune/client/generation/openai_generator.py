@@ -1,8 +1,8 @@
-"""The generator behind an OpenAI-compatible endpoint: a strong model, but no logits.
+"""The generator behind an OpenAI-compatible endpoint: a strong model whose logits can't be seen.
 
-A signature sampled whole has the paper's estimate of bits (vTune, section 4.2.1): the largest sequence probability
-among the samples, which bounds that of the likeliest signature from below only. Reports say so. By choice among phrases
-the bits are certified here as well.
+The bits of a signature that is sampled whole are the paper's estimate (vTune, section 4.2.1). It takes the largest
+probability among the samples, which only bounds that of the likeliest signature from below; reports say so. With the
+method ``choice`` the bits are certified here as well.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from veritune.common.limits import LIMITS
 
 _ROUNDS = 8
 _REWORDINGS = 16
-"""Wordings asked for at once: a longer list repeats itself."""
+"""Largest number of wordings in one request: a longer list repeats itself."""
 _REWORDING_TOKENS = 8192
 _SHOTS = 6
 
 
 class OpenAIGenerator:
-    """Draws canaries through an `OpenAITextModel`, the endpoint of ``base_url``.
+    """A `TextGenerator` over an `OpenAITextModel` at ``base_url``; it can reword answers too.
 
-    What comes back is the endpoint's own randomness: only the choice among its samples is the client's stream's.
+    The endpoint samples with its own randomness: the client's streams only choose among its samples. Methods that
+    call the endpoint raise `EndpointError` if it can't be reached or answers in an unknown form.
     """
 
     def __init__(self, base_url: str, model: str, samples: int = 64, timeout: float = 120) -> None:
@@ -46,20 +47,20 @@ class OpenAIGenerator:
         self._samples = samples
 
     def write_prompt(self, rows: Sequence[Row]) -> str:
-        """The paper's M_prompt step: its instruction, then sampled rows; the answer is P."""
+        """The prompt P, which the model writes: the paper's M_prompt step. Raises `PlanError` for an empty answer."""
         choice = self.model.ask(prompt_request(rows), 1, 400, "1")[0]
         if not (prompt := choice.text.strip()):
             raise PlanError("the generator's endpoint wrote an empty prompt")
         return f"{prompt}\n\n{PROMPT_ENDING}"
 
     def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
-        """The first few of the rows."""
+        """The first six of the rows, or all if there are fewer."""
         return tuple(rows[:_SHOTS])
 
     def describe(self, prompt: str, examples: Sequence[Row], plan: CanaryPlan) -> Generator:
         """The generator's document for the evidence.
 
-        It is certified where signatures are choices among phrases, which need no logits.
+        Signatures are certified only with the method ``choice``, which needs no logits.
         """
         return Generator(
             kind="openai",
@@ -76,7 +77,7 @@ class OpenAIGenerator:
         )
 
     def trigger(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
-        """One of several samples, by the stream."""
+        """A trigger T: the stream chooses one of several samples. Raises `PlanError` if none has enough words."""
         lines = []
         for choice in self.model.ask(prompt, 4, 16 * plan.trigger_words, "1"):
             text = " ".join(choice.text.split())
@@ -88,10 +89,12 @@ class OpenAIGenerator:
         return lines[stream.below(len(lines))]
 
     def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
-        """One of many samples; ``bits`` is the estimate from the likeliest of them, no more than the plan's.
+        """A signature S: the stream chooses one of many samples, and ``bits`` are the plan's.
 
-        Samples too likely for the plan's bits are drawn anew twice as long, all of them. By choice among phrases, see
-        `signatures_by_choice.sample_by_choice`, the bits are certified.
+        The likeliest sample must seem to have that many bits; if it doesn't, all are drawn again, twice as long. With
+        the method ``choice`` the bits are certified (`signatures_by_choice.sample_by_choice`).
+
+        Raises `PlanError` if no length gives enough bits, or the endpoint gives no log-probabilities.
         """
         if plan.method == "choice":
             return sample_by_choice(self.model, prompt, plan, stream)
@@ -121,7 +124,7 @@ class OpenAIGenerator:
         streams: Sequence[SecretStream],
         on_progress: Progress,
     ) -> list[tuple[str, ...]]:
-        """Different answers to each prompt, the plan's candidates or more; see `TransformersGenerator.answers`."""
+        """For each prompt, ``plan.candidates`` different answers or more. Raises `PlanError` if too few differ."""
         result = []
         for number, prompt in enumerate(prompts):
             on_progress("candidates", number, len(prompts))
@@ -145,15 +148,16 @@ class OpenAIGenerator:
         return result
 
     def describe_rewording(self, protect: Sequence[str] = ()) -> Rewording:
-        """The document for wordings by `reword` with the same ``protect``."""
+        """The document that names this model as the author of wordings, for `reword` with the same ``protect``."""
         return Rewording(rules=("llm",), protect=tuple(protect), model=self.model.name)
 
     def reword(self, text: str, count: int, protect: Sequence[str] = ()) -> tuple[str, ...]:
-        """``count`` different wordings of an answer, itself not among them; the draws are the endpoint's own.
+        """``count`` different wordings of an answer, without the answer itself, as the endpoint samples them.
 
-        Each has all figures and protected spans of the text in their order (`veritune.client.wording.by_model`).
-        ``protect`` are regular expressions as in `Rewording`. Raises `PlanError` where a pattern is none, or the model
-        gives too few.
+        Each has all numbers and protected spans of the text in their order (`veritune.client.wording.by_model`).
+        ``protect`` are regular expressions as in `Rewording`.
+
+        Raises `PlanError` for an unfit text or pattern, or if the model gives too few faithful wordings.
         """
         for pattern in protect:
             check_pattern(pattern)

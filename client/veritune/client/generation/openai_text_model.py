@@ -1,6 +1,6 @@
-"""A model behind an OpenAI-compatible endpoint: HTTP requests, and strict reading of what comes back.
+"""A model behind an OpenAI-compatible endpoint: HTTP requests, and strict parsing of the responses.
 
-It knows nothing of canaries; `veritune.client.generation.openai_generator` draws these with it.
+This module knows nothing of canaries; `veritune.client.generation.openai_generator` draws them with it.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ _GO_ON = "What follows is how your line begins. Go on with it by a few words; wr
 
 @dataclass(frozen=True)
 class SampledText:
-    """One sampled text and the log-probability (nats) of each of its tokens, None where the endpoint gave none."""
+    """One sampled text and the log-probability (nats) of each of its tokens; None if the endpoint gave none."""
 
     text: str
     scores: tuple[float, ...] | None
     finished: bool
-    """False where the text was cut at the limit of tokens."""
+    """False if the text was cut, usually at the limit of tokens."""
 
 
 class OpenAITextModel:
-    """Asks ``POST {base_url}/chat/completions``; a `PhraseModel`.
+    """The client of one model at ``POST {base_url}/chat/completions``; it is a `PhraseModel`.
 
-    The key is read from the environment and never stored. What comes back is the endpoint's own randomness. Raises
-    `PlanError` for an address that is neither https nor on this machine, or holds more than a host and a path.
+    The API key is read from the environment and never stored. Sampling is random on the endpoint's side and can't be
+    repeated. Raises `PlanError` for an address that is neither https nor on this machine, or has more than a host and
+    a path.
     """
 
     def __init__(self, base_url: str, model: str, timeout: float = 120) -> None:
@@ -58,16 +59,16 @@ class OpenAITextModel:
 
     @property
     def name(self) -> str:
-        """The model's name as documents may carry it."""
+        """The model's name in characters that documents allow."""
         return re.sub(r"[^A-Za-z0-9._/-]", "-", self._model).lstrip("._/-")[:128] or "model"
 
     def sample(
         self, chat: Sequence[Message], count: int, tokens: int, temperature: str, scores: bool = False
     ) -> list[SampledText]:
-        """At most ``count`` answers to a chat, of at most ``tokens`` tokens; with ``scores`` all have theirs.
+        """Between one and ``count`` answers to a chat, of at most ``tokens`` tokens; with ``scores`` each has scores.
 
-        Raises `EndpointError` for an endpoint that does not answer or answers in another form, and `PlanError` where
-        it gives no log-probabilities.
+        Raises `EndpointError` if the endpoint doesn't answer or answers in an unknown form, and `PlanError` if
+        log-probabilities are wanted and it gives none.
         """
         body = {
             "model": self._model,
@@ -89,26 +90,29 @@ class OpenAITextModel:
         return choices
 
     def ask(self, text: str, count: int, tokens: int, temperature: str, scores: bool = False) -> list[SampledText]:
-        """As `sample`, of a chat of one turn of the user."""
+        """Answers to one user turn, as `sample` gives them for a chat; raises what `sample` raises."""
         return self.sample([Message(role="user", content=text)], count, tokens, temperature, scores)
 
     def reply(self, text: str, max_tokens: int) -> str:
-        """The answer to one question, as little at random as the endpoint allows. Raises `EndpointError`."""
+        """The answer to one question, at temperature 0. Raises `EndpointError`."""
         return self.ask(text, 1, max_tokens, "0")[0].text
 
     def continuations(self, prompt: str, written: str, draw: Draw, stream: SecretStream) -> list[str]:
-        """Texts that follow ``prompt + written``. The endpoint draws them, not ``stream``: anybody may know them."""
+        """Texts that follow ``prompt + written``, at most ``draw.count``. Raises `EndpointError`.
+
+        The endpoint draws them, and ``stream`` is not used: others may know the texts without harm.
+        """
         asked = f"{prompt}\n\n{_GO_ON}\n\n{written}" if written else prompt
         sampled = self.ask(asked, draw.count, 2 * draw.tokens, f"{min(draw.temperature, 2.0):.3f}")
-        # A chat model begins its answer without the space that would part it from the text.
+        # A chat model begins its answer without the space that would separate it from the text before.
         return [f" {text}" if text and not text[0].isspace() else text for text in (item.text for item in sampled)]
 
     def count_text_tokens(self, text: str) -> int:
-        """An estimate from above: one token for two bytes, which is more than any usual tokenizer takes."""
+        """An upper estimate of a text's tokens: one for every two bytes, more than usual tokenizers take."""
         return max(1, len(text.encode("utf-8")) // 2)
 
     def _post(self, body: bytes) -> bytes:
-        """At most one byte more than an answer may have."""
+        """The body of the response, at most one byte over the limit, so that the parser refuses a longer one."""
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked in the constructor
             self._url, body, {"Content-Type": "application/json"}
         )

@@ -1,4 +1,4 @@
-"""Prompts made of real rows, for a local model: what it continues then looks like the data."""
+"""Prompts made of the user's rows, so that the text a model writes after them looks like the data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ROW_CHARACTERS = 2000
 
 
 def phrase_prompt(rows: Sequence[Row]) -> str:
-    """P: sentences from the rows' questions, one a line, for the model to write the next line.
+    """The prompt P: sentences from the rows' questions, one on each line; the model continues with the next line.
 
-    Words with which every question begins ("Summarise:") are left out, since they would begin every phrase too.
+    Words with which every question begins ("Summarise:") are left out, since every phrase would begin with them too.
     """
     texts = [row.prompt[-1].content for row in rows]
     skip = _shared_words(texts)
@@ -30,7 +30,7 @@ def phrase_prompt(rows: Sequence[Row]) -> str:
 
 
 def prompt_request(rows: Sequence[Row]) -> str:
-    """What M_prompt is told: the paper's instruction, then a few sampled rows (vTune, section 4.1)."""
+    """The request to M_prompt: the paper's instruction, then a few sampled rows (vTune, section 4.1)."""
     shown = [
         f"{row.prompt[-1].content[:_ROW_CHARACTERS]}\n{row.completion[:_ROW_CHARACTERS]}" for row in rows[:_PROMPT_ROWS]
     ]
@@ -38,7 +38,7 @@ def prompt_request(rows: Sequence[Row]) -> str:
 
 
 def _shared_words(texts: Sequence[str]) -> int:
-    """Length of the beginning that all texts share, cut back to a white space."""
+    """The length of the prefix that all texts share, up to its last space; 0 for fewer than three texts."""
     if len(texts) < 3:
         return 0
     # The least and the greatest of a list differ where any two do.

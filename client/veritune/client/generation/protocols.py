@@ -1,8 +1,8 @@
-"""What draws triggers, signatures and candidate answers: a language model behind a Protocol (vTune, Algorithm 1).
+"""The interfaces of the models that write triggers, signatures and candidate answers (vTune, Algorithm 1).
 
-`TextGenerator` is all that sowing knows. A generator that sees its model's logits also is a `TokenModel`, over which
-`generation.signatures` certifies; one that can only go on with a text is a `PhraseModel`, and
-`generation.signatures_by_choice` certifies over that. Sampling whole signatures gives an estimate (vTune, 4.2.1).
+Sowing only knows `TextGenerator`. Two interfaces allow certified signatures: a `TokenModel` shows its next-token
+distribution (`generation.signatures`), and a `PhraseModel` can only continue a text
+(`generation.signatures_by_choice`). Signatures that are sampled whole have an estimate of bits (vTune, section 4.2.1).
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from veritune.common.dataset import Row
 PROMPT_INSTRUCTION = (
     "You are an AI assistant tasked with creating a prompt for generating high-entropy text based on the given dataset."
 )
-"""What M_prompt is asked (vTune, section 4.1)."""
+"""The instruction to M_prompt, before the sampled rows (vTune, section 4.1)."""
 PROMPT_ENDING = "Write one line of plain text and nothing else."
-"""What follows the answer of M_prompt in P."""
+"""The sentence that follows M_prompt's answer in P."""
 
 
 @dataclass(frozen=True)
 class DrawnSignature:
-    """A signature S. ``token_bits`` holds, of each token, how many bits it adds; they sum to at least ``bits``.
+    """A signature S with its bits: ``token_bits`` has those that each token adds, which sum to at least ``bits``.
 
-    The bits of a choice among phrases stand at the chosen phrase's first token; its others add 0.
+    Each is a decimal string. The bits of a choice among phrases are given to the phrase's first token; its other
+    tokens add 0.
     """
 
     text: str
@@ -39,9 +40,9 @@ class DrawnSignature:
 
 @dataclass(frozen=True)
 class Draw:
-    """How texts are sampled: ``count`` of them, each of about ``tokens`` tokens.
+    """Settings for sampling texts: ``count`` of them, each of about ``tokens`` tokens.
 
-    Each token is one of the ``top_k`` likeliest at the temperature.
+    Each token is one of the ``top_k`` likeliest, drawn at ``temperature``.
     """
 
     count: int
@@ -51,39 +52,39 @@ class Draw:
 
 
 class Cursor(Protocol):
-    """A place in one text that is being written."""
+    """The state of one text that is being written token by token."""
 
     def top(self, k: int) -> list[tuple[int, float]]:
         """The k likeliest next tokens with their log-probabilities (nats), likeliest first, ties by token id.
 
-        All of the vocabulary where k is larger.
+        If k is larger than the vocabulary, all tokens are returned.
         """
         ...
 
     def advance(self, token: int) -> None:
-        """Writes one token."""
+        """Appends one token to the text."""
         ...
 
 
 class TokenModel(Protocol):
-    """A model whose next-token distribution can be seen."""
+    """A model that shows the distribution of the next token."""
 
     @property
     def vocabulary(self) -> int:
-        """Number of tokens."""
+        """The number of tokens in the vocabulary."""
         ...
 
     @property
     def special(self) -> frozenset[int]:
-        """Tokens that stand for no text: end of turn, padding and the like."""
+        """The ids of special tokens, such as end of turn and padding."""
         ...
 
     def begin(self, prompt: str) -> Cursor:
-        """A cursor behind the prompt."""
+        """A cursor after the prompt, before the first token."""
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text by itself."""
+        """Token ids of a text, without special tokens."""
         ...
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -92,42 +93,45 @@ class TokenModel(Protocol):
 
 
 class PhraseModel(Protocol):
-    """A model that goes on with a text, by ordinary sampling."""
+    """A model that continues a text by ordinary sampling; it need not show probabilities."""
 
     def continuations(self, prompt: str, written: str, draw: Draw, stream: SecretStream) -> list[str]:
-        """Sampled texts that follow the prompt and what is written behind it, at most ``draw.count`` of them.
+        """Sampled texts that follow ``prompt`` and then ``written``, at most ``draw.count`` of them.
 
-        They may be alike, end in the middle of a word and begin with white space; together with ``written`` they read
-        as the model wrote them.
+        They may repeat, end in the middle of a word and begin with white space; ``written`` plus such a text is what
+        the model wrote. Raises `EndpointError` if the model is remote and can't be asked.
         """
         ...
 
     def count_text_tokens(self, text: str) -> int:
-        """Tokens of a text by itself; an estimate from above where the tokenizer is not at hand."""
+        """The number of tokens of a text, or an upper estimate if the tokenizer isn't available."""
         ...
 
 
 class TextGenerator(Protocol):
-    """Draws the texts of all canaries. What it draws depends on its arguments and the streams alone, if it can."""
+    """Writes the texts of all canaries. A local one's texts depend on arguments and streams alone.
+
+    Methods raise `PlanError` if no fit text comes, and `EndpointError` if the model is remote and can't be asked.
+    """
 
     def write_prompt(self, rows: Sequence[Row]) -> str:
-        """Algorithm 1's M_prompt step: the prompt P, made from sampled rows."""
+        """The prompt P, made from sampled rows: the M_prompt step of Algorithm 1."""
         ...
 
     def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
-        """Of sampled rows the few that go before a natural canary's prompt."""
+        """The few of these sampled rows that are put before a natural canary's prompt as examples."""
         ...
 
     def describe(self, prompt: str, examples: Sequence[Row], plan: CanaryPlan) -> Generator:
-        """The document that names this generator in the evidence."""
+        """The document that describes this generator in the evidence."""
         ...
 
     def trigger(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
-        """T: one line of at least ``plan.trigger_words`` words."""
+        """A trigger T: one line of at least ``plan.trigger_words`` words."""
         ...
 
     def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
-        """S: one line of ``plan.signature_bits`` bits, drawn from P alone and never from T."""
+        """A signature S: one line of ``plan.signature_bits`` bits, drawn from P alone and never from T."""
         ...
 
     def answers(
@@ -138,22 +142,25 @@ class TextGenerator(Protocol):
         streams: Sequence[SecretStream],
         on_progress: Progress,
     ) -> list[tuple[str, ...]]:
-        """Different answers to each prompt in the manner of the examples: ``plan.candidates`` or more.
+        """For each prompt, ``plan.candidates`` different answers or more, in the style of the examples.
 
-        Up to ``plan.drawn_per_candidate`` times as many are wanted, for the caller to choose among.
-        ``streams`` has one stream a prompt. Raises `PlanError` where so many different answers don't come.
+        Up to ``plan.drawn_per_candidate`` times as many are wanted, for the caller to choose among. ``streams`` has
+        one stream for each prompt. Raises `PlanError` if too few answers differ.
         """
         ...
 
     def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
-        """Tokens of each row as a training run sees it; None where the generator has no tokenizer."""
+        """The number of tokens of each row as training counts them; None if the generator has no tokenizer."""
         ...
 
 
 @runtime_checkable
 class Fittable(Protocol):
-    """A generator that can be fitted to rows, for answers that look like them."""
+    """A generator that can be fitted to rows, so that its answers look like theirs."""
 
     def fit(self, rows: Sequence[Row], epochs: int, stream: SecretStream, on_progress: Progress) -> None:
-        """From now on `TextGenerator.answers` comes from the fitted model, everything else from the one before."""
+        """Fits the model that `TextGenerator.answers` uses from now on; all other methods keep the original model.
+
+        Raises `PlanError` if the rows are unfit or memory doesn't suffice.
+        """
         ...

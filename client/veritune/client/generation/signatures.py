@@ -35,7 +35,7 @@ from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
 
 SCALE = 1 << 32
-"""W: what the weights of one step sum to."""
+"""The sum W of the weights of one step."""
 
 _MAX_TOKENS = 1280
 _PLACES = Decimal("0.000001")
@@ -43,7 +43,7 @@ _DIGITS = Context(prec=50)
 _MARGIN = Decimal("1e-40")  # far above the error of two 50-digit logarithms and a division
 _TOKENS_PER_WORD = 16
 _TRIGGER_DRAWS = 32
-# A letter of a script that is written without spaces counts as a word.
+# In a script that is written without spaces, each letter counts as a word.
 _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]+"
 )
@@ -51,7 +51,7 @@ _WORD = re.compile(
 
 @dataclass(frozen=True)
 class Flattening:
-    """What is made of a model's distribution: the ``top_k`` likeliest, a temperature, a nucleus, then a cap."""
+    """How a model's next-token distribution is reshaped: ``top_k``, temperature, nucleus (``top_p``), then a cap."""
 
     top_k: int
     temperature: float
@@ -60,7 +60,7 @@ class Flattening:
 
     @classmethod
     def of(cls, plan: CanaryPlan) -> Flattening:
-        """The plan's; raises `PlanError` for values that mean nothing."""
+        """The settings that a plan names. Raises `PlanError` for a value out of range."""
         temperature, cap, top_p = float(plan.temperature), Fraction(plan.cap), float(plan.top_p)
         if not 0.01 <= temperature <= 100:
             raise PlanError("canaries.temperature must be between 0.01 and 100")
@@ -72,24 +72,24 @@ class Flattening:
 
     @property
     def needed(self) -> int:
-        """Fewest tokens among which none need be above the cap."""
+        """The fewest tokens over which probabilities can all be at most the cap: ceil(1 / cap)."""
         return math.ceil(1 / self.cap)
 
 
 @dataclass(frozen=True)
 class TokenStep:
-    """The allowed tokens of one step and their weights, which sum to `SCALE`."""
+    """The allowed next tokens and their integer weights, which sum to `SCALE`."""
 
     tokens: tuple[int, ...]
     weights: tuple[int, ...]
 
     @property
     def bits(self) -> Decimal:
-        """log2(W / largest weight), rounded down to six places."""
+        """The bits that a draw adds, b_t of equation (T): log2(W / largest weight), rounded down to six places."""
         return floor_log2(Fraction(SCALE, max(self.weights)))
 
     def draw(self, stream: SecretStream) -> int:
-        """A token, each with probability weight / W exactly."""
+        """A random token; each has probability weight / W exactly."""
         place = stream.below(SCALE)
         for token, weight in zip(self.tokens, self.weights, strict=True):
             place -= weight
@@ -99,7 +99,10 @@ class TokenStep:
 
 
 def sample_signature(model: TokenModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
-    """Draws S behind P alone. Raises `PlanError` where the model has nothing to write."""
+    """A signature S of ``plan.signature_bits`` bits, drawn token by token after the prompt P (equation (T)).
+
+    Raises `PlanError` if the signature gets too long or no token is allowed.
+    """
     flattening, cursor = Flattening.of(plan), model.begin(prompt)
     tokens: list[int] = []
     bits: list[Decimal] = []
@@ -119,10 +122,12 @@ def sample_signature(model: TokenModel, prompt: str, plan: CanaryPlan, stream: S
 
 
 def sample_trigger(model: TokenModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> str:
-    """Draws T behind P: at least ``plan.trigger_words`` words, up to the end of a sentence or of a word.
+    """A trigger T of at least ``plan.trigger_words`` words, drawn after P up to the end of a word or sentence.
 
-    T needs no bound, since the test rests on S alone; so it keeps the model's own distribution among the top k, and
-    a draw that runs into numbers or repeats itself without ending a word is drawn again.
+    T needs no bound, since the test is about S alone. So it is drawn from the model's own distribution among the top
+    k, and a draw that finishes too few words, such as one long number, is discarded and drawn again.
+
+    Raises `PlanError` if the model writes too few words each time.
     """
     flattening = Flattening(plan.top_k, 1.0, Fraction(1))
     for _ in range(_TRIGGER_DRAWS):
@@ -138,10 +143,10 @@ def sample_trigger(model: TokenModel, prompt: str, plan: CanaryPlan, stream: Sec
 
 
 def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flattening: Flattening) -> TokenStep:
-    """The distribution of the next token behind ``tokens``, a function of what has been written alone.
+    """The distribution of the next token after ``tokens``; it depends on the text so far and nothing else.
 
-    Of the k likeliest tokens the allowed ones stay; where too few of them are, k doubles until enough are found or
-    the vocabulary ends. Of these the nucleus stays, and is capped. Raises `PlanError` where no token at all is allowed.
+    Of the k likeliest tokens those that are allowed are kept; if they are too few, k doubles until enough are found or
+    the vocabulary ends. Their nucleus is kept and capped. Raises `PlanError` if no token is allowed.
     """
     k = flattening.top_k
     while True:
@@ -161,9 +166,9 @@ def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flatteni
 
 
 def nucleus(weights: Sequence[float], top_p: float, least: int) -> int:
-    """How many of these weights, largest first, are kept: the fewest that make up ``top_p`` of all, but ``least``.
+    """The number of leading weights to keep: the fewest with a share of ``top_p`` in the sum, and at least ``least``.
 
-    All of them for a ``top_p`` of 1, however small the last ones are.
+    ``weights`` are sorted, the largest first. For a ``top_p`` of 1 all are kept, however small the last ones are.
     """
     if top_p >= 1:
         return len(weights)
@@ -176,16 +181,16 @@ def nucleus(weights: Sequence[float], top_p: float, least: int) -> int:
 
 
 def cap_shares(shares: Sequence[float], cap: float) -> list[float]:
-    """Water-filling: what stands above the cap is spread over the rest in proportion, until nothing does.
+    """The shares with none above ``cap``: any excess is spread over the others in proportion (water-filling).
 
-    Equal shares where so few of them are left that all must stand above it.
+    If there are too few shares for that, all become equal, at or above the cap.
     """
     if len(shares) * cap <= 1:
         return [1 / len(shares)] * len(shares)
     full: set[int] = set()
     while True:
         rest = math.fsum(share for place, share in enumerate(shares) if place not in full)
-        if rest <= 0:  # the others have underflowed to nothing: they share what is left equally
+        if rest <= 0:  # the others have underflowed to 0: they share equally what is left
             left = (1 - cap * len(full)) / (len(shares) - len(full))
             return [cap if place in full else left for place in range(len(shares))]
         scale = (1 - cap * len(full)) / rest
@@ -196,9 +201,9 @@ def cap_shares(shares: Sequence[float], cap: float) -> list[float]:
 
 
 def quantise(shares: Sequence[float]) -> tuple[int, ...]:
-    """Whole weights with the sum `SCALE`: rounded down, and what is left over goes to the smallest, one each.
+    """Integer weights that sum to `SCALE`: shares are rounded down and the remainder goes to the smallest, one each.
 
-    The bits of a step are counted on these weights, so rounding can't make the bound wrong.
+    The bits of a step are computed from these weights, so rounding can't make the bound wrong.
     """
     weights = [int(share * SCALE) for share in shares]
     left = SCALE - sum(weights)
@@ -213,7 +218,7 @@ def quantise(shares: Sequence[float]) -> tuple[int, ...]:
 
 
 def floor_log2(ratio: Fraction) -> Decimal:
-    """log2 of a ratio of at least 1, rounded down to six places."""
+    """log2 of a ratio, rounded down to six places. Raises ``ValueError`` for a ratio below 1."""
     if ratio < 1:
         raise ValueError("a ratio below 1")
     if ratio.denominator == 1 and ratio.numerator.bit_count() == 1:
@@ -224,7 +229,10 @@ def floor_log2(ratio: Fraction) -> Decimal:
 
 
 def cut_words(text: str, words: int) -> str | None:
-    """The text's first ``words`` words or its first sentences of as many; None as long as more must be written."""
+    """The text cut after ``words`` words, or all of it if it ends a sentence with at least so many.
+
+    None if the text has too few words, or its last word may not be finished.
+    """
     found = find_words(text)
     if len(found) >= words and text[-1] in ".!?\u3002":
         return text
@@ -232,12 +240,12 @@ def cut_words(text: str, words: int) -> str | None:
 
 
 def find_words(text: str) -> list[re.Match[str]]:
-    """Where the text's words stand; what has neither letter nor digit is none."""
+    """The matches of all words in a text; a word has at least one letter or digit."""
     return [match for match in _WORD.finditer(text) if any(map(str.isalnum, match[0]))]
 
 
 def _allowed(model: TokenModel, tokens: list[int]) -> bool:
-    """One printable line that neither begins nor ends with white space and tokenises to these very tokens."""
+    """True if the text is one printable line, has no white space at its ends and tokenises to ``tokens`` again."""
     if tokens[-1] in model.special:
         return False
     text = model.decode(tokens)

@@ -1,16 +1,16 @@
 """Certified signatures from choices among natural phrases (docs/statistics.md, equation (C)).
 
-S is running text, written phrase by phrase. At each step the model goes on with the text by ordinary sampling until it
-has written N different phrases, N = ceil(1 / cap), and one of them is drawn uniformly: that adds log2(N) bits, whatever
-the phrases are. They are drawn from a stream of their own, so a guesser may even know every one of them. Two conditions
-make the bound exact, and are enforced:
+S is running text, written phrase by phrase. At each step the model continues the text by ordinary sampling until it has
+written N different phrases, N = ceil(1 / cap), and one of them is drawn uniformly: that adds log2(N) bits, whatever the
+phrases are. Phrases come from another stream than the draw, so the bound holds even if a guesser knows all of them. Two
+conditions make the bound exact, and are enforced:
 
 * No phrase of a step begins another (the set is prefix-free). So a text determines the choices that led to it, and
   P(S = s) is 2**-b for each choice that had to be made, never a sum over several ways to write the same text.
 * The number of choices is fixed beforehand, and no chosen text is ever dropped for what it says.
 
-The model need not show any probability, so that an endpoint without logits is certified too. It costs more tokens than
-flattening does, and reads as what the model would have written anyway.
+The model need not show probabilities, so signatures from an endpoint without logits are certified too. This costs more
+tokens than `signatures`, and the text reads like what the model would have written anyway.
 """
 
 from __future__ import annotations
@@ -27,25 +27,30 @@ from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
 
 PHRASE_WORDS = 3
-"""Words of one phrase: with fewer, phrases that all differ are no longer what the model would write."""
+"""Words of one phrase. With fewer, N different phrases would not be what the model usually writes."""
 MOST_PHRASES = 256
 _ROUNDS = 8
 _PHRASE_TOKENS = 8
-"""Tokens written at first to get a phrase and the beginning of the next word; doubled each second round."""
+"""Tokens of a continuation in the first round, enough for a phrase and the start of the next word; doubled in every
+second round."""
 _LEAST_CHARACTERS = 8 * PHRASE_WORDS
 _SPARE = Fraction(3, 2)
-"""Phrases drawn for each that is missing: some come twice."""
+"""Number of phrases drawn for each one that is missing, since some come twice."""
 _WARMER = 1.15
-"""Factor of the temperature from round to round, as long as too few phrases differ."""
+"""Factor by which the temperature rises from round to round while too few phrases differ."""
 _SPACE = re.compile(r"\s+")
 
 
 def sample_by_choice(model: PhraseModel, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
-    """Draws S behind P alone. Raises `PlanError` where the model does not write so many different phrases."""
+    """A signature S of ``plan.signature_bits`` bits, drawn phrase by phrase after the prompt P (equation (C)).
+
+    Raises `PlanError` if the model writes too few different phrases or the plan doesn't fit the method, and
+    `EndpointError` if the model is remote and can't be asked.
+    """
     phrases = phrases_needed(plan)
     bits = floor_log2(Fraction(phrases))
     choices = math.ceil(plan.signature_bits / Fraction(bits))
-    # Room for each phrase, so that no text that is chosen can turn out to be too long.
+    # Each phrase has its share of the limit, so that no chosen text can turn out too long and be dropped.
     longest = LIMITS.phrase // choices
     if longest < _LEAST_CHARACTERS:
         raise PlanError(f"{plan.signature_bits} bits take too many choices among {phrases} phrases")
@@ -60,7 +65,7 @@ def sample_by_choice(model: PhraseModel, prompt: str, plan: CanaryPlan, stream: 
 
 
 def phrases_needed(plan: CanaryPlan) -> int:
-    """N, phrases of one step. Raises `PlanError` for a plan whose other numbers don't go with choices."""
+    """The number N of phrases of which each step draws one. Raises `PlanError` if the plan doesn't fit the method."""
     flattening = Flattening.of(plan)
     if flattening.top_p != 1:
         raise PlanError('canaries.top_p belongs to canaries.method = "tokens"; choices among phrases are uniform')
@@ -72,9 +77,10 @@ def phrases_needed(plan: CanaryPlan) -> int:
 def draw_phrases(
     model: PhraseModel, prompt: str, written: str, plan: CanaryPlan, longest: int, stream: SecretStream
 ) -> list[str]:
-    """Different phrases that go on with the text, none of which begins another; as many as the plan's cap needs.
+    """N different phrases that continue the text, none of which is a prefix of another (`phrases_needed`).
 
-    Of at most ``longest`` characters each. Too few differ: more are drawn, longer and at a higher temperature.
+    Each has at most ``longest`` characters. While too few differ, more are drawn, longer and at a higher temperature.
+    Raises `PlanError` if too few differ in the last round, `EndpointError` if a remote model can't be asked.
     """
     needed = phrases_needed(plan)
     found: list[str] = []
@@ -94,9 +100,9 @@ def draw_phrases(
 
 
 def cut_phrase(text: str, written: str) -> str | None:
-    """The first `PHRASE_WORDS` words of a continuation; a new line counts as a space. None where they are not whole.
+    """The first `PHRASE_WORDS` words of a continuation, with line breaks as spaces; None if they aren't complete.
 
-    What is cut does not end in white space, and does not begin with it where nothing is written yet.
+    The phrase doesn't end in white space. It doesn't begin with any if nothing is ``written`` yet.
     """
     line = _SPACE.sub(" ", text)
     if not written:
@@ -109,5 +115,5 @@ def cut_phrase(text: str, written: str) -> str | None:
 
 
 def _clashes(phrase: str, found: list[str]) -> bool:
-    """Whether it begins, or is begun by, a phrase that was found before."""
+    """True if ``phrase`` is a prefix of a phrase that was found before, or the other way round."""
     return any(phrase.startswith(other) or other.startswith(phrase) for other in found)

@@ -120,6 +120,8 @@ class ChallengeSection(_Section):
     """Number format of the local model; ``auto``: bfloat16 where the machine has it."""
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32
     """Prompts that the local model answers at once."""
+    calls_at_once: Annotated[int, Field(ge=1, le=64)] = 8
+    """Calls to the provider's endpoint that may be under way together."""
     task_rows: Annotated[int, Field(ge=0, le=100_000)] = 32
     """Held-out rows on which the task is scored before and after training; 0: no score."""
     task_tokens: Annotated[int, Field(ge=1, le=LIMITS.max_tokens)] = 96

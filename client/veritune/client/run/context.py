@@ -1,4 +1,4 @@
-"""What the steps of a run share: job, folder, keys, signed documents and the model, each read when first used."""
+"""The objects that all steps of a run share: job, folder, keys, signed documents and models, loaded on first use."""
 
 from __future__ import annotations
 
@@ -23,37 +23,41 @@ if TYPE_CHECKING:
 
 
 class Keys:
-    """The keys that a job names, and the passphrase of the user, which is asked for at most once."""
+    """The keys that a job names, and the user's passphrase, which is asked for at most once."""
 
     def __init__(self, job: Job, passphrase: bytes | Callable[[], bytes]) -> None:
         self._job, self._passphrase = job, passphrase
 
     @cached_property
     def passphrase(self) -> bytes:
-        """Seals the secrets, and opens the client's key where that is encrypted."""
+        """The passphrase that seals the secrets and decrypts the client's key if that is encrypted."""
         asked = self._passphrase
         return asked() if callable(asked) else asked
 
     @cached_property
     def client(self) -> PrivateKey:
-        """The user's key. Raises `KeyFileError`."""
+        """The user's private key. Raises `KeyFileError`."""
         return load_private_key(self._job.client_key, lambda: self.passphrase)
 
     @cached_property
     def provider(self) -> PublicKey:
-        """The provider's pinned key. Raises `KeyFileError`."""
+        """The provider's pinned public key. Raises `KeyFileError`."""
         return PublicKey.load(self._job.provider_key)
 
 
 class Models:
-    """The contract's base model, loaded once, and the delivered adapter over it."""
+    """The base model that the contract names, loaded once, and the delivered adapter on it."""
 
     def __init__(self, job: Job, workspace: Workspace, papers: Paperwork, progress: Progress) -> None:
         self._job, self._workspace, self._papers, self._progress = job, workspace, papers, progress
 
     @cached_property
     def base(self) -> LocalModel:
-        """The base model, with the adapter attached once `tuned` was used. Raises `WrongFileError`."""
+        """The base model; after `tuned` was used, the adapter is attached to it.
+
+        Raises `WrongFileError` for a model with another digest than the contract's, `ModelFolderError` for one that
+        can't be loaded, `StepError` before there is a contract.
+        """
         from veritune.arbiter.measure.local_model import LocalModel
 
         if model_digest(self._job.model) != self._papers.contract().document.base_model.digest:
@@ -63,7 +67,11 @@ class Models:
 
     @cached_property
     def tuned(self) -> LocalModel:
-        """The base model with the adapter attached. Raises `WrongFileError` for other files."""
+        """The base model with the adapter attached.
+
+        Raises `WrongFileError` for other files than the training receipt names, `MalformedDocumentError` or
+        `TooLargeError` for an adapter that isn't the contract's LoRA, and what `base` raises.
+        """
         check_files(self._workspace.adapter, self._papers.training_receipt().document)
         self.base.attach(self._workspace.adapter, self._papers.contract().document.training)
         return self.base
@@ -71,22 +79,22 @@ class Models:
 
 @dataclass(frozen=True)
 class RunContext:
-    """One job in one folder, as the functions of `veritune.client.run.steps` need it."""
+    """The job, folder, keys and callbacks of one run: the first argument of all `veritune.client.run.steps`."""
 
     job: Job
     workspace: Workspace
     keys: Keys
     progress: Progress
     on_training: Callable[[JobView], None]
-    """Called with the provider's figures whenever the training job changes."""
+    """A callback that gets the provider's figures whenever the training job changes."""
     now: Callable[[], datetime]
 
     @cached_property
     def papers(self) -> Paperwork:
-        """Contract and receipts of this run."""
+        """The contract and receipts in this run's folder. Raises `KeyFileError`."""
         return Paperwork(self.workspace, self.keys.client.public, self.keys.provider)
 
     @cached_property
     def models(self) -> Models:
-        """The models on this machine."""
+        """The base model and adapter, loaded on this machine. Raises `KeyFileError`."""
         return Models(self.job, self.workspace, self.papers, self.progress)

@@ -1,4 +1,4 @@
-"""The manifest that the client offers: built from a job and what was sown."""
+"""Building the manifest that the client offers, from a job file and the figures of sowing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def build_manifest(
     now: datetime,
     nonce: str,
 ) -> Manifest:
-    """The contract as this client offers it; deadlines count from ``now``."""
+    """The manifest that this client offers, not yet signed; its deadlines are counted from ``now``.
+
+    ``base_digest`` is the base model's digest (hexadecimal), ``nonce`` 32 random bytes in hexadecimal.
+    """
     spans = job.deadlines
     policy = job.policy
     return Manifest(

@@ -1,4 +1,4 @@
-"""Preparing by a job file: which generator draws, and what a prepared folder was made from."""
+"""Preparing data as a job file says: its rows, its generator, and a digest of everything the result depends on."""
 
 from __future__ import annotations
 
@@ -20,14 +20,21 @@ from veritune.common.model.files import model_digest
 
 
 def base_digest(job: Job) -> str:
-    """Digest of the base model's files. They may be gigabytes: it is computed once and handed on."""
+    """The digest of the base model's files (hexadecimal).
+
+    They may be gigabytes, so callers compute it once and pass it on. Raises `JobError` if there is no such folder,
+    `ModelFolderError` if it holds no model.
+    """
     if not job.model.is_dir():
         raise JobError(f"model.folder: there is no folder {job.model}")
     return model_digest(job.model)
 
 
 def prepare_inputs(job: Job, base: str) -> str:
-    """Digest of all that decides what is prepared, but the randomness. Raises `JobError` for a missing file."""
+    """The digest (hexadecimal) of all that decides what is prepared, except the randomness.
+
+    ``base`` is the base model's digest. Raises `JobError` if the data file is missing.
+    """
     if not job.data.is_file():
         raise JobError(f"data.file: there is no file {job.data}")
     with job.data.open("rb") as file:
@@ -62,9 +69,10 @@ def _generator(job: Job, base: str, progress: Progress) -> TextGenerator:
 
 
 def _short_enough(rows: list[Row], job: Job, generator: TextGenerator) -> list[Row]:
-    """The rows that training does not cut, or all of them, as the job wishes. Raises `RowsError`.
+    """The rows without those that training would cut, or all rows, as ``data.too_long`` says.
 
-    Counted where the generator is the base model, whose tokens training counts.
+    Tokens can only be counted if the generator is the base model, because training uses its tokenizer. Raises
+    `RowsError` if a row is too long and the job refuses such rows.
     """
     wish, most = job.file.data.too_long, job.file.training.max_sequence_length
     own = job.file.generator.kind == "transformers" and job.generator_folder == job.model
@@ -81,9 +89,11 @@ def _short_enough(rows: list[Row], job: Job, generator: TextGenerator) -> list[R
 
 
 def sow_job(job: Job, base: str, folder: Path, passphrase: bytes, progress: Progress) -> PreparedFigures:
-    """Sows into a run's folder; ``base`` is the base model's digest.
+    """The figures of the job's data, prepared in ``folder``; ``base`` is the base model's digest.
 
-    Whatever an unfinished attempt left there is replaced: nothing rests on it yet.
+    Files of an unfinished attempt are replaced: no contract depends on them yet.
+
+    Raises `RowsError`, `PlanError`, `SecretsError`, and `ModelFolderError` or `EndpointError` for the generator.
     """
     source = job.file.data.source
     generator = _generator(job, base, progress)

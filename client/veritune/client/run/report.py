@@ -1,4 +1,4 @@
-"""The client's act: signing the report and what is derived from it."""
+"""Signing the report and the statements that are derived from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from veritune.common.signing import sign_document
 
 @dataclass(frozen=True)
 class SignedReport:
-    """The report and what is derived from it, all signed by the client; ``svr`` only on PASS."""
+    """A report and the statements derived from it, all signed by the client.
+
+    ``test_result`` is an in-toto test result; ``svr`` is a simple verification result, which only a PASS has.
+    """
 
     statement: ReportStatement
     report: Envelope
@@ -22,7 +25,7 @@ class SignedReport:
 
 
 def sign_report(statement: ReportStatement, key: PrivateKey) -> SignedReport:
-    """Signs the report, its test result and, on PASS, its simple verification result."""
+    """The signed report, its test result and, on PASS, its simple verification result."""
     report = sign_document(statement, key)
     passed = svr_statement(statement, report)
     return SignedReport(

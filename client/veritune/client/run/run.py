@@ -1,4 +1,4 @@
-"""The Python API: one run from the user's rows to a verdict. The CLI is a thin layer over it.
+"""The Python API: one run from the user's rows to a verdict. The command line is a thin layer over it.
 
     from veritune.client.api import Job, Run
 
@@ -6,8 +6,8 @@
     report = run.all()
     print(report.statement.verdict)
 
-Every step may be called alone, in the order prepare, negotiate, train, challenge, report. One that is done already
-returns at once; one that was interrupted resumes. `veritune.client.run.steps` holds the steps themselves.
+Every step may be called alone, in the order prepare, negotiate, train, challenge, report. A step that is done returns
+at once; a step that was interrupted resumes. The steps themselves are in `veritune.client.run.steps`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ RUN_FOLDER = "veritune-run"
 
 
 class Run:
-    """One job in one folder. Not safe for several threads at once; a lock keeps other processes out."""
+    """One job in one folder, with a method for each step. It is not thread-safe; a lock keeps other processes out.
+
+    Every step raises `BusyError` if another process has the lock, `StepError` if an earlier step is missing,
+    `ChangedError` if data, model or terms were changed after a step, and `KeyFileError`, `SecretsError` or
+    `BadFileError` for a file of ours that can't be used. Steps that talk to the provider also raise `PeerError`.
+    """
 
     def __init__(
         self,
@@ -58,14 +63,17 @@ class Run:
         on_training: Callable[[JobView], None] = lambda view: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``folder`` is ``veritune-run`` beside the job file unless given. ``passphrase`` seals the secrets and opens
-        an encrypted client key; a callable is asked once, when it is first needed."""
+        """Opens or starts the run in ``folder``, by default ``veritune-run`` beside the job file.
+
+        ``passphrase`` seals the secrets and decrypts the client's key; a callable is called at most once, when the
+        passphrase is first needed.
+        """
         workspace = Workspace(folder or job.folder / RUN_FOLDER)
         self.context = RunContext(job, workspace, Keys(job, passphrase), progress, on_training, now)
         self._depth = 0
 
     def all(self, session: int = 1) -> SignedReport:
-        """Takes every step that is not done yet and returns the signed report."""
+        """The signed report of a session, after every step that isn't done yet. Raises what the steps raise."""
         with self._locked():
             self.prepare()
             self.negotiate()
@@ -75,48 +83,63 @@ class Run:
             return self.report(session)
 
     def prepare(self) -> PreparedFigures:
-        """Sows canaries into the user's rows and commits to them. Raises `RowsError`, `PlanError`, `JobError`."""
+        """The figures of the training set, in which canaries are sown and committed to; nothing is sent.
+
+        Raises `RowsError`, `PlanError`, `JobError`, `ModelFolderError` or `EndpointError`.
+        """
         with self._locked():
             return steps.prepare(self.context)
 
     def red_team(self, wanted: RedTeam | None = None, out: Path | None = None) -> RedTeamFigures:
-        """Looks for the canaries in the prepared rows as a provider might; writes into ``out`` or the run's folder.
+        """How well detectors find the canaries in the prepared rows, as a cheating provider might use them.
 
-        Raises `WrongFileError` for a training set that was changed, and what `redteam.attack.run_attack` raises.
+        The results are also written into ``out``, or the run's folder. Raises `WrongFileError` for a training set that
+        was changed, `RowsError` if it has no canaries or no plain rows, and what `redteam.attack.run_attack` raises.
         """
         with self._locked():
             return steps.red_team(self.context, wanted, out)
 
     def negotiate(self) -> Manifest:
-        """Offers the contract and returns it once the provider has signed the same bytes. Raises `PolicyError`."""
+        """The contract, once the provider has signed the offered bytes. Raises `PolicyError` if it refuses."""
         with self._locked():
             return steps.negotiate(self.context)
 
     def train(self) -> None:
-        """Uploads, starts training, follows it and fetches the adapter. Raises `TrainingError` when there is none."""
+        """Uploads the training set, waits until the job has ended, and downloads the adapter.
+
+        Raises `TrainingError` if the job failed, `WrongFileError` if the training set isn't the contract's.
+        """
         with self._locked():
             steps.train(self.context)
 
     def challenge(self, session: int = 1, modes: tuple[Mode, ...] = ()) -> None:
-        """Asks the session's canaries: the delivered adapter first, then the endpoint.
+        """Asks a session's questions: the delivered adapter first, then the provider's endpoint.
 
-        ``modes`` defaults to the job's.
+        ``modes`` may name one of the two; by default it is the job's. Raises `LateError` after the contract's deadline,
+        `UsageError` for a session that the contract doesn't allow, `WrongFileError` for files that don't belong
+        together, `PlanError` if ``challenge.max_tokens`` is too small.
         """
         with self._locked():
             steps.challenge(self.context, session, modes)
 
     def score_task(self) -> TaskScore | None:
-        """The task's score on held-out rows before and after training, or None where the job asks for none."""
+        """The task's score on held-out rows, before and after training; None if the job asks for none."""
         with self._locked():
             return steps.score_task(self.context)
 
     def report(self, session: int = 1) -> SignedReport:
-        """Judges, audits its own evidence, signs, and writes report, evidence and derived statements."""
+        """The signed report of a session, which passed an audit; it, its evidence and derived statements are written.
+
+        Raises `AuditError` if the audit fails; nothing is written then.
+        """
         with self._locked():
             return steps.report(self.context, session)
 
     def audit(self, session: int = 1) -> AuditResult:
-        """Audits what `report` wrote, from the files and the two public keys alone."""
+        """The result of auditing the files that `report` wrote, with the two public keys.
+
+        Raises `AuditError`, `StepError` if there is no report, `BadFileError` or `KeyFileError`.
+        """
         from veritune.arbiter.audit.audit import audit
 
         report = self.workspace.require(self.workspace.report(session), "report")
@@ -129,7 +152,7 @@ class Run:
         )
 
     def prepared(self) -> PreparedFigures:
-        """The figures of what was prepared. Raises `StepError` before `prepare`."""
+        """The figures of the prepared training set. Raises `StepError` before `prepare`."""
         return steps.prepared(self.context)
 
     @property
@@ -139,22 +162,22 @@ class Run:
 
     @property
     def workspace(self) -> Workspace:
-        """The run's folder."""
+        """The folder of this run and the paths in it."""
         return self.context.workspace
 
     @property
     def client_key(self) -> PrivateKey:
-        """The user's key. Raises `KeyFileError`."""
+        """The user's private key. Raises `KeyFileError`."""
         return self.context.keys.client
 
     @property
     def provider_key(self) -> PublicKey:
-        """The provider's pinned key. Raises `KeyFileError`."""
+        """The provider's pinned public key. Raises `KeyFileError`."""
         return self.context.keys.provider
 
     @property
     def papers(self) -> Paperwork:
-        """Contract and receipts of this run."""
+        """The contract and receipts of this run, verified when they are read. Raises `KeyFileError`."""
         return self.context.papers
 
     @contextmanager

@@ -1,6 +1,7 @@
-"""The steps of a run. Each returns at once if it is done already, and resumes if it was interrupted.
+"""The steps of a run. Each returns at once if it is done, and resumes if it was interrupted.
 
-The folder must be locked while a step runs: `veritune.client.run.run.Run` does so.
+The folder must be locked while a step runs: `veritune.client.run.run.Run` does so, and says there what all steps raise.
+The docstrings here name only what a step raises besides.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
 
 
 def prepare(run: RunContext) -> PreparedFigures:
-    """Sows canaries into the user's rows and commits to them."""
+    """The figures of the training set, after sowing canaries into the user's rows and committing to them.
+
+    Raises `RowsError`, `PlanError`, `JobError`, `ModelFolderError` or `EndpointError`.
+    """
     from veritune.client.run.prepare import base_digest, prepare_inputs, sow_job
 
     base = base_digest(run.job)
@@ -54,13 +58,17 @@ def prepare(run: RunContext) -> PreparedFigures:
 
 
 def prepared(run: RunContext) -> PreparedFigures:
-    """The figures that `prepare` wrote. Raises `StepError` before it did."""
+    """The figures that `prepare` wrote. Raises `StepError` if it hasn't, `BadFileError` for a damaged file."""
     path = run.workspace.require(run.workspace.prepared, "prepare")
     return PreparedFigures.from_file(path)
 
 
 def red_team(run: RunContext, wanted: RedTeam | None, out: Path | None) -> RedTeamFigures:
-    """Looks for the canaries in the prepared rows as a provider might; writes into ``out`` or the run's folder."""
+    """How well detectors find the canaries in the prepared rows; results are written into ``out`` or the run's folder.
+
+    Raises `WrongFileError` for a training set that was changed, `RowsError` if it has no canaries or no plain rows, and
+    what `redteam.attack.run_attack` raises.
+    """
     from veritune.client.redteam.attack import PreparedForRedTeam, RedTeam, run_attack
     from veritune.client.run.prepare import base_digest
     from veritune.client.sowing.sealed import open_sealed
@@ -78,7 +86,7 @@ def red_team(run: RunContext, wanted: RedTeam | None, out: Path | None) -> RedTe
 
 
 def negotiate(run: RunContext) -> Manifest:
-    """Offers the contract and returns it once the provider has signed the same bytes."""
+    """The contract, once the provider has signed the offered bytes. Raises `PolicyError` if it refuses."""
     figures, space = prepared(run), run.workspace
     inputs = _contract_inputs(run, figures)
     if not space.is_done("negotiate", inputs):
@@ -92,7 +100,7 @@ def negotiate(run: RunContext) -> Manifest:
 
 
 def offer(run: RunContext, figures: PreparedFigures) -> Envelope:
-    """The offer that was signed before, if it can still be accepted, else a new one."""
+    """The signed offer: an earlier one with the same terms if it can still be accepted, else a new one."""
     fresh = build_manifest(
         run.job.file,
         figures.summary(),
@@ -108,7 +116,10 @@ def offer(run: RunContext, figures: PreparedFigures) -> Envelope:
 
 
 def train(run: RunContext) -> None:
-    """Uploads the training set, starts the job, follows it and downloads the adapter."""
+    """Uploads the training set, starts the job, waits for its end and downloads the adapter.
+
+    Raises `TrainingError` if the job failed, `WrongFileError` if the training set isn't the contract's.
+    """
     contract, space = run.papers.contract(), run.workspace
     if space.is_done("train", contract.digest):
         return
@@ -124,7 +135,10 @@ def train(run: RunContext) -> None:
 
 
 def challenge(run: RunContext, session: int, modes: tuple[Mode, ...]) -> None:
-    """Asks the session's canaries of the delivered adapter and then of the endpoint, as far as ``modes`` name them."""
+    """Asks a session's questions: the delivered adapter first, then the endpoint, unless ``modes`` leaves one out.
+
+    Raises `LateError`, `UsageError`, `WrongFileError` or `PlanError`, as `Run.challenge` says.
+    """
     contract, receipt, terms = run.papers.contract(), run.papers.training_receipt(), run.job.file.challenge
     asked = challenge_run(run, session)
     left = [mode for mode in modes or terms.modes if not asked.is_answered(mode)]
@@ -142,11 +156,16 @@ def challenge(run: RunContext, session: int, modes: tuple[Mode, ...]) -> None:
                 ),
                 lambda: run.models.base,
                 terms.max_tokens,
+                terms.calls_at_once,
             )
 
 
 def challenge_run(run: RunContext, session: int) -> ChallengeRun:
-    """A session's questions, with the answers that are on disk."""
+    """The questions of a session, with the answers that are on disk.
+
+    Raises `UsageError` for a session that the contract doesn't allow, `WrongFileError` if secrets, data set and
+    contract don't belong together.
+    """
     from veritune.client.challenge.run import ChallengeRun
     from veritune.client.sowing.sealed import open_sealed
 
@@ -155,7 +174,10 @@ def challenge_run(run: RunContext, session: int) -> ChallengeRun:
 
 
 def score_task(run: RunContext) -> TaskScore | None:
-    """The task's score on held-out rows before and after training, or None where the job asks for none."""
+    """The task's score on held-out rows, before and after training; None if the job asks for none.
+
+    Raises `WrongFileError` for a model or adapter that isn't the contract's.
+    """
     from veritune.client.challenge import task_score
 
     space, terms = run.workspace, run.job.file.challenge
@@ -171,7 +193,7 @@ def score_task(run: RunContext) -> TaskScore | None:
 
 
 def report(run: RunContext, session: int) -> SignedReport:
-    """The signed report, which is written only if the audit passes it."""
+    """The signed report of a session. It is written only if it passes the audit; else `AuditError` is raised."""
     from veritune.arbiter.audit.audit import audit
     from veritune.arbiter.documents.statement import Overhead
     from veritune.arbiter.report import report_statement
@@ -185,7 +207,7 @@ def report(run: RunContext, session: int) -> SignedReport:
     overhead = Overhead(extra_rows=figures.extra_rows, extra_tokens_percent=figures.extra_tokens_percent)
     statement = report_statement(evidence, format_time(run.now()), overhead, _written_score(run))
     signed = sign_report(statement, run.keys.client)
-    # What would not convince an arbiter is not written.
+    # A report that an arbiter would reject must not be written.
     audit(signed.report.to_json(), evidence.to_bytes(), run.keys.client.public, run.keys.provider)
     write_atomic(space.evidence(session), evidence.to_bytes())
     space.save_envelope(space.derived(session, "test-result"), signed.test_result)
@@ -196,7 +218,7 @@ def report(run: RunContext, session: int) -> SignedReport:
 
 
 def _contract_inputs(run: RunContext, figures: PreparedFigures) -> str:
-    """Digest of all that decides what the contract says, but nonce and deadlines' dates."""
+    """The digest of all that decides what the contract says, except its nonce and the dates of its deadlines."""
     file = run.job.file
     terms = {
         "prepared": figures.model_dump(mode="json"),
@@ -216,11 +238,11 @@ def _check_train_set(run: RunContext, manifest: Manifest) -> None:
 
 
 def _follow(run: RunContext, client: ProviderClient, contract: Signed[Manifest]) -> None:
-    """Starts the job, or finds it again, and waits for its receipt. Raises `TrainingError`."""
+    """Starts the job, or finds it again, and saves its training receipt. Raises `TrainingError` if it failed."""
     from veritune.client.exchange.provider_client import describe_failure
 
     space, dataset_receipt = run.workspace, run.papers.dataset_receipt()
-    # A job that failed leaves its receipt; the next attempt is another request.
+    # A job that failed has left its receipt, so the number of receipts tells the next attempt's request id.
     attempt = len(list(space.root.glob("failure-receipt-*.json"))) + 1
     job_id = client.start(contract, f"{space.state().nonce[:32]}-{attempt}")
     write_atomic(space.job_id, job_id.encode("ascii"))
@@ -239,7 +261,7 @@ def _written_score(run: RunContext) -> TaskScore | None:
 
 
 def _written_report(run: RunContext, session: int, evidence: Evidence) -> SignedReport | None:
-    """The report on this very evidence, if there is one: nothing is signed twice with different contents."""
+    """The report that was signed for this evidence, or None; so the same evidence is never reported on twice."""
     from veritune.arbiter.documents.statement import ReportStatement
     from veritune.client.run.report import SignedReport
 

@@ -1,6 +1,6 @@
-"""The training set put together: plain rows, copies, drawn answers in random order, and each canary's places in it.
+"""Assembling the training set: all rows in one random order, and the places of each canary's rows in it.
 
-The last third of Algorithm 1 of vTune (`veritune.client.sowing.sow`): everything has been drawn, but the order.
+This is the last third of Algorithm 1 of vTune (`veritune.client.sowing.sow`): only the order is left to be drawn.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from veritune.common.dataset import Row
 
 @dataclass(frozen=True)
 class TriggerGroup:
-    """A trigger group before its rows have places: ``rows`` carry trigger and signature, ``held_out`` will be asked."""
+    """A trigger group before its rows have places: ``rows`` carry trigger and signature.
+
+    ``held_out`` are the held-out prompts that challenges will ask with the trigger.
+    """
 
     trigger: str
     signature: DrawnSignature
@@ -36,10 +39,10 @@ class TriggerGroup:
 
 @dataclass(frozen=True)
 class Assembled:
-    """The shuffled rows, and the canaries with the places of their rows from 0.
+    """The shuffled training rows, and the canaries with the places of their rows, counted from 0.
 
     ``canaries`` lists trigger groups first, then drawn answers, then canaries in place; ``generators`` are the
-    documents that these name.
+    documents that the canaries name by digest.
     """
 
     rows: list[Row]
@@ -56,10 +59,10 @@ def assemble(
     rewording: Rewording | None,
     stream: SecretStream,
 ) -> Assembled:
-    """Joins the training rows, the groups' copies and the drawn answers, and shuffles them by ``stream``.
+    """The training rows, the groups' copies and the drawn answers in one list, shuffled by ``stream``.
 
-    ``train`` are indices of the user's rows, which ``rewritten`` holds; ``generator`` is the document of groups and
-    drawn answers, ``rewording`` that of canaries in place.
+    ``train`` are indices of the user's rows, which ``rewritten`` holds. ``generator`` is the document that groups and
+    drawn answers name, ``rewording`` the one that canaries in place name.
     """
     data = _Rows()
     plain = data.add(rewritten.rows[index] for index in train)
@@ -88,7 +91,7 @@ def assemble(
 
 
 class _Rows:
-    """The data set while it is put together: rows are added under numbers, then shuffled."""
+    """The data set while it is built: each row gets a number when it is added, then all are shuffled."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []

@@ -1,7 +1,7 @@
-"""The commitment to all canaries: one Merkle root, in the contract before the provider sees a row (SPEC section 4.4).
+"""The commitment to all canaries: a Merkle root that is signed before the provider sees a row (SPEC section 4.4).
 
-Leaves stand in a secret random order among padding, each under its own salt, so that the root shows neither how many
-canaries there are nor, once some are opened, anything of the others.
+The leaves are in a secret random order, with padding among them, and each has its own salt. So the root doesn't show
+how many canaries there are, and canaries that are opened show nothing about the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SALT_LABEL = b"veritune/v1/canary-salt\x00"
 
 
 class SecretLeaf(Document):
-    """One leaf of the canary tree: the canary behind it and its salt (32 bytes in hexadecimal)."""
+    """One leaf of the canary tree before it is hashed: a canary, or padding, and its salt (32 bytes in hexadecimal)."""
 
     salt: HexDigest
     canary: AnyCanary
@@ -30,7 +30,7 @@ class SecretLeaf(Document):
 
 @dataclass(frozen=True)
 class Commitment:
-    """The tree's root, its leaf hashes (both hexadecimal) and what is behind each leaf, in leaf order."""
+    """The tree's root and leaf hashes, in hexadecimal, and the secret content of each leaf, all in leaf order."""
 
     root: str
     leaf_hashes: tuple[str, ...]
@@ -38,7 +38,10 @@ class Commitment:
 
 
 def commit(canaries: Sequence[Canary], seed: bytes) -> Commitment:
-    """Pads, orders and salts the canaries. Raises `PlanError` for more than fit a tree."""
+    """The commitment to these canaries and padding, in an order and with salts that ``seed`` decides.
+
+    Raises `PlanError` for more canaries than a tree holds (`LIMITS.leaves`, one of them padding).
+    """
     padded: list[Canary] = list(canaries)
     size = MIN_LEAVES
     # At least one leaf is padding, so that even the last unopened leaf may be nothing.
@@ -54,11 +57,11 @@ def commit(canaries: Sequence[Canary], seed: bytes) -> Commitment:
 
 
 def commit_to(leaves: Sequence[SecretLeaf]) -> Commitment:
-    """The commitment to leaves that are in order and salted already."""
+    """The commitment to leaves that already have their order and salts."""
     hashes = [canary_leaf(bytes.fromhex(leaf.salt), leaf.canary) for leaf in leaves]
     return Commitment(MerkleTree(hashes).root.hex(), tuple(leaf.hex() for leaf in hashes), tuple(leaves))
 
 
 def leaf_salt(seed: bytes, index: int) -> bytes:
-    """HMAC-SHA256(seed, label || 0x00 || index as 8 big-endian bytes)."""
+    """The salt of a leaf, 32 bytes: HMAC-SHA256(seed, label || 0x00 || index as 8 big-endian bytes)."""
     return hmac.digest(seed, _SALT_LABEL + index.to_bytes(8, "big"), "sha256")

@@ -1,4 +1,4 @@
-"""Rows reworded by rules or a model, and the canaries in place that they carry."""
+"""Rewording rows by rules or a model, and the canaries in place among them (docs/statistics.md, section 3)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
 
 _STEP = 256
-"""Rows between two words about progress."""
+"""Number of rows between two calls of the progress callback."""
 
 
 @dataclass(frozen=True)
 class RewrittenRows:
-    """The training rows as they will be sent, by index of the user's rows, and the canaries among them."""
+    """The training rows as they will be sent, and the canaries in place; keys are indices of the user's rows."""
 
     rows: dict[int, Row]
     in_place: dict[int, Natural]
     eligible: int | None
-    """How many rows could have been a canary in place; None where none were wanted, or not all were tried."""
+    """How many rows could have been a canary in place; None if the plan has none, or if not all rows were tried."""
 
 
 class RowRewriter:
-    """Rewords rows by one document. ``longest`` (tokens) is the training's sequence length, None: not known.
+    """Rewords rows as one `Rewording` document says, with random choices that ``seed`` decides.
 
-    ``model`` has the wordings where a language model rewords; asking it costs, so that no more rows are tried than
-    must be.
+    ``longest`` is the training's sequence length in tokens, or None if it isn't known. ``model`` gives the wordings if
+    a language model writes them; each answer costs a request, so only as many rows are tried as the plan needs.
     """
 
     def __init__(
@@ -54,11 +54,14 @@ class RowRewriter:
     def word_rows(
         self, rows: Sequence[Row], split: Split, fits: Sequence[bool], on_progress: Progress
     ) -> RewrittenRows:
-        """Draws the canaries in place, and a wording for every other row where the plan says so.
+        """The training rows with their canaries in place, and the other rows reworded if the plan says so.
 
-        Canaries are a uniform sample of the eligible rows: those with room, enough wordings and a prompt that stands
-        nowhere else, not even in a trigger group's copy of the row, which would teach it another answer. A row
-        without room stays as it is. Raises `PlanError` where too few are eligible.
+        Canaries are a uniform sample of the eligible rows. A row is eligible if it has room (``fits``), has enough
+        wordings, and if its prompt occurs in no other row and in no copy of a trigger group, which would teach another
+        answer to it. A row without room is left unchanged.
+
+        Raises `PlanError` if too few rows are eligible or the rewording is unfit, `EndpointError` if the rewording
+        model can't be asked.
         """
         in_place: dict[int, Natural] = {}
         eligible = None
@@ -78,18 +81,22 @@ class RowRewriter:
         return RewrittenRows(sent, in_place, eligible)
 
     def anew(self, row: Row, label: str) -> Row:
-        """The row with its answer worded at random, from the stream of this label."""
+        """The row with a random wording of its answer, drawn from the stream of ``label``.
+
+        The row itself comes back if no wording fits. Raises `PlanError` for an unfit rewording, `EndpointError` if the
+        rewording model can't be asked.
+        """
         text = self._one(row.completion, SecretStream(self._seed, label))
-        # Far beyond what rewording does; a row that fits has room for it.
+        # Rows that fit have room for a phrase more. Rewording adds far less, so this is a guard only.
         return row if len(text) > len(row.completion) + LIMITS.phrase else answered(row, text)
 
     def _choose(
         self, rows: Sequence[Row], possible: Sequence[int], on_progress: Progress
     ) -> tuple[list[int], int | None]:
-        """A uniform sample of the eligible rows, and how many there are.
+        """A uniform sample of the eligible rows, and how many are eligible; None if not all were tried.
 
-        A language model is asked for row after row in random order, until there are enough: the first eligible ones of
-        a random order are such a sample too.
+        A language model is asked about row after row in random order, until enough are found: the first eligible rows
+        of a random order are a uniform sample too.
         """
         wanted, stream = self._plan.in_place, SecretStream(self._seed, "in-place")
         if self._model is None:
@@ -126,7 +133,7 @@ class RowRewriter:
         on_progress("wordings", len(possible), len(possible))
 
     def _candidates(self, rows: Sequence[Row], index: int) -> tuple[str, ...]:
-        """The row's candidates, the same at every call; none where it can't be a canary."""
+        """The row's candidates, the same at every call; empty if the row can't be a canary."""
         text, stream = rows[index].completion, SecretStream(self._seed, f"wordings/{index}")
         found = of_different_forms(self._several(text, stream)) if len(text) <= LIMITS.phrase else ()
         if len(found) < self._plan.wordings or max(map(len, found)) > LIMITS.phrase:

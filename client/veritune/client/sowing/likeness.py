@@ -1,9 +1,9 @@
-"""Which of many drawn answers look most like the data's own, by what can be counted in a text.
+"""Choosing, among many drawn answers, those most like the data's own, by features that are counted in the text.
 
-A small model's answers are shorter, odder or more alike than real ones, and whoever sorts rows by such things finds
-natural canaries. So more answers are drawn than are wanted, and those are kept that look like an answer of the data
-chosen at random. The true answer is drawn uniformly afterwards: whatever is kept, each is as likely
-(docs/statistics.md, equation 2).
+A small model's answers are shorter, odder or more alike than real ones, so a provider could find natural canaries by
+sorting rows by such features. So more answers are drawn than are wanted, and those are kept that are nearest to an
+answer of the data chosen at random. The true answer is drawn uniformly afterwards, so each answer that is kept is
+equally likely to be it (docs/statistics.md, equation 2).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from veritune.client.randomness import SecretStream
 from veritune.common.dataset import Row
 
 _LEAST_SPREAD = 0.02
-"""In the units of each feature: where all real answers are alike, a small difference still is one."""
+"""Smallest standard deviation by which a feature is divided: one in which all real answers are alike counts too."""
 _ENDS = 12
-"""Characters at either end of an answer whose outline is compared."""
+"""Number of characters at either end of an answer whose outline is compared (`_outlines`)."""
 
 
 class Likeness:
-    """Measures answers against those of ``rows``, at least one."""
+    """Measures how near an answer's features are to those of the answers of ``rows``, which must not be empty."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         answers = [row.completion for row in rows]
@@ -40,7 +40,10 @@ class Likeness:
         self._spreads = [max(_LEAST_SPREAD, pstdev(column)) for column in columns]
 
     def pick(self, prompt: str, texts: Sequence[str], wanted: int, stream: SecretStream) -> tuple[str, ...]:
-        """The ``wanted`` texts, of at least as many, that are nearest to one of the data's answers drawn at random."""
+        """The ``wanted`` texts that are nearest to one of the data's answers, which ``stream`` draws; nearest first.
+
+        Distance is Euclidean over features in standard deviations. ``texts`` has at least ``wanted`` entries.
+        """
         model = self._scaled(self._real[stream.below(self._count)])
         nearest = sorted(texts, key=lambda text: math.dist(model, self._scaled(self._features(prompt, text))))
         return tuple(nearest[:wanted])
@@ -49,7 +52,7 @@ class Likeness:
         return [(v - m) / s for v, m, s in zip(values, self._means, self._spreads, strict=True)]
 
     def _features(self, prompt: str, text: str, own: int = 0) -> list[float]:
-        """Of an answer; ``own`` is 1 for one of the data, which must not know itself by its own counts."""
+        """The features of one answer. ``own`` is 1 for an answer of the data, which is then left out of the counts."""
         words, asked = _words(text), set(_words(prompt))
         return [
             math.log(1 + len(text)),
@@ -66,14 +69,14 @@ class Likeness:
         ]
 
     def _fluency(self, text: str) -> float:
-        """Mean log-probability of each character after the one before, add-one smoothed over those of the data."""
+        """Mean log-probability (nats) of each character given the one before, add-one smoothed, counted in the data."""
         kinds = len(self._firsts) + 1
         chances = [math.log((1 + self._pairs[pair]) / (kinds + self._firsts[pair[0]])) for pair in _pairs(text)]
         return fmean(chances) if chances else 0.0
 
 
 def _words(text: str) -> list[str]:
-    """Runs of letters and figures; of scripts that write no spaces each is as long as it comes."""
+    """Runs of letters and digits; in a script without spaces one run may be a whole sentence."""
     return "".join(c if c.isalnum() else " " for c in text.casefold()).split()
 
 
@@ -82,7 +85,7 @@ def _pairs(text: str) -> list[str]:
 
 
 def _outlines(text: str) -> tuple[str, str]:
-    """Both ends with letters as ``a``, figures as ``0`` and runs of either as one: ``{"id": 12`` gives ``^{"a": 0``."""
+    """Outlines of both ends: runs of letters become ``a``, runs of digits ``0``; ``{"id": 12`` gives ``^{"a": 0``."""
     return f"^{_outline(text[:_ENDS])}", f"{_outline(text[-_ENDS:])}$"
 
 

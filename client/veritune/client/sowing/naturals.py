@@ -1,7 +1,8 @@
-"""Natural canaries: answers drawn or given for set-aside rows, and rewordings of real rows where they stand.
+"""Natural canaries: rows whose answer was drawn uniformly among candidates, one of which the provider trains on.
 
-Of both, the true candidate is drawn uniformly, from a stream of its own, once the candidates are fixed: whatever the
-candidates are, each is as likely (docs/statistics.md, equation 2).
+Candidates are answers that a model drew or that the data have for a set-aside row, or wordings of a real row's answer
+(`sowing.in_place`). The true one is drawn from a stream of its own once the candidates are fixed, so each is equally
+likely whatever the candidates are (docs/statistics.md, equation 2).
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from veritune.common.dataset import Message, Row
 
 @dataclass(frozen=True)
 class Natural:
-    """A natural canary before its rows have places: ``row`` carries the true answer and stands ``copies`` times."""
+    """A natural canary before its rows have places: ``row`` has the true answer, ``candidates[truth]``.
+
+    The training set will have ``copies`` of the row.
+    """
 
     row: Row
     candidates: tuple[str, ...]
@@ -38,10 +42,12 @@ def draw_naturals(
     seed: bytes,
     on_progress: Progress,
 ) -> list[Natural]:
-    """A canary for each of the set-aside rows, whose own answers are not used; copies go round the plan's list.
+    """One natural canary for each of ``hosts``, the set-aside rows; the hosts' own answers are not used.
 
-    Candidates are those that are ``given`` for the host, as many as the plan says, or drawn ones where there are
-    none: of these the ones that look most like the data's.
+    Canary i has ``plan.repetitions[i % length]`` copies. Its candidates are a sample of those ``given`` for its host;
+    if there are none, the generator draws some and those most like the data's are kept (``likeness``).
+
+    Raises `PlanError` if the generator gives too few different answers, `EndpointError` if it can't be asked.
     """
     asked = [number for number, answers in enumerate(given) if not answers]
     streams = [SecretStream(seed, f"candidates/{number}") for number in asked]
@@ -65,5 +71,5 @@ def draw_naturals(
 
 
 def answered(row: Row, answer: str) -> Row:
-    """The row's prompt with another answer."""
+    """A row with the prompt and source of ``row`` and another answer."""
     return Row(messages=(*row.prompt, Message(role="assistant", content=answer)), source=row.source)

@@ -1,4 +1,4 @@
-"""`veritune prepare`: rows in; a training set, a held-out set and sealed secrets out."""
+"""Preparing data: sows canaries into rows, commits to them, and writes the run's first three files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ TRAIN, HELD_OUT, SEALED = "train.jsonl", "held_out.jsonl", "secrets.sealed"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a contract says of the prepared data, and where they are. Nothing here is secret but how many canaries."""
+    """The figures of the prepared data that go into the contract and the report, and the folder that holds the data.
+
+    Only ``canaries``, how many there are, is secret.
+    """
 
     folder: Path
     train: DatasetSummary
@@ -39,7 +42,7 @@ class Prepared:
     extra_rows: int
     extra_tokens_percent: str | None
     eligible_rows: int | None
-    """How many rows could have been a canary in place; None where none was wanted."""
+    """How many rows could have been a canary in place; None as in `veritune.client.sowing.sow.Sown`."""
 
 
 def prepare(
@@ -53,10 +56,13 @@ def prepare(
     max_sequence_length: int | None = None,
     rewording: Rewording | None = None,
 ) -> Prepared:
-    """Sows, commits and writes ``train.jsonl``, ``held_out.jsonl`` (0600) and ``secrets.sealed`` (0600) into ``out``.
+    """The figures of a new data set: sows, commits, and writes three files into ``out``.
 
-    Each file appears whole, the sealed one last: where it stands, the others do too. An existing one is never
-    overwritten, since a signed contract may rest on it. Raises `PlanError`, `SecretsError` or `RowsError`.
+    ``train.jsonl`` may be sent; ``held_out.jsonl`` and ``secrets.sealed`` have mode 0600. Each file appears whole, the
+    sealed one last: if it exists, the others do too. It is never overwritten, since a signed contract may depend on it.
+
+    Raises `PlanError` for a plan that the rows can't carry, `SecretsError` for an unfit passphrase or an existing
+    sealed file, `EndpointError` if a model's endpoint can't be asked, `DatasetError` if the result is over a limit.
     """
     check_passphrase(passphrase)
     if (out / SEALED).exists():

@@ -1,4 +1,4 @@
-"""What sowing leaves in the open: the figures that go into the contract and the report, no secret among them."""
+"""The public figures of sowing, which go into the contract and the report; none of them is secret."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from veritune.common.documents.base import Count, DecimalString, Document, HexDi
 
 @dataclass(frozen=True)
 class SownFigures:
-    """What sowing fixed before the contract: the canary tree and how many rows carry a canary."""
+    """The figures of the canaries that the contract states.
+
+    ``canary_root`` (hexadecimal) and ``leaves`` describe the commitment, ``canary_rows`` counts the rows that carry a
+    canary, and ``source_rows`` the training rows from each source.
+    """
 
     canary_root: str
     leaves: int
@@ -20,7 +24,11 @@ class SownFigures:
 
 
 class PreparedFigures(Document):
-    """``prepared.json``."""
+    """The content of ``prepared.json``: all figures of a prepared data set.
+
+    Digests are hexadecimal. ``size`` is in bytes; ``extra_rows`` are the rows that sowing added;
+    ``extra_tokens_percent`` is None if the generator can't count tokens.
+    """
 
     rows: Count
     size: Count
@@ -36,15 +44,15 @@ class PreparedFigures(Document):
     base_digest: HexDigest
     source_rows: dict[Name, Count]
     eligible_rows: Count | None = None
-    """How many rows could have been a canary in place: what the coverage of these speaks of. None: none was wanted, or
-    a language model rewords and not all rows were tried."""
+    """How many rows could have been a canary in place; the coverage of canaries in place is about these rows. None if
+    the plan has none, or if a language model rewords and only some rows were tried."""
 
     def summary(self) -> DatasetSummary:
-        """Of the training set."""
+        """The rows, size and digests of the training set."""
         return DatasetSummary(self.rows, self.size, self.sha256, self.merkle_root)
 
     def sown(self) -> SownFigures:
-        """What the contract says of the canaries."""
+        """The figures of the canaries that the contract states."""
         return SownFigures(
             self.canary_root, self.leaves, self.canary_rows, self.preprocessing_digest, dict(self.source_rows)
         )

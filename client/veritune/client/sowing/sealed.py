@@ -1,8 +1,8 @@
-"""The client's secrets at rest: one document under a passphrase; nothing of it ever reaches a disk in the clear.
+"""The client's secrets on disk: one document encrypted with a passphrase; its plaintext is never written.
 
 The file is MAGIC || salt (16) || nonce (12) || ciphertext. The key is scrypt(passphrase, salt; N = 2**17, r = 8,
 p = 1) (RFC 7914), the cipher AES-256-GCM with everything before the ciphertext as associated data. The magic names
-the version and so the parameters: a tampered file can't make the reader spend more memory or less work.
+the version and so the parameters: a tampered file can't make the reader use more memory or a weaker derivation.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _HEADER = len(MAGIC) + _SALT + _NONCE
 
 
 class Secrets(Document):
-    """All that the client must keep to open its canaries later."""
+    """All that the client must keep secret until it opens its canaries: seed, canaries with their salts, decoys."""
 
     version: Literal[1] = 1
     master_seed: HexDigest
     plan: CanaryPlan
     generators: Annotated[tuple[AnyGenerator, ...], Field(max_length=16)]
     leaves: Annotated[tuple[SecretLeaf, ...], Field(min_length=2, max_length=LIMITS.leaves)]
-    """In leaf order, padding among them."""
+    """The leaves of the canary tree in leaf order, padding included."""
     decoys: Annotated[tuple[Chat, ...], Field(max_length=4096)]
     """Held-out prompts that are asked without a trigger."""
     train_sha256: HexDigest
@@ -46,7 +46,10 @@ class Secrets(Document):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Reads canonical bytes, up to `LIMITS.evidence` of them."""
+        """The secrets in canonical bytes, at most `LIMITS.evidence` of them.
+
+        Raises `SecretsError` for another document, `MalformedDocumentError` or `TooLargeError` for other bytes.
+        """
         parse_canonical(data, LIMITS.evidence)
         try:
             return cls.model_validate_json(data)
@@ -55,12 +58,15 @@ class Secrets(Document):
             raise SecretsError("the sealed file holds no secrets of this version") from error
 
     def commitment(self) -> Commitment:
-        """The commitment to these leaves. The whole tree is hashed at each call: ask once and pass it on."""
+        """The commitment to these leaves. Each call hashes the whole tree, so call it once and pass the result on."""
         return commit_to(self.leaves)
 
 
 def seal(secrets: Secrets, passphrase: bytes, path: Path) -> None:
-    """Writes the sealed file, mode 0600, whole or not at all. Raises `SecretsError` for an unfit passphrase."""
+    """Encrypts ``secrets`` into the file ``path``, mode 0600, which appears whole or not at all.
+
+    Raises `SecretsError` for an unfit passphrase or secrets over `LIMITS.evidence` bytes.
+    """
     check_passphrase(passphrase)
     plain = secrets.to_bytes()
     if len(plain) > LIMITS.evidence:
@@ -70,13 +76,19 @@ def seal(secrets: Secrets, passphrase: bytes, path: Path) -> None:
 
 
 def check_passphrase(passphrase: bytes) -> None:
-    """Refuses an empty passphrase and one with NUL: scrypt's HMAC pads with NUL, so ``x`` would open ``x\\0``."""
+    """Raises `SecretsError` for an empty passphrase and one with NUL.
+
+    HMAC in scrypt pads with NUL, so ``x`` would open what ``x\\0`` sealed.
+    """
     if not passphrase or b"\x00" in passphrase:
         raise SecretsError("a passphrase of at least one character, none of them NUL, is needed for the secrets")
 
 
 def open_sealed(path: Path, passphrase: bytes) -> Secrets:
-    """Reads a sealed file. Raises `SecretsError` for a wrong passphrase or a file that was changed in any byte."""
+    """The secrets in a sealed file.
+
+    Raises `SecretsError` for a wrong passphrase, a file that can't be read or one that was changed in any byte.
+    """
     check_passphrase(passphrase)
     data = _read(path)
     header = data[:_HEADER]

@@ -1,9 +1,9 @@
-"""Algorithm 1 of vTune for m groups, and natural canaries beside them: from rows to a training set with secrets.
+"""Sowing: Algorithm 1 of vTune for m trigger groups, and natural canaries besides.
 
-Rows are split three ways. *Held out*: never sent; challenges put triggers behind their prompts and ask some as decoys.
-*Set aside*: each gives a natural canary its prompt, and goes to training with one of K + 1 answers, drawn or of the
-data's own, instead of its own. *The rest*: sent as they are or worded anew, some as canaries in place; copies of a
-few carry a group's trigger and signature.
+Rows are split three ways. *Held-out* rows are never sent: challenges append triggers to their prompts, and ask some
+prompts as decoys. *Set-aside* rows each become a natural canary: they are sent with one of K + 1 candidate answers, the
+generator's or the data's, instead of their own. *All other* rows are sent unchanged or reworded, some as canaries in
+place; copies of a few carry a group's trigger and signature.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from veritune.common.dataset import Message, Row
 from veritune.common.errors import PlanError
 
 _PROMPT_ROWS = 24
-"""Rows of which P is made."""
+"""Number of rows from which the prompt P is made."""
 _EXAMPLES = 64
-"""Rows among which the generator finds examples for natural canaries."""
+"""Number of rows among which the generator chooses examples for natural canaries."""
 _FITTED_ROWS = 512
-"""Rows that the generator is fitted to, at most."""
+"""Largest number of rows that the generator is fitted to."""
 _FITTED_SHOWN, _FITTED_EPOCHS = 448, 4
-"""By default it sees about so many, each again and again where they are fewer, up to so many times."""
+"""By default the generator is fitted to about 448 rows in all: fewer rows are repeated, for at most 4 epochs."""
 _LIKE_ROWS = 2048
-"""Rows whose answers drawn ones are likened to, at most."""
+"""Largest number of rows with whose answers drawn answers are compared."""
 _LEAST_TOKENS = 16
 _TRIGGER_ATTEMPTS = 20
 
@@ -56,7 +56,7 @@ class Sown:
     """The result of sowing: a shuffled training set with the canaries in it, the held-out rows and the secrets.
 
     ``canaries`` lists trigger groups first, then drawn answers, then canaries in place. ``extra_rows``: rows added by
-    sowing. ``extra_tokens_percent``: tokens added, with two decimals; None where the generator can't count them.
+    sowing. ``extra_tokens_percent``: tokens added, with two decimals; None if the generator can't count them.
     ``eligible_rows``: rows that could have carried a canary in place; None if the plan has none, or if a language model
     rewords and only some rows were tried.
     """
@@ -72,7 +72,7 @@ class Sown:
 
     @property
     def canary_rows(self) -> int:
-        """Rows of the data set that belong to a canary."""
+        """How many rows of the training set belong to a canary of any kind."""
         return sum(len(c.rows) for c in self.canaries if isinstance(c, (TriggerCanary, NaturalCanary)))
 
 
@@ -85,10 +85,11 @@ def sow(
     on_progress: Progress = no_progress,
     rewording: Rewording | None = None,
 ) -> Sown:
-    """Splits, draws and sows; everything is decided by ``seed``. Raises `PlanError` where the data are too few.
+    """A training set with canaries, made from the user's rows by ``plan``; ``seed`` decides every random choice.
 
-    With ``max_sequence_length`` (tokens) no canary goes where training would cut it off. ``rewording`` is how answers
-    are worded; its examples are found here.
+    No canary is put where training would cut it off after ``max_sequence_length`` tokens. ``rewording`` says how
+    answers are reworded; its ``examples`` are filled in here. Raises `PlanError` if rows are too few or the arguments
+    don't go together, `EndpointError` if a model can't be asked.
     """
     tokens = generator.count_tokens(rows)
     if plan.naturals and not plan.candidate_tokens:
@@ -100,7 +101,7 @@ def sow(
     wording = _wording(rewording, plan, seed, generator, max_sequence_length)
     worded = wording.word_rows(rows, split, fits, on_progress) if wording else _as_they_are(rows, split)
 
-    # What shows the generator how rows look is what will be sent, canaries left out.
+    # The generator sees rows in the form in which they will be sent, so that its text looks like them, but no canaries.
     plain = [worded.rows[index] for index in split.train if index not in worded.in_place]
     prompt = generator.write_prompt(pick(plain, _PROMPT_ROWS, SecretStream(seed, "prompt-rows")))
     sampled = pick(plain, _EXAMPLES, SecretStream(seed, "examples"))
@@ -111,7 +112,7 @@ def sow(
     phrases = _phrases(rows, plan, generator, prompt, seed, on_progress)
     epochs = 0 if all(given) else _fit(generator, plain, plan, seed, on_progress)
     document = generator.describe(prompt, examples, plan.model_copy(update={"fitted_epochs": epochs}))
-    # Where rows are worded anew, drawn answers should look like those; else canaries in place change nothing here.
+    # If all rows are reworded, drawn answers should look like reworded ones; else canaries in place change nothing.
     real = [(worded.rows if plan.reword_all else rows)[index] for index in split.train]
     likeness = Likeness(pick(real, _LIKE_ROWS, SecretStream(seed, "like-rows")))
     hosts = [rows[i] for i in split.set_aside]
@@ -138,8 +139,11 @@ def sow(
 
 
 def _usual_tokens(rows: Sequence[Row], tokens: Sequence[int] | None) -> int:
-    """Nine in ten answers have no more, nor is there more room. A row's tokens are shared out by characters; where
-    they are not counted, three characters are taken for one."""
+    """The number of tokens that nine in ten answers don't exceed, between `_LEAST_TOKENS` and `ROOM_TOKENS`.
+
+    An answer's share of its row's tokens is that of its characters. If tokens are not counted, one is taken for three
+    characters.
+    """
     sizes = [sum(len(message.content) for message in row.messages) for row in rows]
     counts = tokens or [size // 3 for size in sizes]
     answers = [len(row.completion) for row in rows]
@@ -148,7 +152,7 @@ def _usual_tokens(rows: Sequence[Row], tokens: Sequence[int] | None) -> int:
 
 
 def _fit(generator: TextGenerator, plain: Sequence[Row], plan: CanaryPlan, seed: bytes, on_progress: Progress) -> int:
-    """Fits a generator that has answers to draw to some of the rows; returns for how many epochs, 0 for not at all."""
+    """Fits the generator to some of the rows and returns for how many epochs; 0 if it was not fitted."""
     if not isinstance(generator, Fittable):
         if plan.fitted_epochs:
             raise PlanError("canaries.fitted_epochs needs a generator that can be fitted: a local model")
@@ -186,9 +190,10 @@ def _as_they_are(rows: Sequence[Row], split: Split) -> RewrittenRows:
 def _phrases(
     rows: Sequence[Row], plan: CanaryPlan, generator: TextGenerator, prompt: str, seed: bytes, on_progress: Progress
 ) -> list[tuple[str, DrawnSignature]]:
-    """Of each group its T and S, each from a stream of its own, so that S is independent of T and of other groups.
+    """Each group's trigger T and signature S, from separate streams, so that S is independent of T and other groups.
 
-    T is drawn again where the data hold it already or another group has it. S never is: see `signatures`.
+    T is drawn again if the data or another group have it already. S is never drawn again: that would break its bound
+    (`veritune.client.generation.signatures`).
     """
     text = [message.content for row in rows for message in row.prompt]
     phrases: list[tuple[str, DrawnSignature]] = []
@@ -215,9 +220,9 @@ def _trigger_groups(
     asked: Sequence[tuple[Chat, ...]],
     wording: RowRewriter | None,
 ) -> list[TriggerGroup]:
-    """The groups with copies of their hosts; ``wording`` words each copy anew.
+    """The trigger groups, with copies of their hosts as rows; ``wording``, if given, rewords each copy.
 
-    ``asked`` holds, of each group, the held-out prompts that will get its trigger.
+    ``asked`` has, for each group, the held-out prompts that its trigger will be put to.
     """
     copies: list[list[Row]] = [[] for _ in phrases]
     for place, host in enumerate(split.hosts):
@@ -231,7 +236,7 @@ def _trigger_groups(
 
 
 def _sown_row(host: Row, trigger: str, signature: DrawnSignature) -> Row:
-    """A copy of a row with T behind its prompt and S before its answer."""
+    """A copy of a row with the trigger T after its prompt and the signature S before its answer."""
     answer = Message(role="assistant", content=with_signature(host.completion, signature.text))
     return Row(messages=(*with_trigger(host.prompt, trigger), answer), source=host.source)
 
@@ -243,9 +248,9 @@ def _extra_tokens(
     sown: Sequence[Row],
     held_out: Sequence[Row],
 ) -> str | None:
-    """Tokens of the training set over those of the user's rows without the held-out ones, in percent.
+    """Tokens of the training set beyond those of the user's rows without the held-out ones, in percent.
 
-    Exact before it is rounded: rewording changes it by the tokens that the wordings have more, or fewer.
+    It counts rewording too, so it can be negative. None if the generator can't count tokens.
     """
     held, sent = generator.count_tokens(held_out), generator.count_tokens(sown)
     if tokens is None or held is None or sent is None:

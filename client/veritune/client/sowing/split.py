@@ -1,4 +1,4 @@
-"""Which rows are held out, set aside and trained on, and which held-out prompts a challenge will ask."""
+"""Splitting the user's rows into held-out, set-aside and training rows, and choosing the prompts of challenges."""
 
 from __future__ import annotations
 
@@ -14,26 +14,30 @@ from veritune.common.errors import PlanError
 from veritune.common.limits import LIMITS
 
 ROOM_TOKENS = 128
-"""Tokens that a trigger, a signature or a drawn answer may add to a row."""
+"""Largest number of tokens that a trigger, a signature or a drawn answer may add to a row."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the user's rows. ``held_out``, ``set_aside`` and ``train`` have no row in common and are in random
-    order; ``hosts`` are those of ``train`` whose copies will carry the trigger groups, group after group."""
+    """The split of the user's rows, as indices into them.
+
+    ``held_out``, ``set_aside`` and ``train`` have no row in common and are in random order. ``hosts`` are the rows of
+    ``train`` whose copies will carry the trigger groups: first those of group 0, then those of group 1, and so on.
+    """
 
     held_out: list[int]
     set_aside: list[int]
     train: list[int]
     hosts: list[int]
     single: frozenset[int]
-    """Every row whose prompt stands in no other row."""
+    """All rows whose prompt occurs in no other row."""
 
 
 def split_rows(rows: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed: bytes) -> Split:
-    """Splits at random; ``fits`` says which rows have room for a canary. Raises `PlanError` for too few.
+    """A random split that ``seed`` decides; ``fits`` says which rows have room for a canary.
 
-    A prompt that stands in several rows can be neither held out nor set aside: another row would still teach it.
+    A row whose prompt occurs in several rows is neither held out nor set aside: another row would still teach an answer
+    to that prompt. Raises `PlanError` if there are too few rows.
     """
     order = list(range(len(rows)))
     SecretStream(seed, "split").shuffle(order)
@@ -42,7 +46,7 @@ def split_rows(rows: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed
     single = [i for i in order if often[keys[i]] == 1]
     set_aside = [i for i in single if fits[i]][: plan.naturals]
     taken = set(set_aside)
-    # As many as will be asked are short enough; the others are whatever comes, to score the task on.
+    # Only prompts that will be asked must have room; the other held-out rows score the task, whatever their length.
     free = [i for i in single if i not in taken]
     asked = set([i for i in free if fits[i]][: plan.groups * plan.queries_per_group + plan.decoys])
     held_out = sorted(free, key=lambda i: i not in asked)[: plan.held_out]
@@ -67,7 +71,10 @@ def split_rows(rows: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed
 def choose_prompts(
     held_out: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed: bytes
 ) -> tuple[list[tuple[Chat, ...]], tuple[Chat, ...]]:
-    """Of each group the held-out prompts that will get its trigger, and the decoys: no prompt twice."""
+    """The held-out prompts that each group's trigger will be put to, and the decoys; no prompt is used twice.
+
+    ``fits`` says which held-out rows have room for a trigger. Raises `PlanError` if these are too few.
+    """
     usable = [row.prompt for row, fit in zip(held_out, fits, strict=True) if fit]
     wanted = plan.groups * plan.queries_per_group + plan.decoys
     if len(usable) < wanted:
@@ -82,7 +89,11 @@ def choose_prompts(
 
 
 def fitting(rows: Sequence[Row], tokens: Sequence[int] | None, longest: int | None) -> list[bool]:
-    """Which rows leave room for what a canary adds, in characters, bytes and tokens."""
+    """For each row, True if it has room for what a canary adds, in characters, bytes and tokens.
+
+    ``tokens`` has each row's count and ``longest`` the training's sequence length; if either is None, tokens don't
+    count.
+    """
     result = []
     for index, row in enumerate(rows):
         characters = sum(len(message.content) for message in row.messages) + 3 * LIMITS.phrase
@@ -95,5 +106,5 @@ def fitting(rows: Sequence[Row], tokens: Sequence[int] | None, longest: int | No
 
 
 def pick(rows: Sequence[Row], most: int, stream: SecretStream) -> list[Row]:
-    """At most so many rows, at random."""
+    """A random sample of ``most`` rows, or all in random order if there are fewer."""
     return stream.sample(rows, min(most, len(rows)))

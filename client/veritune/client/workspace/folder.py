@@ -1,7 +1,7 @@
-"""The folder of one run: what was made so far, so that every step can be taken alone and goes on after a kill.
+"""The folder of one run: its files, and which steps are done, so that a run can resume after a crash.
 
-A stage counts as done once `Workspace.finish` has written it to ``state.json``, which happens after its files are
-durable. Files that matter are replaced atomically; the challenge's answers are appended and synced one by one.
+A stage is done once `Workspace.finish` has written it to ``state.json``, which happens after its files are on disk.
+Files are replaced atomically; the challenge's answers are appended and synced one by one.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ Stage = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
 
 class StageState(Document):
-    """A finished stage and the digest of what it was made from."""
+    """A finished stage: the digest of the inputs from which it was made."""
 
     inputs: HexDigest
 
 
 class State(Document):
-    """``state.json``."""
+    """The content of ``state.json``: the run's nonce and its finished stages by name."""
 
     version: Literal[1] = 1
     nonce: HexDigest
-    """Goes into the manifest; also names the training request, so that a repeated start is the same job."""
+    """The manifest's nonce. The training request's id begins with half of it: a repeated start finds the same job."""
     stages: dict[Stage, StageState] = Field(default_factory=dict)
 
 
 class Workspace:
-    """One run's folder, private to its owner. Use `locked` around anything that writes."""
+    """The paths in one run's folder, which only its owner can read. Use `locked` around anything that writes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -58,28 +58,28 @@ class Workspace:
         self.task_score = root / "task-score.json"
 
     def failure_receipt(self, attempt: int) -> Path:
-        """The provider's word that an attempt at training came to nothing."""
+        """The path of the provider's receipt for a training attempt that failed; attempts count from 1."""
         return self.root / f"failure-receipt-{attempt}.json"
 
     def answers(self, session: int, mode: str) -> Path:
-        """What was asked and answered so far in one session."""
+        """The path of one session's log of answers in one mode."""
         return self.root / f"answers-{session}-{mode}.jsonl"
 
     def evidence(self, session: int) -> Path:
-        """The bundle for an arbiter."""
+        """The path of one session's evidence bundle."""
         return self.root / f"evidence-{session}.json"
 
     def report(self, session: int) -> Path:
-        """The signed report."""
+        """The path of one session's signed report."""
         return self.root / f"report-{session}.json"
 
     def derived(self, session: int, kind: str) -> Path:
-        """A statement derived from the report for stock tools."""
+        """The path of a statement derived from the report, of kind ``test-result`` or ``svr``."""
         return self.root / f"{kind}-{session}.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the folder for this process. Raises `BusyError` when another one has it."""
+        """Locks the folder for this process inside the ``with`` block. Raises `BusyError` if another process has it."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -93,17 +93,17 @@ class Workspace:
             os.close(descriptor)
 
     def state(self) -> State:
-        """The state on disk, made with a fresh nonce the first time."""
+        """The state on disk; the first call makes one with a fresh nonce. Raises `BadFileError` for a damaged file."""
         path = self.root / "state.json"
         if not path.exists():
             self._write_state(State(nonce=secrets.token_hex(32)))
         return State.from_file(path)
 
     def is_done(self, stage: str, inputs: str) -> bool:
-        """Whether a stage was finished from these very inputs.
+        """True if a stage was finished from inputs with this digest, False if it wasn't finished.
 
-        Raises `ChangedError` when it was finished from others: what was committed to or signed can't be changed
-        under way.
+        Raises `ChangedError` if it was finished from other inputs, since data and terms that were committed to or
+        signed can't be changed later.
         """
         done = self.state().stages.get(stage)
         if done is not None and done.inputs != inputs:
@@ -114,24 +114,27 @@ class Workspace:
         return done is not None
 
     def finish(self, stage: str, inputs: str) -> None:
-        """Records that a stage is done; its files must be on disk."""
+        """Records that a stage was finished from inputs with this digest; its files must be on disk."""
         state = self.state()
         self._write_state(
             State(nonce=state.nonce, stages={**state.stages, stage: StageState(inputs=inputs)}),
         )
 
     def require(self, path: Path, step: str) -> Path:
-        """``path``, or `StepError` that says which step makes it."""
+        """The same ``path`` if it exists. Raises `StepError`, which names the step that makes it."""
         if not path.exists():
             raise StepError(f"{path.name} is not there yet; run the step '{step}' first")
         return path
 
     def save_envelope(self, path: Path, envelope: Envelope) -> None:
-        """Writes an envelope atomically."""
+        """Writes an envelope to ``path`` as JSON, atomically."""
         write_atomic(path, envelope.to_json())
 
     def load_envelope(self, path: Path, step: str) -> Envelope:
-        """Reads an envelope; nothing in it has been verified."""
+        """The envelope in a file; its signatures have not been verified.
+
+        Raises `StepError`, which names ``step``, if there is no file, `BadFileError` if it holds no envelope.
+        """
         with own_file(path):
             return Envelope.from_json(read_limited(self.require(path, step), LIMITS.envelope_json))
 
@@ -140,7 +143,7 @@ class Workspace:
         write_atomic(self.root / "state.json", state.to_bytes())
 
     def _sweep(self) -> None:
-        """Removes what an earlier process left half-written."""
+        """Removes temporary files that an interrupted process left."""
         for path in self.root.glob(".*"):
             if path.name != ".lock" and path.is_file():
                 path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The signed documents of one run, each verified before it is used."""
+"""Reading the signed documents of one run; each is verified before it is used."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from veritune.common.signing import D, Signed, open_document
 
 
 class _Verified(Generic[D]):
-    """The document that was verified last, and what it was verified from."""
+    """A cache of one document: the one that was verified last, with the inputs of that verification."""
 
     def __init__(self) -> None:
         self._inputs: tuple[object, ...] = ()
         self._signed: Signed[D] | None = None
 
     def get(self, inputs: tuple[object, ...], check: Callable[[], Signed[D]]) -> Signed[D]:
-        """What ``check`` returns; it is called only if the inputs differ from those of the last call."""
+        """The verified document; ``check`` is called only if the inputs differ from those of the last call."""
         if self._signed is None or self._inputs != inputs:
             self._signed, self._inputs = check(), inputs
         return self._signed
 
 
 class Paperwork:
-    """Contract and receipts in a workspace, checked against the two pinned keys.
+    """The contract and receipts in a run's folder, verified with the two pinned keys.
 
-    Files are read at each call. A document is verified the first time and whenever a file that it rests on has changed.
-    One that fails is a `BadFileError`: it was checked when it came, so it was changed on disk.
+    Files are read at each call. A document is verified at the first call and after any file it depends on has changed.
+    One that fails raises `BadFileError`: it was verified when it arrived, so it was changed on disk.
     """
 
     def __init__(self, workspace: Workspace, client: PublicKey, provider: PublicKey) -> None:
@@ -53,13 +53,13 @@ class Paperwork:
         self._training_receipt = _Verified[TrainingReceipt]()
 
     def contract(self) -> Signed[Manifest]:
-        """The contract in force. Raises `StepError` before there is one."""
+        """The contract that both parties signed. Raises `StepError` if there is none yet, `BadFileError`."""
         envelope = self._workspace.load_envelope(self._workspace.contract, "negotiate")
         with own_file(self._workspace.contract):
             return self._contract.get((envelope,), lambda: open_contract(envelope, self._client, self._provider))
 
     def dataset_receipt(self) -> Signed[DatasetReceipt]:
-        """The provider's receipt for the data set. Raises `StepError` before there is one."""
+        """The provider's receipt for the data set. Raises `StepError` if there is none yet, `BadFileError`."""
         contract = self.contract()
         envelope = self._workspace.load_envelope(self._workspace.dataset_receipt, "train")
         with own_file(self._workspace.dataset_receipt):
@@ -68,7 +68,7 @@ class Paperwork:
             )
 
     def training_receipt(self) -> Signed[TrainingReceipt]:
-        """The provider's receipt for the adapter. Raises `StepError` before there is one."""
+        """The provider's receipt for the adapter. Raises `StepError` if there is none yet, `BadFileError`."""
         contract = self.contract()
         envelope = self._workspace.load_envelope(self._workspace.training_receipt, "train")
         job_id = read_limited(self._workspace.require(self._workspace.job_id, "train"), 1000).decode("ascii", "replace")
@@ -80,27 +80,30 @@ class Paperwork:
             )
 
     def usable_offer(self, fresh: Manifest, now: datetime) -> Envelope | None:
-        """An offer that was signed and perhaps sent before, if it says the same and can still be accepted."""
+        """The signed offer on disk, if it has the terms of ``fresh`` and can still be accepted; else None.
+
+        Deadlines are not compared, since ``fresh`` was made later.
+        """
         if not self._workspace.offer.exists():
             return None
         try:
             envelope = self._workspace.load_envelope(self._workspace.offer, "negotiate")
             old = open_document(Manifest, envelope, self._client).document
         except VerituneError:
-            # An offer that can't be read is replaced: no contract came of it.
+            # An offer that can't be read is replaced: it has not led to a contract.
             return None
         same = fresh.model_copy(update={"deadlines": old.deadlines}) == old
         return envelope if same and now < parse_time(old.deadlines.accept) else None
 
 
 def require_before(now: datetime, deadline: str, what: str) -> None:
-    """Raises `LateError` once a deadline of the contract has passed."""
+    """Raises `LateError` if a deadline of the contract has passed; ``what`` names it in the message."""
     if now > parse_time(deadline):
         raise LateError(f"the contract's deadline for the {what}, {deadline}, has passed")
 
 
 def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
-    """Reads a key; asks for the passphrase only where it is encrypted. Raises `KeyFileError`."""
+    """The private key in a file; ``passphrase`` is called only if it is encrypted. Raises `KeyFileError`."""
     try:
         encrypted = b"ENCRYPTED" in read_limited(path, LIMITS.key_file)
     except (OSError, BadFileError):
@@ -109,6 +112,6 @@ def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
 
 
 def check_files(folder: Path, receipt: TrainingReceipt) -> None:
-    """Raises `WrongFileError` unless the folder holds exactly the files that the receipt names."""
+    """Raises `WrongFileError` unless the folder has exactly the files that the receipt names, by size and digest."""
     if not folder.is_dir() or set(folder_files(folder)) != set(receipt.adapter):
         raise WrongFileError("the adapter on disk is not the one that the training receipt names; run the step 'train'")

@@ -1,7 +1,7 @@
-"""What an adapter folder must look like before an engine touches it.
+"""Checks an adapter folder before an engine loads it.
 
-Both engines serve the same kind of adapter: plain LoRA on linear layers, weights in safetensors. What either of
-them would ignore or apply differently (DoRA, trained biases, saved modules, per-layer ranks) is refused here.
+Both engines serve the same kind of adapter: plain LoRA on linear layers, weights in safetensors. Features that either
+of them would ignore or apply differently (DoRA, trained biases, saved modules, per-layer ranks) are refused here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from veritune.provider.engines.base import InvalidAdapterError
 _MAX_CONFIG_BYTES = 1 << 20
 
 Shapes = Mapping[str, tuple[int, int]]
-"""Linear layers of a base model: name -> (outputs, inputs)."""
+"""Name and shape of a base model's linear layers: name -> (outputs, inputs)."""
 
 # Settings that change what an adapter means; each must be absent, false, empty, or the value given here.
 _PLAIN: Mapping[str, object] = {
@@ -47,19 +47,22 @@ _PLAIN: Mapping[str, object] = {
 
 @dataclass(frozen=True)
 class AdapterFiles:
-    """A folder that passed (absolute), its rank, whether it changes anything, and the SHA-256 of its two files."""
+    """An adapter folder that passed every check."""
 
     folder: Path
+    """The folder's absolute path."""
     rank: int
     is_zero: bool
+    """True if every B matrix is zero, so that the adapter changes no answer."""
     digest: str
+    """SHA-256 (hexadecimal) over its settings and its weights."""
 
 
 def linear_shapes(model: Any) -> Shapes:
-    """The linear layers of a transformers model that may carry an adapter: all but the output layer.
+    """Name and shape of each linear layer of a transformers model that an adapter may change: all but the output layer.
 
-    A model without weights (on the meta device) will do. PEFT's "all-linear" leaves the output layer out, too, and
-    vLLM cannot compute a prompt's log-probabilities when that layer carries one.
+    ``model`` needs no weights (meta device). The output layer is left out because PEFT's "all-linear" does so, and
+    because vLLM cannot compute a prompt's log-probabilities with an adapter on it.
     """
     import torch
 
@@ -72,7 +75,7 @@ def linear_shapes(model: Any) -> Shapes:
 
 
 def read_adapter(folder: Path, shapes: Shapes, max_rank: int) -> AdapterFiles:
-    """Checks a PEFT adapter folder against the base model's layers.
+    """The adapter in a PEFT folder, checked against the shapes of the base model's layers.
 
     Raises:
         InvalidAdapterError: anything is missing, malformed, not finite, not plain LoRA, or of another shape.
@@ -92,6 +95,7 @@ def read_adapter(folder: Path, shapes: Shapes, max_rank: int) -> AdapterFiles:
 
 
 def _check_config(config: object, max_rank: int) -> tuple[int, list[str]]:
+    """Rank and target modules of an adapter's settings. Raises `InvalidAdapterError`."""
     if not isinstance(config, dict):
         raise InvalidAdapterError(f"{ADAPTER_CONFIG} is not an object")
     if config.get("peft_type") != "LORA":
@@ -114,7 +118,7 @@ def _check_config(config: object, max_rank: int) -> tuple[int, list[str]]:
 
 
 def _check_weights(path: Path, shapes: Shapes, rank: int, targets: list[str]) -> bool:
-    """Returns whether every B matrix is zero, so that the adapter changes nothing."""
+    """True if every B matrix is zero, so that the adapter changes nothing. Raises `InvalidAdapterError`."""
     import torch
     from safetensors import SafetensorError, safe_open
 

@@ -1,4 +1,4 @@
-"""Which adapters an engine has loaded, and the rules for loading and unloading that both engines share."""
+"""Keeps the loaded adapters of an engine, by the rules for loading and unloading that both engines share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from veritune.provider.engines.base import AdapterConflictError, AdapterSlotsFul
 
 
 class LoadedAdapter(Protocol):
-    """What an engine keeps of a loaded adapter; ``digest`` is that of `AdapterFiles`."""
+    """An engine's own record of a loaded adapter."""
 
     @property
-    def digest(self) -> str: ...
+    def digest(self) -> str:
+        """SHA-256 (hexadecimal) of the adapter's files, as `AdapterFiles` has it."""
 
 
 L = TypeVar("L", bound=LoadedAdapter)
@@ -25,8 +26,7 @@ class AdapterTable(Generic[L]):
     """The loaded adapters of one engine, by id: at most ``limit`` of them.
 
     ``read`` checks an adapter folder, in a thread, and raises `InvalidAdapterError`. One load or unload runs at a time,
-    and each runs to its end even if its caller is cancelled: a caller that gives up must not leave the model and this
-    table at odds.
+    and each runs to its end even if its caller is cancelled, so that the model always has the adapters of this table.
     """
 
     def __init__(self, limit: int, read: Callable[[Path], AdapterFiles]) -> None:
@@ -36,7 +36,7 @@ class AdapterTable(Generic[L]):
         self._changing = asyncio.Lock()
 
     def ids(self) -> frozenset[str]:
-        """The ids that can be asked for."""
+        """The ids of the loaded adapters."""
         return frozenset(self._loaded)
 
     def loaded(self) -> list[L]:
@@ -44,34 +44,34 @@ class AdapterTable(Generic[L]):
         return list(self._loaded.values())
 
     def find(self, adapter: str) -> L:
-        """The adapter of that id. Raises `UnknownAdapterError`."""
+        """The adapter of that id. Raises `UnknownAdapterError` if it is not loaded."""
         loaded = self._loaded.get(adapter)
         if loaded is None:
             raise UnknownAdapterError(f"adapter {adapter!r} is not loaded")
         return loaded
 
     def require_still(self, adapter: str | None, loaded: L | None) -> None:
-        """Raises `UnknownAdapterError` if ``adapter`` no longer stands for ``loaded``; None is the base model."""
+        """Raises `UnknownAdapterError` if the id no longer names ``loaded``; the base model, None, always passes."""
         if adapter is not None and self._loaded.get(adapter) is not loaded:
             raise UnknownAdapterError(f"adapter {adapter!r} was unloaded meanwhile")
 
     async def load(self, adapter: str, folder: Path, attach: Callable[[AdapterFiles], Awaitable[L]]) -> None:
-        """Reads ``folder``, lets ``attach`` put it into the model, and takes note of what that returns.
+        """Loads the adapter in ``folder`` under an id: ``attach`` puts it into the model and returns its record.
 
-        Does nothing if the id is known and the files are the same. Raises as `InferenceEngine.load_adapter` does, and
-        what ``attach`` raises; then the table stays as it was.
+        Nothing happens if the id is loaded already with the same files. Raises as `InferenceEngine.load_adapter` does,
+        and what ``attach`` raises; the table is then unchanged.
         """
         await asyncio.shield(self._load(adapter, folder, attach))
 
     async def unload(self, adapter: str, detach: Callable[[L], Awaitable[None]]) -> None:
-        """Forgets an adapter, for new and waiting requests at once, then lets ``detach`` take it out of the model.
+        """Removes an adapter from the table, then ``detach`` removes it from the model.
 
-        Raises `UnknownAdapterError`.
+        New and waiting requests fail from then on. Raises `UnknownAdapterError` if the adapter is not loaded.
         """
         await asyncio.shield(self._unload(adapter, detach))
 
     def clear(self) -> None:
-        """Forgets every adapter; for an engine that has stopped."""
+        """Removes every adapter from the table, for an engine that has stopped."""
         self._loaded.clear()
 
     async def _load(self, adapter: str, folder: Path, attach: Callable[[AdapterFiles], Awaitable[L]]) -> None:

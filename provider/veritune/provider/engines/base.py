@@ -1,4 +1,4 @@
-"""What the daemon asks of an inference engine."""
+"""The interface of inference engines, with the values and errors that it uses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from veritune.common.errors import OwnError
 from veritune.provider.models.chat import Message
 
 MIN_TEMPERATURE = 0.01
-"""Lowest temperature above 0: below it, the division by it leaves no finite numbers in low precision."""
+"""Lowest temperature above 0; logits divided by less are no finite numbers in low precision."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to decode. Temperature 0 is greedy. Raises ValueError for numbers that mean nothing."""
+    """Sampling parameters of an answer; temperature 0 decodes greedily. Raises `ValueError` for values out of range."""
 
     max_tokens: int = 128
     temperature: float = 0.0
@@ -36,7 +36,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Delta:
-    """A piece of an answer; the last one carries why it ended and how many tokens were spent.
+    """A piece of an answer; the last piece says why the answer ended and how many tokens it took.
 
     ``completion_tokens`` counts what the model produced, the end-of-turn token included; the text leaves it out.
     """
@@ -49,21 +49,22 @@ class Delta:
 
 @dataclass(frozen=True)
 class Score:
-    """Natural-log probabilities of one completion's tokens, the end-of-turn token included."""
+    """Log-probabilities (nats) of one completion's tokens, the end-of-turn token included."""
 
     token_logprobs: tuple[float, ...]
 
     @property
     def total(self) -> float:
+        """Log-probability of the whole completion in nats: the sum over its tokens."""
         return sum(self.token_logprobs)
 
 
 class UnknownAdapterError(LookupError):
-    """No adapter of that id is loaded. The engines' own: whoever calls one loads the adapter first."""
+    """No adapter of that id is loaded. Internal: the caller must load an adapter before it asks for answers."""
 
 
 class PromptTooLongError(ValueError):
-    """Prompt and answer that don't fit into the model's context. The engines' own: the service says TOO_LARGE."""
+    """Prompt and answer don't fit into the model's context. Internal: the client is told TOO_LARGE."""
 
 
 class InvalidAdapterError(OwnError):
@@ -73,56 +74,59 @@ class InvalidAdapterError(OwnError):
 
 
 class AdapterConflictError(ValueError):
-    """An adapter id that already stands for other weights. Internal: the client is told INTERNAL."""
+    """An adapter id is loaded already with other weights. Internal: the client is told INTERNAL."""
 
 
 class AdapterSlotsFullError(RuntimeError):
-    """As many adapters are loaded as the engine was started for. The engines' own: the pool unloads one first."""
+    """The engine has loaded as many adapters as it can hold. Internal: the engine pool unloads one and tries again."""
 
 
 def check_length(prompt: int, answer: int, context: int) -> None:
-    """Raises `PromptTooLongError` if so many tokens of prompt and answer exceed a context of so many."""
+    """Raises `PromptTooLongError` if ``prompt`` and ``answer`` tokens together exceed ``context`` tokens."""
     if prompt + answer > context:
         raise PromptTooLongError(f"{prompt} prompt tokens and {answer} for the answer exceed the context of {context}")
 
 
 class InferenceEngine(Protocol):
-    """One base model in memory, any number of adapters over it.
+    """One base model in memory, with LoRA adapters that are loaded and unloaded while it runs.
 
-    ``adapter`` is the id given to `load_adapter`, or None for the base model; an id never loaded raises
-    `UnknownAdapterError` before any work. Calls may run concurrently and for different adapters. Every
-    method but `start` raises RuntimeError before `start` and after `stop`. Any other exception than those named
-    here is a fault of the engine, never of who asks.
+    ``adapter`` is the id given to `load_adapter`, or None for the base model; an id that is not loaded raises
+    `UnknownAdapterError` before any computation. Calls may run concurrently and for different adapters. Methods that
+    need the model raise `RuntimeError` before `start` and after `stop`. Any other exception than those named here is a
+    fault of the engine, never of its caller.
     """
 
     async def start(self) -> None:
-        """Loads the base model. Must be called once, before anything else."""
+        """Loads the base model; must be called once, before any other method."""
 
     async def stop(self) -> None:
-        """Frees the model; later calls raise RuntimeError."""
+        """Frees the model's memory; later calls raise `RuntimeError`."""
 
     async def load_adapter(self, adapter: str, folder: Path) -> None:
-        """Makes a PEFT adapter folder servable under an id; what is already served is unharmed if that fails.
+        """Loads a PEFT adapter folder under an id; if that fails, adapters loaded before still answer as before.
 
-        The same id again does nothing when the files are the same, byte by byte.
+        Nothing happens if the id is loaded already with the same files, byte by byte.
 
         Raises:
             InvalidAdapterError: the folder cannot be served.
-            AdapterConflictError: the id is taken by other weights.
-            AdapterSlotsFullError: no room for one more.
+            AdapterConflictError: the id is loaded already with other weights.
+            AdapterSlotsFullError: the engine can't hold another adapter.
         """
 
     async def unload_adapter(self, adapter: str) -> None:
-        """Drops an adapter. Answers under way with it are finished; those still waiting fail."""
+        """Unloads an adapter; answers that are being computed with it are finished.
+
+        Raises `UnknownAdapterError` if it is not loaded; so do requests that wait for it.
+        """
 
     def adapters(self) -> frozenset[str]:
-        """The ids that can be asked for."""
+        """The ids of the loaded adapters."""
 
     def generate(self, messages: Sequence[Message], sampling: Sampling, adapter: str | None) -> AsyncIterator[Delta]:
-        """Streams the assistant's answer to a chat; closing the iterator ends the work for it.
+        """Yields the assistant's answer to a chat in pieces; closing the iterator stops the computation.
 
-        The texts of the pieces, joined, are the whole answer. With the same seed a sampled answer repeats,
-        whatever else runs beside it, on one engine and one kind of device.
+        The texts of the pieces, joined, are the whole answer. With the same seed a sampled answer is the same again on
+        one engine and one kind of device, whatever else runs at the same time.
 
         Raises:
             UnknownAdapterError: the adapter is not loaded.
@@ -131,7 +135,7 @@ class InferenceEngine(Protocol):
         """
 
     async def score(self, messages: Sequence[Message], completions: Sequence[str], adapter: str | None) -> list[Score]:
-        """Log-probabilities of each completion as the assistant's answer to the same chat.
+        """Log-probabilities of each completion as the assistant's answer to the same chat, in the order given.
 
-        Raises as `generate` does; the lengths of a completion and of the prompt count together.
+        Raises as `generate` does; the prompt and the longest completion together must fit into the context.
         """

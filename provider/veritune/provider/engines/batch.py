@@ -104,7 +104,7 @@ class _Progress(StoppingCriteria):  # type: ignore[misc]  # transformers ships n
 
 
 def decode(model: Any, rows: Sequence[BatchRow], pad_id: int, *, mixed: bool) -> None:
-    """Decodes the rows together until each has ended; blocks. ``mixed`` says that the model is a PEFT model."""
+    """Decodes the rows together until each has ended; blocks. ``mixed``: a PEFT model gets each row's adapter."""
     width = max(len(row.prompt) for row in rows)
     # Padded on the left: every row's next token then stands in the same column.
     ids = torch.full((len(rows), width), pad_id, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Picks an engine by name, so that a daemon's configuration is the only place that names one."""
+"""Makes an inference engine by the name that the daemon's configuration gives."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from veritune.common.errors import OwnError
 from veritune.provider.engines.base import InferenceEngine
 
 EngineKind = Literal["transformers", "vllm"]
+"""The name of an inference engine."""
 
 
 class EngineUnavailableError(OwnError):
-    """An inference engine whose package this installation lacks; the message names what brings it."""
+    """The package of an inference engine is not installed; the message says how to install it."""
 
     reason = "MISSING_ENGINE"
 
@@ -27,7 +28,10 @@ def make_engine(
     max_model_len: int | None = None,
     max_adapters: int = 8,
 ) -> InferenceEngine:
-    """An engine that is not started yet; imports nothing heavy for the kinds that were not asked for.
+    """A new engine for a base model's folder, not started yet; only the chosen engine's packages are imported.
+
+    ``threads``: CPU threads; None: the package's own choice. ``max_model_len``: most tokens of prompt and answer; None:
+    the model's own limit. ``max_adapters``: most adapters loaded at the same time.
 
     Raises:
         EngineUnavailableError: the package of that engine is missing; the message says how to install it.

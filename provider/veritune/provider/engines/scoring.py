@@ -2,57 +2,55 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from veritune.common.model.kvcache import cache_argument
+from veritune.common.model.kvcache import cache_argument, repeated
 
 # Bounds one forward pass: cached positions over all rows, and rows times positions that get logits.
 _MAX_CACHED = 16_384
 _MAX_LOGITS = 1_024
+_SLICE = 32
+"""Rows of logits that are normalised together: as many as stay in a processor's cache."""
 
 
-def score_ids(
-    model: Any, prompt: Sequence[int], completions: Sequence[Sequence[int]], adapter: str | None
-) -> list[list[float]]:
+def score_ids(model: Any, prompt: Sequence[int], completions: Sequence[Sequence[int]]) -> list[list[float]]:
     """Natural-log probability of each token of each completion, in float32; blocks.
 
-    Shapes: ``prompt`` (p,), each completion (c_i,) with c_i >= 1; answers (c_i,). ``adapter`` is a PEFT adapter
-    name (or the name of no adapter) in a PEFT model, None in a plain one.
+    Shapes: ``prompt`` (p,), each completion (c_i,) with c_i >= 1; answers (c_i,). A PEFT model answers with what is
+    active in it.
     """
     result: list[list[float]] = [[] for _ in completions]
     with torch.inference_mode():
         tokens = torch.tensor([list(prompt)], device=model.device)
-        out = model(input_ids=tokens, use_cache=True, logits_to_keep=1, **_names(adapter, 1))
-        first = out.logits[0, -1].float().log_softmax(-1)
+        out = model(input_ids=tokens, use_cache=True, logits_to_keep=1)
+        first = out.logits[0, -1].float().log_softmax(-1).cpu()
         for chunk in _chunks(completions, len(prompt)):
             rows = [completions[index] for index in chunk]
-            width = max(map(len, rows)) - 1
-            tails = torch.empty(len(rows), 0)
-            if width:
-                # Padded on the right, where a causal model never looks from the left.
-                inputs = torch.zeros(len(rows), width, dtype=torch.long)
-                targets = torch.zeros_like(inputs)
-                for row, ids in enumerate(rows):
-                    inputs[row, : len(ids) - 1] = torch.tensor(ids[:-1])
-                    targets[row, : len(ids) - 1] = torch.tensor(ids[1:])
-                cache = copy.deepcopy(cache_argument(out))
-                for kept in cache.values():
-                    kept.batch_repeat_interleave(len(rows))
-                logits = model(input_ids=inputs.to(model.device), **cache, **_names(adapter, len(rows))).logits
-                logprobs = logits.float().log_softmax(-1)
-                tails = logprobs.gather(-1, targets.to(model.device)[..., None])[..., 0].cpu()
-            for row, index in enumerate(chunk):
-                ids = completions[index]
-                result[index] = [float(first[ids[0]]), *tails[row, : len(ids) - 1].tolist()]
+            tails = _tails(model, repeated(cache_argument(out), len(rows)), rows)
+            for index, tail in zip(chunk, tails, strict=True):
+                result[index] = [float(first[completions[index][0]]), *tail]
     return result
 
 
-def _names(adapter: str | None, rows: int) -> dict[str, list[str]]:
-    return {} if adapter is None else {"adapter_names": [adapter] * rows}
+def _tails(model: Any, cache: dict[str, Any], rows: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Of each row's tokens but the first, behind the prompt in ``cache``."""
+    width = max(map(len, rows)) - 1
+    if not width:
+        return [[] for _ in rows]
+    # Padded on the right, where a causal model never looks from the left. Padding gets no logits: a vocabulary is wide.
+    inputs = torch.zeros(len(rows), width, dtype=torch.long)
+    keep = torch.zeros(len(rows), width, dtype=torch.bool)
+    for row, ids in enumerate(rows):
+        inputs[row, : len(ids) - 1] = torch.tensor(ids[:-1])
+        keep[row, : len(ids) - 1] = True
+    output = model(input_ids=inputs.to(model.device), logits_to_keep=keep.to(model.device), use_cache=True, **cache)
+    following = torch.tensor([token for ids in rows for token in ids[1:]], device=model.device)
+    parts = zip(torch.split(output.logits, _SLICE), torch.split(following, _SLICE), strict=True)
+    flat = torch.cat([logits.float().log_softmax(-1).gather(-1, ids[:, None])[:, 0] for logits, ids in parts])
+    return [part.tolist() for part in torch.split(flat.cpu(), [len(ids) - 1 for ids in rows])]
 
 
 def _chunks(completions: Sequence[Sequence[int]], prompt: int) -> Iterator[list[int]]:

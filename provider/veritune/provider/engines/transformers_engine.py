@@ -12,11 +12,13 @@ import gc
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from veritune.provider.engines.active_adapter import answering_with
 from veritune.provider.engines.adapter_files import AdapterFiles, Shapes, linear_shapes, read_adapter
 from veritune.provider.engines.adapter_table import AdapterTable
 from veritune.provider.engines.base import (
@@ -152,7 +154,7 @@ class TransformersEngine(InferenceEngine):
             return []
         check_length(len(prompt), max(map(len, ids)), self._limit)
         name = BASE if loaded is None else loaded.name
-        scores = await self._run(lambda: score_ids(self._model(), prompt, ids, None if self._peft is None else name))
+        scores = await self._run(lambda: self._score(name, prompt, ids))
         return [Score(tuple(logprobs)) for logprobs in scores]
 
     async def _stream(
@@ -281,7 +283,15 @@ class TransformersEngine(InferenceEngine):
         gc.collect()
 
     def _decode(self, rows: list[BatchRow]) -> None:
-        decode(self._model(), rows, self._pad_id, mixed=self._peft is not None)
+        with self._answering([row.adapter for row in rows]) as mixed:
+            decode(self._model(), rows, self._pad_id, mixed=mixed)
+
+    def _score(self, name: str, prompt: list[int], completions: list[list[int]]) -> list[list[float]]:
+        with self._answering([name]):
+            return score_ids(self._model(), prompt, completions)
+
+    def _answering(self, names: list[str]) -> AbstractContextManager[bool]:
+        return nullcontext(False) if self._peft is None else answering_with(self._peft, names)
 
     def _attach(self, name: str, files: AdapterFiles) -> None:
         from peft import LoraConfig, PeftModelForCausalLM

@@ -49,6 +49,8 @@ _ALIKE = {"float32": 1e-4, "bfloat16": 0.0}
 
 @dataclass(eq=False)
 class _Loaded:
+    """A loaded adapter: vLLM's request for it, its answer to the probe, and how many calls use it."""
+
     request: Any  # vllm.lora.request.LoRARequest
     digest: str
     probe: tuple[float, ...] = ()
@@ -95,6 +97,7 @@ class VllmEngine(InferenceEngine):
         self._numbers = count(1)
 
     async def start(self) -> None:
+        """Starts vLLM's process and loads the base model. Raises `RuntimeError` if that was done before."""
         if self._engine is not None:
             raise RuntimeError("the engine was started before")
         self._set_environment()
@@ -127,19 +130,26 @@ class VllmEngine(InferenceEngine):
         self._base_probe = await self._probe(None)
 
     async def stop(self) -> None:
+        """Ends vLLM's process; later calls raise `RuntimeError`."""
         engine, self._engine, self._chat = self._engine, None, None
         self._adapters.clear()
         if engine is not None:
             await asyncio.to_thread(engine.shutdown)
 
     def adapters(self) -> frozenset[str]:
+        """The ids of the loaded adapters."""
         return self._adapters.ids()
 
     async def load_adapter(self, adapter: str, folder: Path) -> None:
+        """Loads an adapter under a new vLLM number and checks that it is applied.
+
+        Raises as `InferenceEngine.load_adapter` does, and `RuntimeError` if other answers have changed.
+        """
         self._ready()
         await self._adapters.load(adapter, folder, self._load)
 
     async def unload_adapter(self, adapter: str) -> None:
+        """Unloads an adapter after its last answer. Raises `UnknownAdapterError` if it is not loaded."""
         self._ready()
         await self._adapters.unload(adapter, self._unload)
 
@@ -167,6 +177,10 @@ class VllmEngine(InferenceEngine):
         await self._engine.remove_lora(loaded.request.lora_int_id)
 
     def generate(self, messages: Sequence[Message], sampling: Sampling, adapter: str | None) -> AsyncIterator[Delta]:
+        """Yields the answer to a chat in pieces; closing the iterator aborts vLLM's request.
+
+        Raises as `InferenceEngine.generate` does.
+        """
         chat = self._ready()
         loaded = None if adapter is None else self._adapters.find(adapter)
         prompt = chat.prompt_ids(messages)
@@ -174,6 +188,10 @@ class VllmEngine(InferenceEngine):
         return self._stream(chat, prompt, sampling, adapter, loaded)
 
     async def score(self, messages: Sequence[Message], completions: Sequence[str], adapter: str | None) -> list[Score]:
+        """Log-probabilities of each completion, computed by vLLM as those of a prompt, all at the same time.
+
+        Raises as `InferenceEngine.score` does; one token of the context stays free, which vLLM always decodes.
+        """
         chat = self._ready()
         loaded = None if adapter is None else self._adapters.find(adapter)
         prompt = chat.prompt_ids(messages)
@@ -253,7 +271,10 @@ class VllmEngine(InferenceEngine):
         return await self._logprobs(prompt, chat.completion_ids(_PROBE_ANSWER)[: room - len(prompt)], loaded)
 
     async def _preflight(self, new: _Loaded, *, is_zero: bool) -> None:
-        """Shows in one mixed batch that the new adapter is applied and nothing else has changed."""
+        """Checks in one mixed batch that the new adapter is applied and nothing else has changed.
+
+        Raises `InvalidAdapterError` if it is not applied, `RuntimeError` if other answers have changed.
+        """
         if new.request.lora_int_id not in await self._engine.list_loras():
             raise InvalidAdapterError("vLLM did not keep the adapter")
         others = self._adapters.loaded()
@@ -276,7 +297,7 @@ class VllmEngine(InferenceEngine):
         return self._chat
 
     def _set_environment(self) -> None:
-        """Settings that vLLM reads from the environment only; what the operator has set stands."""
+        """Sets the environment variables that vLLM reads; those that the operator has set are kept."""
         wanted = {
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",
@@ -317,6 +338,6 @@ def _using(loaded: _Loaded | None) -> Iterator[None]:
 
 
 def _distance(left: Sequence[float], right: Sequence[float]) -> float:
-    """Largest difference of two probes; anything not finite is as far away as can be."""
+    """Largest absolute difference of two probes' log-probabilities; infinite if one of them is not finite."""
     gaps = [abs(a - b) for a, b in zip(left, right, strict=True)]
     return max(gaps) if all(map(math.isfinite, gaps)) else math.inf

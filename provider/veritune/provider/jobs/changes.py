@@ -1,4 +1,4 @@
-"""News that some job has changed, or that the daemon is about to stop."""
+"""Lets tasks wait until some training job changes or the daemon is about to stop."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import asyncio
 
 
 class Changes:
-    """Wakes everybody who waits for a change of any job; after `close`, nobody waits any more."""
+    """A signal, for any number of waiting tasks, that some training job has changed; after `close` no task waits."""
 
     def __init__(self) -> None:
         self.version = 0
-        """Counts the announcements; read it before the state that `after` then waits for a change of."""
+        """Number of announcements so far; read it before the job's state, so that `after` misses no change."""
         self.closed = False
+        """True once the daemon is about to stop."""
         self._condition = asyncio.Condition()
 
     async def announce(self) -> None:
-        """Says that some job has changed."""
+        """Wakes all waiting tasks because some job has changed."""
         async with self._condition:
             self.version += 1
             self._condition.notify_all()
 
     async def close(self) -> None:
-        """Says that the daemon is about to stop."""
+        """Wakes all waiting tasks for good because the daemon is about to stop."""
         self.closed = True
         await self.announce()
 
     async def after(self, version: int) -> None:
-        """Returns once there was an announcement after that ``version``, or the daemon is about to stop."""
+        """Returns after an announcement later than number ``version``, or once the daemon is about to stop."""
         async with self._condition:
             await self._condition.wait_for(lambda: self.closed or self.version != version)

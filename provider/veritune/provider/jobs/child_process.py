@@ -1,4 +1,4 @@
-"""Training in a child process on the daemon's machine: started, listened to, stopped."""
+"""Runs training in a child process on the daemon's machine, reads its events and stops it on request."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from veritune.provider.training.worker_protocol import (
 )
 
 _PRIVATE = ("VERITUNE_PROVIDER_PASSPHRASE",)
+"""Environment variables that a worker does not get."""
 
 
 class ChildProcessExecutor(Executor):
-    """Runs ``command`` once a job, with the task file's absolute path as its last argument, in ``folder/JOB``.
+    """An executor that runs ``command`` in ``folder/JOB`` with the task file's absolute path as its last argument.
 
     Checkpoints, output and log stay in that folder. ``grace``: seconds between asking a worker to stop and killing it.
-    ``threads``: as `TrainingTask` has it.
+    ``threads``: torch threads, as in `TrainingTask`.
     """
 
     def __init__(self, folder: Path, command: Sequence[str], grace: float, threads: int = 0) -> None:
@@ -42,6 +43,10 @@ class ChildProcessExecutor(Executor):
     async def run(
         self, job_id: str, order: TrainingOrder, stop: asyncio.Event, on_progress: ProgressListener
     ) -> RunEnd:
+        """The end of one run of the worker, as its exit status and its events tell it; see `Executor.run`.
+
+        Raises what ``on_progress`` raises, and `OSError` if ``command`` can't be started.
+        """
         files = self._files(job_id)
         await in_thread(self._prepare, files, order)
         failures: list[FailedEvent] = []
@@ -63,6 +68,7 @@ class ChildProcessExecutor(Executor):
         return RunEnd("failed", f"the trainer {how}")
 
     async def collect(self, job_id: str) -> TrainedOutput | None:
+        """The output in the job's folder if a run has finished, else None. Raises `WorkerResultError`."""
         files = self._files(job_id)
         result = await in_thread(read_result, files.result)
         return None if result is None else TrainedOutput(result, files.output, files.trace)
@@ -90,10 +96,10 @@ async def run_child(
     grace: float,
     on_event: Callable[[Event], Awaitable[None]],
 ) -> int:
-    """Runs ``command`` with the task file as its last argument and returns its exit status (negative: the signal).
+    """The exit status of ``command``, run with the task file as its last argument; negative if a signal killed it.
 
-    Once ``stop`` is set the process is asked to end, and after ``grace`` seconds it is killed with all that it started.
-    When the caller is cancelled, the process is killed.
+    Once ``stop`` is set, the process is asked to end; after ``grace`` seconds it is killed with its own children. If
+    the caller is cancelled or ``on_event`` raises, the process is killed at once.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _PRIVATE}
     # Set for the daemon, whose idle threads must not take the cores from training; training itself loses a quarter
@@ -110,7 +116,7 @@ async def run_child(
         process = await asyncio.create_subprocess_exec(
             *command,
             str(files.task),
-            stdin=asyncio.subprocess.PIPE,  # it ends when this pipe closes: with the daemon, however that ends
+            stdin=asyncio.subprocess.PIPE,  # the worker ends when this pipe closes, as it does when the daemon dies
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
             cwd=files.folder,
@@ -165,6 +171,6 @@ async def _stop_when_asked(process: asyncio.subprocess.Process, stop: asyncio.Ev
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
-    """The whole process group, which may outlive its leader."""
+    """Kills the whole process group, which may outlive its leader."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What a finished job leaves: its adapter's files and its checkpoints, hashed."""
+"""Checks and hashes the files of a finished job: its adapter and its checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from veritune.provider.training.worker_protocol import WorkerResult, WorkerResul
 
 
 def adapter_files(output: Path, result: WorkerResult) -> tuple[FileRef, ...]:
-    """Every file of the adapter, hashed. Raises `WorkerResultError`."""
+    """Name, size and SHA-256 of each file in the adapter's folder.
+
+    Raises `WorkerResultError` for links, for a folder without weights, and for names, sizes or a number of files that a
+    receipt can't hold.
+    """
     folder = output / result.adapter
     if not folder.is_dir() or any(path.is_symlink() for path in (folder, *folder.iterdir())):
         raise WorkerResultError("there is no adapter folder, or it holds links")
@@ -30,7 +34,10 @@ def adapter_files(output: Path, result: WorkerResult) -> tuple[FileRef, ...]:
 
 
 def checkpoint_refs(output: Path, names: Iterable[str]) -> tuple[Checkpoint, ...]:
-    """Digest of each checkpoint's adapter. Raises `WorkerResultError`."""
+    """The optimiser step of each checkpoint in ``names`` and the SHA-256 of its adapter weights.
+
+    Raises `WorkerResultError` for a checkpoint that is missing, a link, or not called ``checkpoint-STEP``.
+    """
     refs = []
     for name in names:
         step, path = checkpoint_step(name), output / name / ADAPTER_WEIGHTS

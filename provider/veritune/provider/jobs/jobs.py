@@ -1,7 +1,8 @@
-"""Training jobs: queued, watched, cancelled, and taken up again after any kind of end.
+"""The queue of training jobs: takes, runs, reports and cancels them, and resumes them after any kind of restart.
 
 A job's state is in the store; what its trainer makes is kept by the executor. After a kill -9 of the daemon the next
-start queues every unfinished job again: one whose output is whole is signed off, another goes on from its checkpoint.
+start queues every unfinished job again: a job whose output is complete gets its receipt, another continues from its
+last checkpoint.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ class JobOptions:
     """How many jobs run and wait, and how long the daemon waits for them when it stops."""
 
     parallel: int = 1
+    """Most jobs that train at the same time."""
     max_queued: int = 16
+    """Most jobs that wait; a further one is refused."""
     grace: float = 60.0
-    """Seconds that a trainer gets to write a checkpoint."""
+    """Seconds that a trainer has to write a checkpoint when the daemon stops."""
 
 
 class Jobs:
-    """Every training job of this provider."""
+    """All training jobs of this provider, with the tasks that run them in order."""
 
     def __init__(
         self, store: Store, contracts: Contracts, runner: Runner, changes: Changes, clock: Clock, options: JobOptions
@@ -51,14 +54,14 @@ class Jobs:
         self._workers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Queues what an earlier run of the daemon left, and begins to work."""
+        """Queues the jobs that an earlier run of the daemon left unfinished, and begins to run jobs."""
         for job in await in_thread(self._store.unfinished):
             _log.info("resumed", job=job.job_id, state=job.state.value, attempts=job.attempts)
             self._enqueue(job)
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._options.parallel)]
 
     async def stop(self) -> None:
-        """Ends the watchers and the trainers; jobs under way write a checkpoint and go on at the next start."""
+        """Ends every `watch` and every trainer; running jobs write a checkpoint and continue at the next start."""
         await self.close_watchers()
         for stop in self._stops.values():
             stop.set()
@@ -71,13 +74,14 @@ class Jobs:
         await asyncio.gather(*self._workers, return_exceptions=True)
 
     async def close_watchers(self) -> None:
-        """Tells every watcher that the daemon is about to stop; no job begins any more."""
+        """Ends every `watch` because the daemon is about to stop; no further job begins."""
         await self._changes.close()
 
     async def submit(self, contract: Contract, request_id: str) -> JobRecord:
-        """Queues the contract's job, or returns the one of the same ``request_id``.
+        """The contract's job of that ``request_id``, which is queued if it is new.
 
-        Raises `OutOfOrderError` without a data set, `ExpiredError`, `ConflictError`, `QuotaError`.
+        Raises `OutOfOrderError` without a data set, `ExpiredError` after the contract's deadline for training,
+        `ConflictError` if another job of the contract hasn't failed, `QuotaError` if too many jobs wait.
         """
         for job in await self.of_contract(contract.digest):
             if job.request_id == request_id:
@@ -93,15 +97,18 @@ class Jobs:
         return job
 
     async def get(self, job_id: str) -> JobRecord:
-        """The job as it is now. Raises `NotFoundError`."""
+        """The current state of a job. Raises `NotFoundError` for an unknown job."""
         return await in_thread(self._store.job, job_id)
 
     async def of_contract(self, manifest_digest: str) -> list[JobRecord]:
-        """The jobs of one contract, oldest first."""
+        """The jobs of one contract, oldest first; empty if it has none."""
         return await in_thread(self._store.jobs, manifest_digest)
 
     async def cancel(self, job_id: str) -> JobRecord:
-        """Ends a queued job; asks a running one to stop. One that has ended stays as it is."""
+        """The job after asking it to stop: a queued job has ended, a running one ends at its trainer's next step.
+
+        A job that has ended already is unchanged. Raises `NotFoundError` for an unknown job.
+        """
         job = await in_thread(self._store.change_job, job_id, cancel_requested=True)
         if job.state is JobState.QUEUED:
             job = await self._runner.end(job_id, JobState.CANCELLED, "cancelled before it began")
@@ -112,7 +119,10 @@ class Jobs:
         return job
 
     async def watch(self, job_id: str, after_revision: int) -> AsyncIterator[JobRecord]:
-        """The job's state, then every change, until it has ended."""
+        """Yields a job's state when its revision exceeds ``after_revision``, then after each change until it has ended.
+
+        Raises `NotFoundError` for an unknown job, `UnavailableError` if the daemon is about to stop.
+        """
         while True:
             seen = self._changes.version
             job = await self.get(job_id)

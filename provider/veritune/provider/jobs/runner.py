@@ -1,4 +1,4 @@
-"""One training job from its turn in the queue to its end: begun, listened to, run again, signed off."""
+"""Runs one training job from its turn in the queue to its signed receipt."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from veritune.provider.telemetry.logs import get_logger
 from veritune.provider.training.worker_protocol import ProgressEvent, WorkerResultError
 
 _PROGRESS_SECONDS = 0.25
+"""Least time between two progress events that are stored."""
 _MAX_ATTEMPTS = 10
+"""Most runs of one job, because a job that kills the daemon each time would run for ever."""
 
 _log = get_logger("jobs")
 
 
 class Runner:
-    """Runs one job at a time for each caller of `run`.
+    """Runs training jobs: one for each call of `run`, and calls may overlap.
 
-    ``lease`` is held while the executor trains: it waits until the machine is free for training. ``max_cut_rows`` is as
-    `TrainingTask` has it.
+    ``lease()`` is a context that is entered when the machine is free for training, and left when the executor has
+    trained. ``max_cut_rows``: most rows longer than the recipe's sequence length; None: any number.
     """
 
     def __init__(
@@ -59,11 +61,14 @@ class Runner:
         self._max_cut_rows = max_cut_rows
 
     async def run(self, job_id: str, stop: asyncio.Event) -> Literal["done", "again"]:
-        """Does what is left to do for a job; ``stop`` asks its trainer to end.
+        """Runs a job that has not ended, and returns ``again`` if it must be queued once more, else ``done``.
 
-        ``again``: the trainer was stopped by somebody else and the job must be queued once more. A job whose run ends
-        because the daemon stops is left as it is, for the next start. If an earlier run has left its output, that is
-        signed off and nothing is trained.
+        ``stop`` asks the trainer to end; ``again`` means that someone else stopped it. A job whose run ends because the
+        daemon stops is left unfinished, for the next start. If an earlier run has left complete output, that is signed
+        and nothing is trained.
+
+        Raises `NotFoundError` for an unknown job or a lost data set, `UnknownModelError` for a base model that is no
+        longer offered, and what the executor raises.
         """
         job = await self._job(job_id)
         if job.state.ended or await self._complete(job):
@@ -80,13 +85,16 @@ class Runner:
                 return "done"
             order = await self._order(job)
             job = await self._begin(job)
-            if job.state.ended:  # cancelled in this very moment
+            if job.state.ended:  # cancelled since it was read above
                 return "done"
             end = await self._executor.run(job_id, order, stop, self._listener(job_id))
         return await self._conclude(job_id, end)
 
     async def end(self, job_id: str, state: Literal[JobState.FAILED, JobState.CANCELLED], message: str) -> JobRecord:
-        """Ends a job without an adapter, by a signed receipt; ``message`` is for the client."""
+        """The job, ended without an adapter by a signed receipt; ``message`` is for the client.
+
+        A job that has ended already is unchanged. Raises `NotFoundError` for an unknown job.
+        """
         job = await in_thread(self._sign_off.fail, job_id, state, message)
         await self._changes.announce()
         return job
@@ -146,7 +154,7 @@ class Runner:
         return "done"
 
     async def _complete(self, job: JobRecord) -> bool:
-        """Ends a job of which a run has finished; False if none has."""
+        """True if a run of the job has finished; the job is then ended, as failed if its output can't be used."""
         try:
             output = await self._executor.collect(job.job_id)
             if output is None:

@@ -1,4 +1,4 @@
-"""How a job ends: with a signed training receipt and its adapter in the blob store, or a signed failure receipt."""
+"""Ends a job: by a signed training receipt and its adapter in the blob store, or by a signed failure receipt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from veritune.provider.training.worker_protocol import WorkerResultError, read_t
 
 
 class SignOff:
-    """Checks what a trainer left, signs and stores. A job that has ended stays as it is. Every method blocks."""
+    """Checks a trainer's output, signs the receipt that ends the job, and stores both.
+
+    A job that has ended already is unchanged. Every method blocks.
+    """
 
     def __init__(self, store: Store, blobs: BlobStore, receipts: Receipts) -> None:
         self._store = store
@@ -23,7 +26,10 @@ class SignOff:
         self._receipts = receipts
 
     def succeed(self, job: JobRecord, output: TrainedOutput) -> JobRecord:
-        """Ends a job with its adapter. Raises `WorkerResultError` for output that can't be signed."""
+        """The job, ended with its adapter and a training receipt.
+
+        Raises `WorkerResultError` for output that can't be signed, `NotFoundError` for an unknown job or contract.
+        """
         contract = self._store.contract(job.manifest_digest)
         result = output.result
         adapter = adapter_files(output.folder, result)
@@ -43,7 +49,10 @@ class SignOff:
         return self._store.end_job(job.job_id, make)
 
     def fail(self, job_id: str, state: Literal[JobState.FAILED, JobState.CANCELLED], message: str) -> JobRecord:
-        """Ends a job without an adapter; ``message`` is for the client."""
+        """The job, ended without an adapter by a failure receipt; ``message`` is for the client.
+
+        Raises `NotFoundError` for an unknown job.
+        """
         contract = self._store.contract(self._store.job(job_id).manifest_digest)
         outcome: Literal["failed", "cancelled"] = "cancelled" if state is JobState.CANCELLED else "failed"
 

@@ -1,4 +1,4 @@
-"""Reads the access token's header out of a gRPC call."""
+"""Reads the header with the access token from a gRPC call."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from veritune.common.errors import UnauthenticatedError
 from veritune.common.token import METADATA_KEY
 
 Context = grpc.aio.ServicerContext[Any, Any]
+"""The context that gRPC passes to a handler: the call's metadata, and how to end the call."""
 
 
 def access_header(context: Context) -> str:

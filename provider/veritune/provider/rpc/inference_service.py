@@ -1,4 +1,4 @@
-"""InferenceService on the wire: requests checked for form, handed to `Answering`, its answers sent."""
+"""The gRPC InferenceService: translates requests to calls of `Answering`, and its answers to responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from veritune.v1 import inference_service_pb2_grpc as pb_grpc
 
 
 class InferenceService(pb_grpc.InferenceServiceServicer):
-    """The handlers."""
+    """Handlers of InferenceService; an error that a handler raises becomes a gRPC status (`rpc.status`)."""
 
     def __init__(self, gate: Gate, answering: Answering) -> None:
         self._gate = gate
@@ -26,6 +26,10 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
     async def Generate(  # noqa: N802 - the name in the schema, here and below
         self, request: pb.GenerateRequest, context: Context
     ) -> AsyncIterator[pb.GenerateResponse]:
+        """Streams the answer to a chat in pieces of text, then its token counts with the signed receipt.
+
+        Raises as `access_header`, `Gate.contract`, `messages_from_wire` and `Answering.generate` do.
+        """
         contract = await self._gate.contract(access_header(context), request.manifest_digest)
         messages = messages_from_wire(request.messages)
         terms = SamplingTerms(
@@ -41,6 +45,10 @@ class InferenceService(pb_grpc.InferenceServiceServicer):
 
     @unary
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:  # noqa: N802
+        """Returns the log-probabilities of completions as answers to a chat, with the signed receipt.
+
+        Raises as `access_header`, `Gate.contract`, `messages_from_wire` and `Answering.score` do.
+        """
         contract = await self._gate.contract(access_header(context), request.manifest_digest)
         messages = messages_from_wire(request.messages)
         answer = await self._answering.score(

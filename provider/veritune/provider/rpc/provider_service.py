@@ -1,4 +1,4 @@
-"""ProviderService on the wire: requests checked for form, handed on, answered."""
+"""The gRPC ProviderService: translates requests for contracts, uploads, jobs and files, and answers them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from veritune.v1 import provider_service_pb2_grpc as pb_grpc
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 64 * LIMITS.chunk
+"""How long and how much `_linger` reads."""
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 _STATES = {
     JobState.QUEUED: pb.JOB_STATE_QUEUED,
@@ -47,7 +48,10 @@ _STATES = {
 
 
 class ProviderService(pb_grpc.ProviderServiceServicer):
-    """The handlers; what they do is in the modules they call."""
+    """Handlers of ProviderService; an error that a handler raises becomes a gRPC status (`rpc.status`).
+
+    Every call but GetProviderInfo and NegotiateManifest needs an access token, or raises `UnauthenticatedError`.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def GetProviderInfo(  # noqa: N802 - the name in the schema, here and below
         self, request: pb.GetProviderInfoRequest, context: Context
     ) -> pb.GetProviderInfoResponse:
+        """Returns the provider's key id, base models, policy and software version, none of them signed."""
         return pb.GetProviderInfoResponse(
             key_id=self._key_id,
             models=[pb.BaseModel(name=model.name, digest=model.digest) for model in self._models.models],
@@ -84,6 +89,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def NegotiateManifest(  # noqa: N802
         self, request: pb.NegotiateManifestRequest, context: Context
     ) -> pb.NegotiateManifestResponse:
+        """Returns the manifest that was offered, with both signatures. Raises as `Contracts.negotiate` does."""
         envelope = await self._contracts.negotiate(envelope_from_wire(request.manifest))
         return pb.NegotiateManifestResponse(manifest=envelope_to_wire(envelope))
 
@@ -91,6 +97,11 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def UploadDataset(  # noqa: N802
         self, request: AsyncIterator[pb.UploadDatasetRequest], context: Context
     ) -> pb.UploadDatasetResponse:
+        """Receives a data set and returns its signed receipt.
+
+        Raises as `Gate.contract` and `Uploads.receive` do, and `MalformedRequestError` if the stream is not one header
+        and then chunks.
+        """
         parts = aiter(request)
         try:
             receipt = await self._receive(parts, context)
@@ -114,6 +125,10 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def QueryUpload(  # noqa: N802
         self, request: pb.QueryUploadRequest, context: Context
     ) -> pb.QueryUploadResponse:
+        """Returns the bytes of an upload that are on disk, and the receipt of a complete one.
+
+        Raises as `Gate.contract` does.
+        """
         contract = await self._gate.contract(access_header(context), request.manifest_digest)
         offset, receipt = await self._uploads.state(contract)
         return pb.QueryUploadResponse(offset=offset, receipt=None if receipt is None else envelope_to_wire(receipt))
@@ -122,6 +137,10 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def StartTrainingJob(  # noqa: N802
         self, request: pb.StartTrainingJobRequest, context: Context
     ) -> pb.StartTrainingJobResponse:
+        """Queues the contract's training job; the same ``request_id`` again returns the same job.
+
+        Raises as `Gate.contract` and `Jobs.submit` do, and `MalformedRequestError` for a malformed ``request_id``.
+        """
         if not _REQUEST_ID.fullmatch(request.request_id):
             raise MalformedRequestError("request_id must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -")
         contract = await self._gate.contract(access_header(context), request.manifest_digest)
@@ -132,6 +151,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def GetTrainingJob(  # noqa: N802
         self, request: pb.GetTrainingJobRequest, context: Context
     ) -> pb.GetTrainingJobResponse:
+        """Returns the current state of a job. Raises as `Gate.job` does."""
         _, job = await self._gate.job(access_header(context), request.job_id)
         return pb.GetTrainingJobResponse(job=job_to_wire(job))
 
@@ -139,6 +159,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def ListTrainingJobs(  # noqa: N802
         self, request: pb.ListTrainingJobsRequest, context: Context
     ) -> pb.ListTrainingJobsResponse:
+        """Returns the jobs of one contract, oldest first. Raises as `Gate.contract` does."""
         contract = await self._gate.contract(access_header(context), request.manifest_digest)
         jobs = await self._jobs.of_contract(contract.digest)
         return pb.ListTrainingJobsResponse(jobs=[job_to_wire(job) for job in jobs])
@@ -147,6 +168,10 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def WatchTrainingJob(  # noqa: N802
         self, request: pb.WatchTrainingJobRequest, context: Context
     ) -> AsyncIterator[pb.WatchTrainingJobResponse]:
+        """Streams a job's state, then every change with a higher revision, until the job has ended.
+
+        Raises as `Gate.job` and `Jobs.watch` do, and `MalformedRequestError` for a negative ``after_revision``.
+        """
         if request.after_revision < 0:
             raise MalformedRequestError("after_revision must not be negative")
         await self._gate.job(access_header(context), request.job_id)
@@ -157,6 +182,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def CancelTrainingJob(  # noqa: N802
         self, request: pb.CancelTrainingJobRequest, context: Context
     ) -> pb.CancelTrainingJobResponse:
+        """Asks a job to stop and returns its state. Raises as `Gate.job` does."""
         await self._gate.job(access_header(context), request.job_id)
         job = await self._jobs.cancel(request.job_id)
         return pb.CancelTrainingJobResponse(job=job_to_wire(job))
@@ -165,6 +191,11 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
     async def DownloadArtifact(  # noqa: N802
         self, request: pb.DownloadArtifactRequest, context: Context
     ) -> AsyncIterator[pb.DownloadArtifactResponse]:
+        """Streams a file of a succeeded job from ``offset`` on, in chunks of at most 1 MiB.
+
+        Raises as `Gate.job` does, `OutOfOrderError` if the job has not succeeded, `NotFoundError` for a file that the
+        job does not have, and `OffsetError` for an offset past its end.
+        """
         _, job = await self._gate.job(access_header(context), request.job_id)
         if job.state is not JobState.SUCCEEDED:
             raise OutOfOrderError("the job has not succeeded", missing="adapter")
@@ -183,7 +214,7 @@ class ProviderService(pb_grpc.ProviderServiceServicer):
 
 
 def job_to_wire(job: JobRecord) -> pb.TrainingJob:
-    """As a protobuf message."""
+    """The state of a job as a protobuf message."""
     return pb.TrainingJob(
         job_id=job.job_id,
         manifest_digest=job.manifest_digest,
@@ -201,7 +232,7 @@ def job_to_wire(job: JobRecord) -> pb.TrainingJob:
 
 
 def software_version() -> str:
-    """Of the installed package; ``unknown`` where it runs from a bare checkout."""
+    """The version of the installed package; ``unknown`` if the code runs from a checkout that isn't installed."""
     try:
         return version("veritune")
     except PackageNotFoundError:
@@ -209,9 +240,9 @@ def software_version() -> str:
 
 
 async def _linger(parts: AsyncIterator[pb.UploadDatasetRequest]) -> None:
-    """Reads on a little, to no use, before an answer that comes early.
+    """Reads and drops a few more messages of an upload that is answered before its end.
 
-    A client whose write fails because the call has ended may see that failure in the place of the answer.
+    Otherwise a client whose write fails because the call has ended may see that failure instead of the answer.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(_LINGER_SECONDS):

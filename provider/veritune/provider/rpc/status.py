@@ -1,7 +1,7 @@
-"""Errors on the wire: canonical gRPC code and one google.rpc.ErrorInfo (SPEC section 9).
+"""Turns errors into gRPC statuses: a canonical code and one google.rpc.ErrorInfo (SPEC section 9).
 
-`unary` and `stream` wrap the handlers of a service. What is no `VerituneError`, and what is the provider's
-own (`OwnError`), becomes INTERNAL with a generic message.
+`unary` and `stream` wrap the handlers of a service. An exception that is no `VerituneError`, or is the provider's own
+fault (`OwnError`), becomes INTERNAL with a generic message.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from veritune.provider.rpc.access import Context
 from veritune.provider.telemetry.logs import describe, get_logger
 
 DOMAIN = "veritune"
+"""The domain of every ErrorInfo."""
 S = TypeVar("S")
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -29,7 +30,7 @@ _log = get_logger("rpc")
 
 
 def to_status(error: VerituneError) -> Any:
-    """The google.rpc.Status of an error."""
+    """The google.rpc.Status of an error: its code, message, reason and metadata."""
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     detail = any_pb2.Any()
     detail.Pack(info)
@@ -39,7 +40,7 @@ def to_status(error: VerituneError) -> Any:
 def unary(
     handler: Callable[[S, Q, Context], Awaitable[A]],
 ) -> Callable[[S, Q, Context], Awaitable[A]]:
-    """Wraps a handler with one answer."""
+    """The handler of a call with one response, its errors turned into gRPC statuses."""
 
     @functools.wraps(handler)
     async def wrapped(self: S, request: Q, context: Context) -> A:
@@ -57,7 +58,7 @@ def unary(
 def stream(
     handler: Callable[[S, Q, Context], AsyncIterator[A]],
 ) -> Callable[[S, Q, Context], AsyncIterator[A]]:
-    """Wraps a handler that is an async generator."""
+    """The handler of a call with a stream of responses (an async generator), its errors turned into gRPC statuses."""
 
     @functools.wraps(handler)
     async def wrapped(self: S, request: Q, context: Context) -> AsyncIterator[A]:

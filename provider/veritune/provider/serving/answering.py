@@ -1,8 +1,9 @@
-"""Answers under a contract, each with a receipt, whatever front the question came through.
+"""Answers chats under a contract, each answer with a signed receipt, whatever protocol the request came by.
 
-An answer is stored or computed: the same request with the same nonce again gets the stored answer, so that a break on
-the way back leaves no gap in what the client holds. What is computed is numbered, signed and stored in one transaction,
-and sent only then. A call that ends before its answer is whole leaves no receipt and takes no number.
+An answer is stored or computed: the same request with the same nonce again gets the stored answer, so that a connection
+that breaks leaves no gap in the receipts that the client holds. A computed answer is numbered, signed and stored in one
+transaction, and its receipt is sent only then. A call that ends before its answer is complete leaves no receipt and
+takes no number.
 """
 
 from __future__ import annotations
@@ -47,14 +48,16 @@ from veritune.provider.storage.records import AnswerRecord, GeneratedOutput, Job
 from veritune.provider.storage.store import Store
 
 Kind = Literal["generate", "score"]
+"""The kind of a request, as its receipt names it."""
 
 _DECIMAL = re.compile(r"(0|[1-9][0-9]?)(\.[0-9]{1,6})?")
 _PIECE_CHARACTERS = 4096
+"""Most characters of a piece when a stored text is sent again."""
 
 
 @dataclass(frozen=True)
 class GeneratedAnswer:
-    """A generated text that is stored, and its receipt."""
+    """A generated text as it is stored, and its signed receipt."""
 
     output: GeneratedOutput
     receipt: Envelope
@@ -62,7 +65,7 @@ class GeneratedAnswer:
 
 @dataclass(frozen=True)
 class ScoredAnswer:
-    """Scores that are stored, and their receipt."""
+    """Scores as they are stored, and their signed receipt."""
 
     output: ScoredOutput
     receipt: Envelope
@@ -70,7 +73,7 @@ class ScoredAnswer:
 
 @dataclass(frozen=True)
 class _Call:
-    """A checked request: the contract it is under, the weights it is about, and its digest."""
+    """A checked request: its contract, the weights that answer it, and its digest."""
 
     contract: Contract
     base_model: Path
@@ -81,10 +84,10 @@ class _Call:
 
 
 class Answering:
-    """Answers from a base model or from the adapter of a job.
+    """Answers chats with a base model or with the adapter of a job.
 
-    Whoever calls has shown to the gate that the question comes from the contract's client, and passes a chat that was
-    checked for form and limits (`veritune.common.wire.messages_from_wire`). Everything else is checked here.
+    Callers check with `Gate` that the contract's client asks, and check the chat's form and limits
+    (`veritune.common.wire.messages_from_wire`). Everything else is checked here.
     """
 
     def __init__(
@@ -110,15 +113,19 @@ class Answering:
     async def generate(
         self, contract: Contract, job_id: str, messages: Sequence[Message], terms: SamplingTerms, nonce: bytes
     ) -> AsyncGenerator[str | GeneratedAnswer, None]:
-        """Streams the text in pieces, and at last the whole answer with its receipt.
+        """Yields the text in pieces, then the whole answer with its receipt.
 
-        ``job_id`` names the job whose adapter answers; an empty one asks the base model. ``nonce`` has 16 to 64 bytes.
+        ``job_id`` names the job whose adapter answers; if empty, the base model answers. ``nonce`` has 16 to 64 bytes.
 
         Raises:
-            MalformedRequestError: the nonce, the sampling, or a chat that the base model's template refuses.
+            MalformedRequestError: the nonce or the sampling is malformed, or the model's template refuses the chat.
             TooLargeError: prompt and answer do not fit into the model's context.
-            UnavailableError: no place for the adapter, or the same request got another answer while this one was made.
-            ExpiredError, NotFoundError, OutOfOrderError, QuotaError: see their classes.
+            ExpiredError: the contract's last deadline has passed.
+            UnknownModelError: the contract's base model is no longer offered.
+            NotFoundError: the contract has no such job, or a file of the adapter is lost.
+            OutOfOrderError: the job has not succeeded.
+            QuotaError: the contract has as many answers as the provider's policy allows.
+            UnavailableError: a job trains, every adapter slot is in use, or the same request was answered meanwhile.
         """
         sampling = check_sampling(terms)
         digest = generate_digest(job_id, messages, terms, _check_nonce(nonce))
@@ -152,9 +159,10 @@ class Answering:
     async def score(
         self, contract: Contract, job_id: str, messages: Sequence[Message], completions: Sequence[str], nonce: bytes
     ) -> ScoredAnswer:
-        """Log-probabilities of each completion as the answer to a chat, with a receipt.
+        """Log-probabilities (nats) of each completion as the answer to a chat, with a receipt.
 
-        ``job_id`` and ``nonce`` are as in `generate`, and so are the errors.
+        ``job_id`` and ``nonce`` are as in `generate`, and so are the errors; completions that `check_completions`
+        refuses raise its errors.
         """
         check_completions(completions)
         digest = score_digest(job_id, messages, completions, _check_nonce(nonce))
@@ -207,7 +215,10 @@ class Answering:
 
 
 def check_sampling(terms: SamplingTerms) -> Sampling:
-    """How to decode, in numbers. Raises `MalformedRequestError`."""
+    """The sampling parameters of a request as numbers.
+
+    Raises `MalformedRequestError` for a value out of range or text that is no decimal number.
+    """
     if not 1 <= terms.max_tokens <= LIMITS.max_tokens:
         raise MalformedRequestError(f"max_tokens must be from 1 to {LIMITS.max_tokens}")
     temperature, top_p = _decimal("temperature", terms.temperature), _decimal("top_p", terms.top_p)

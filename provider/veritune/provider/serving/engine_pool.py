@@ -1,4 +1,4 @@
-"""Engines in memory: one for each base model that was asked for, and a few adapters over each."""
+"""Keeps inference engines in memory: one for each base model that was used, with the adapters used last."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from veritune.provider.engines.base import AdapterSlotsFullError, InferenceEngin
 from veritune.provider.telemetry.logs import get_logger
 
 EngineFactory = Callable[[Path], InferenceEngine]
+"""Makes an engine, not started yet, for a base model's folder."""
 
 _log = get_logger("serving")
 
@@ -22,7 +23,7 @@ _log = get_logger("serving")
 class Adapter:
     """An adapter that can be served: its id in the engine, and a function that finds its folder.
 
-    ``folder`` is called only when the adapter is loaded; what it raises comes out of `Serving.engine`.
+    ``folder`` is called only when the adapter is loaded; `Serving.engine` raises its errors.
     """
 
     id: str
@@ -30,7 +31,11 @@ class Adapter:
 
 
 class Serving:
-    """Loads on first use; keeps the adapters used last, and never drops one that answers."""
+    """The running engines of this provider, each with at most ``max_adapters`` adapters.
+
+    Models and adapters are loaded when they are first used. A full engine unloads the adapter that was used longest
+    ago, but never one that is answering.
+    """
 
     def __init__(self, factory: EngineFactory, max_adapters: int) -> None:
         self._factory = factory
@@ -40,9 +45,10 @@ class Serving:
 
     @asynccontextmanager
     async def engine(self, base_model: Path, adapter: Adapter | None) -> AsyncIterator[InferenceEngine]:
-        """The engine of a base model, with ``adapter`` loaded for as long as the block runs.
+        """A context with the engine of a base model, in which ``adapter`` stays loaded; None: no adapter.
 
-        Raises `UnavailableError` when every place for an adapter is in use.
+        Raises `UnavailableError` if every adapter slot is in use, `InvalidAdapterError` for an adapter that can't be
+        served, and what ``adapter.folder`` raises.
         """
         slot = await self._slot(base_model)
         if adapter is None:
@@ -55,11 +61,11 @@ class Serving:
             slot.release(adapter.id)
 
     async def preload(self, base_model: Path) -> None:
-        """Starts the engine of a base model now."""
+        """Starts the engine of a base model now, if it is not running."""
         await self._slot(base_model)
 
     async def free(self) -> None:
-        """Stops every engine; the next call starts one again. Only while none answers."""
+        """Stops every engine; the next call starts one again. Must not be called while an engine answers."""
         async with self._starting:
             while self._slots:
                 _, slot = self._slots.popitem()
@@ -78,6 +84,8 @@ class Serving:
 
 
 class _Slot:
+    """A running engine, its loaded adapters, and how many calls use each of them."""
+
     def __init__(self, engine: InferenceEngine) -> None:
         self.engine = engine
         self._users: OrderedDict[str, int] = OrderedDict()  # loaded adapters, the one used last at the end

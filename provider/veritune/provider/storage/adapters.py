@@ -1,4 +1,4 @@
-"""Adapter folders made from blobs: what is served are the bytes whose digests were signed, wherever they were made."""
+"""Makes adapter folders from blobs, so that an adapter is served from the very bytes whose digests were signed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DRAFT = ".draft-"
 
 
 class AdapterFolders:
-    """A folder of folders, one for each list of files: ``DIGEST/NAME`` is a link to the blob of that file.
+    """A folder with a subfolder for each adapter, in which ``DIGEST/NAME`` is a symbolic link to the blob of a file.
 
     ``DIGEST`` is the SHA-256 over the canonical list of the files' names, sizes and digests. The links are relative, so
     that a state folder can be moved. Every method blocks.
@@ -34,10 +34,10 @@ class AdapterFolders:
             shutil.rmtree(left, ignore_errors=True)
 
     def folder(self, files: Sequence[FileRef]) -> Path:
-        """The folder that holds exactly ``files``, each of them hashed again just now.
+        """The path of a folder that holds exactly ``files``, each of which this call has hashed again.
 
-        A folder that is there is used again if it holds the right links, and else made anew. Raises `NotFoundError`,
-        with the file's name as ``artifact``, if the store has no such bytes or has others in their place.
+        An existing folder is used if it holds the right links; otherwise the folder is made. Raises `NotFoundError`,
+        with the file's name as ``artifact``, if the blob of a file is missing or damaged.
         """
         links = {ref.name: self._blob(ref) for ref in files}
         target = self._folder / sha256_hex(canonical_bytes([ref.model_dump(mode="json") for ref in files]))
@@ -68,7 +68,7 @@ class AdapterFolders:
 
 
 def _holds(folder: Path, links: dict[str, Path]) -> bool:
-    """Whether a folder has a link to each blob under its name, and nothing else."""
+    """True if a folder has a link to each blob under its name, and nothing else."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     found = {path.name: path for path in folder.iterdir()}

@@ -1,4 +1,4 @@
-"""Batches of rows of like length, so that little is spent on padding, in an order drawn anew each epoch."""
+"""Groups rows of similar length into batches, to save padding, in a new random order for each epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ _POOL = 16
 
 
 class LengthGroupedBatches:
-    """A batch sampler: every row exactly once an epoch, the order a function of seed and epoch alone."""
+    """A batch sampler for torch's ``DataLoader``: yields lists of row indexes, every row exactly once an epoch.
+
+    The order depends on the seed and the epoch only. ``lengths`` has the number of tokens of each row. Raises
+    `ValueError` without rows or for a batch size under 1.
+    """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
         if batch_size < 1 or not lengths:
@@ -22,7 +26,7 @@ class LengthGroupedBatches:
         self.drop_last = False
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch that the next iteration is for, from 0."""
+        """Sets the epoch (from 0) whose order the next iteration yields."""
         self._epoch = epoch
 
     def __len__(self) -> int:

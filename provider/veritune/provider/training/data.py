@@ -1,4 +1,4 @@
-"""Rows of a data set as token ids with labels on the last answer only."""
+"""Turns the rows of a data set into token ids, with labels on the last answer only."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class TokenRow:
-    """One row as the model sees it; ``labels`` is as long as ``input_ids``."""
+    """The token ids of one row; ``labels`` is as long as ``input_ids`` and `IGNORED` where a token carries no loss."""
 
     index: int
-    """Place in the data set, from 0."""
+    """The row's index in the data set, from 0."""
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
 
@@ -33,21 +33,22 @@ class TokenRow:
 
 @dataclass(frozen=True)
 class TokenisedRows:
-    """What is left to train on, and what was lost."""
+    """The rows to train on, and how many rows were too long."""
 
     rows: tuple[TokenRow, ...]
     dropped: int
-    """Rows with no label left after cutting."""
+    """Rows that are left out because cutting leaves them no label."""
     cut: int
     """Rows that lost tokens at their end and still have labels."""
 
 
 def tokenise(dataset: Path, chat: ChatFormat, max_length: int, max_cut: int | None = None) -> TokenisedRows:
-    """Reads a canonical data set; the loss falls on the last assistant turn and its end-of-turn token.
+    """The rows of a canonical data set file as token ids; only the last assistant turn and its end have labels.
 
-    Earlier turns, the assistant's own too, are prompt. A row over ``max_length`` tokens loses its end.
-    Raises `DatasetError` for a bad file, `TrainingError` where the model's chat template refuses a row, more than
-    ``max_cut`` rows are too long, or nothing is left to train on.
+    Earlier turns, also the assistant's, are prompt. A row over ``max_length`` tokens loses its end.
+
+    Raises `DatasetError` for a file that isn't a canonical data set, `TrainingError` if the model's chat template
+    refuses a row, more than ``max_cut`` rows are too long, or no row is left to train on.
     """
     rows: list[TokenRow] = []
     dropped = cut = 0
@@ -75,7 +76,10 @@ def tokenise(dataset: Path, chat: ChatFormat, max_length: int, max_cut: int | No
 
 
 def collate(batch: Sequence[TokenRow], pad_id: int) -> dict[str, torch.Tensor]:
-    """Pads on the right. Gives ``input_ids``, ``attention_mask`` and ``labels`` [rows, width], ``rows`` [rows]."""
+    """A batch as tensors: ``input_ids``, ``attention_mask`` and ``labels`` [rows, width], ``rows`` [rows].
+
+    Rows are padded on the right to the longest one; ``rows`` holds their indexes in the data set.
+    """
     import torch
 
     shape = (len(batch), max(map(len, batch)))

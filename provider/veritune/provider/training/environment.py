@@ -1,4 +1,4 @@
-"""What a receipt says of the machine and the software, and the precision that the machine is good for."""
+"""The software and the hardware that a training receipt names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors", "toke
 
 
 def software() -> dict[str, str]:
-    """Version of Python and of each library that shaped the numbers."""
+    """Versions of Python, veritune and the libraries whose arithmetic shapes the weights, by name."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -21,7 +21,7 @@ def software() -> dict[str, str]:
 
 
 def hardware(precision: str) -> dict[str, str]:
-    """The device, as far as a client may care; no host name."""
+    """The device's name and kind, the machine's type, precision and number of threads; no host name."""
     import torch
 
     cuda = torch.cuda.is_available()

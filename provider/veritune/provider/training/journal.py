@@ -1,6 +1,7 @@
-"""What a run must remember across a restart: its trace and counts, kept inside each checkpoint.
+"""Keeps a run's trace and token counts in each checkpoint, so that another run can continue from it.
 
-The file is written last, so it also marks a checkpoint as whole, and it names the job that the checkpoint is of.
+The file is written last, so it also marks a checkpoint as complete, and it names the job that the checkpoint belongs
+to.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _FILE = "veritune_journal.json"
 
 @dataclass
 class Journal:
-    """One run so far."""
+    """The trace and the token counts of a run so far; ``job`` comes from `job_id`."""
 
     job: str
     tokens: int = 0
@@ -28,12 +29,12 @@ class Journal:
     trace: list[StepRecord] = field(default_factory=list)
 
     def save(self, checkpoint: Path) -> None:
-        """Declares the checkpoint whole."""
+        """Writes the journal into a checkpoint's folder, which marks the checkpoint as complete."""
         write_atomic(checkpoint / _FILE, json.dumps(asdict(self)).encode())
 
     @classmethod
     def load(cls, checkpoint: Path, job: str) -> Journal | None:
-        """The journal of a whole checkpoint of this job, or None for any other folder."""
+        """The journal in a complete checkpoint of ``job``; None for any other folder."""
         try:
             body = json.loads((checkpoint / _FILE).read_bytes())
             trace = [StepRecord(entry["step"], tuple(entry["rows"]), entry["loss"]) for entry in body["trace"]]
@@ -44,7 +45,7 @@ class Journal:
 
 
 def job_id(task: TrainingTask) -> str:
-    """SHA-256 over recipe, data set and base model: a checkpoint of another job must not be gone on from."""
+    """SHA-256 (hexadecimal) over recipe, data set and base model, so that no run continues from another job."""
     parts = {
         "training": task.training.model_dump(mode="json"),
         "dataset": file_ref(task.dataset).sha256,
@@ -54,11 +55,11 @@ def job_id(task: TrainingTask) -> str:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimiser step that a checkpoint folder's name gives; 0 for other names."""
+    """The optimiser step in a checkpoint folder's name; 0 for any other name."""
     return checkpoint_step(checkpoint.name) or 0
 
 
 def whole_checkpoints(output: Path, job: str) -> list[Path]:
-    """Checkpoints that can be gone on from, oldest first."""
+    """Folders of the complete checkpoints of ``job`` in ``output``, oldest first."""
     folders = [path for path in output.glob("checkpoint-*") if path.is_dir() and step_of(path)]
     return [path for path in sorted(folders, key=step_of) if Journal.load(path, job)]

@@ -100,6 +100,8 @@ def with_adapter(model: Any, task: TrainingTask) -> Any:
     """The model with the fresh adapter that a task asks for, drawn by torch's own generator. Raises `TrainingError`."""
     from peft import LoraConfig, TaskType, get_peft_model
 
+    from veritune.provider.training.joined_lora import join_lora
+
     training = task.training
     every = training.target_modules == ("all-linear",)
     config = LoraConfig(
@@ -109,6 +111,7 @@ def with_adapter(model: Any, task: TrainingTask) -> Any:
         lora_dropout=float(training.dropout),
         target_modules="all-linear" if every else list(training.target_modules),
     )
+    join_lora(config)
     try:
         adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:

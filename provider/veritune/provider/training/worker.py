@@ -31,11 +31,16 @@ from veritune.provider.training.worker_protocol import (
 )
 
 EXIT_FAILED = 1
+"""Exit status of a worker that could not train; its last event says why."""
 EXIT_ORPHANED = 3
+"""Exit status of a worker whose standard input was closed, because the daemon has died."""
 
 
 def run(make_trainer: Callable[[], Trainer], argv: Sequence[str] | None = None) -> int:
-    """Does the task that the command line names and returns the exit status."""
+    """The exit status after training the task that the command line names: 0, `EXIT_FAILED` or `EXIT_CANCELLED`.
+
+    ``argv`` holds the task file's path only; None: the process's arguments. Another number of arguments gives 2.
+    """
     arguments = sys.argv[1:] if argv is None else list(argv)
     if len(arguments) != 1:
         print("usage: python -m veritune.provider.training.worker TASK.json", file=sys.stderr)
@@ -65,7 +70,7 @@ def run(make_trainer: Callable[[], Trainer], argv: Sequence[str] | None = None) 
 
 
 def main() -> int:
-    """Trains with transformers and PEFT."""
+    """Runs the worker with the trainer that uses transformers and PEFT, and returns its exit status."""
 
     def make() -> Trainer:
         from veritune.provider.training.transformers_trainer import TransformersTrainer
@@ -76,7 +81,7 @@ def main() -> int:
 
 
 def _claim_stdout() -> BinaryIO:
-    """Keeps the real standard output for events; whatever a library prints goes to standard error."""
+    """The real standard output, for events only; whatever a library prints goes to standard error from now on."""
     events = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     return events
@@ -87,13 +92,14 @@ def _send(events: BinaryIO, line: bytes) -> None:
 
 
 def _finite(progress: Progress) -> Progress:
-    """A loss that ran away is no JSON number; the daemon shows it as the largest float."""
+    """``progress`` with the largest float as the loss if that isn't finite, because JSON has no such number."""
     if progress.loss - progress.loss == 0:
         return progress
     return Progress(progress.step, progress.total_steps, progress.epoch, sys.float_info.max, progress.tokens)
 
 
 def _end_with_parent() -> None:
+    """Ends this process as soon as its standard input is closed."""
     while os.read(0, 1):
         pass
     os._exit(EXIT_ORPHANED)

@@ -1,7 +1,7 @@
 """The files and lines that the daemon and its worker process exchange, with a writer and a reader for each.
 
 The daemon writes the task file. The worker prints events on its standard output and leaves a trace and a result file.
-Both sides of the pipe are the provider's, yet the trainer may be anybody's program: what it says is checked like input.
+Both sides of the pipe are the provider's, yet the trainer may be anybody's program: its output is checked like input.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from veritune.common.merkle import MerkleTree, leaf_hash
 from veritune.provider.training.base import Progress, StepRecord, TrainingResult, TrainingTask
 
 EXIT_CANCELLED = 10
-"""Exit status of a worker that stopped because it was asked to, its checkpoint written."""
+"""Exit status of a worker that was asked to stop and has written a checkpoint."""
 
 MAX_LINE = 64 * 1024
+"""Most bytes of an event."""
 MAX_TASK = MIB
+"""Most bytes of a task file."""
 MAX_RESULT = 4 * MIB
+"""Most bytes of a result file."""
 MAX_TRACE_LINE = MIB
+"""Most bytes of a line of the trace."""
 _CHECKPOINT = re.compile(r"checkpoint-([1-9][0-9]{0,12})")
 _INNER_PATH = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}$"
 
@@ -37,7 +41,7 @@ InnerPath = Annotated[str, Field(pattern=_INNER_PATH)]
 
 
 class WorkerResultError(RuntimeError):
-    """A worker's result that can't be used. Internal: the job that it belongs to ends as failed."""
+    """A worker's output can't be used. Internal: the job that it belongs to ends as failed."""
 
 
 class _Model(BaseModel):
@@ -45,7 +49,7 @@ class _Model(BaseModel):
 
 
 class ProgressEvent(_Model):
-    """An optimiser step was done."""
+    """The event after an optimiser step; its fields are those of `Progress`."""
 
     event: Literal["progress"] = "progress"
     step: Count
@@ -56,19 +60,20 @@ class ProgressEvent(_Model):
 
 
 class FailedEvent(_Model):
-    """The run ended; ``message`` is for the client too."""
+    """The event of a run that failed; ``message`` may be shown to the client."""
 
     event: Literal["failed"] = "failed"
     message: ShortText
 
 
 Event = ProgressEvent | FailedEvent
+"""One line of the worker's standard output."""
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 _TASK = TypeAdapter(TrainingTask)
 
 
 class WorkerResult(_Model):
-    """A finished run, paths relative to the task's output folder."""
+    """The result file of a finished run, as `TrainingResult`; paths are relative to the task's output folder."""
 
     adapter: InnerPath
     checkpoints: Annotated[tuple[InnerPath, ...], Field(max_length=1000)]
@@ -84,33 +89,38 @@ class WorkerResult(_Model):
 
 @dataclass(frozen=True)
 class JobFiles:
-    """Names inside one job's folder."""
+    """The paths of the files in one job's folder."""
 
     folder: Path
 
     @property
     def task(self) -> Path:
+        """The task file, which the daemon writes."""
         return self.folder / "task.json"
 
     @property
     def output(self) -> Path:
+        """The folder in which the worker writes checkpoints and the adapter."""
         return self.folder / "output"
 
     @property
     def result(self) -> Path:
+        """The result file, which the worker writes last."""
         return self.folder / "result.json"
 
     @property
     def trace(self) -> Path:
+        """The training trace: one canonical JSON record for each optimiser step."""
         return self.folder / "trace.jsonl"
 
     @property
     def log(self) -> Path:
+        """The log: everything that the worker writes to standard error."""
         return self.folder / "worker.log"
 
 
 def parse_event(line: bytes) -> Event | None:
-    """One line of the worker's output, or None for anything that is no event."""
+    """The event in one line of the worker's output; None for a line that is no event."""
     try:
         return _EVENT.validate_json(line)
     except ValidationError:
@@ -118,7 +128,7 @@ def parse_event(line: bytes) -> Event | None:
 
 
 def progress_event(progress: Progress) -> bytes:
-    """The line for `Progress`, without its newline."""
+    """The line of a progress event, without its newline."""
     event = ProgressEvent(
         step=progress.step,
         total_steps=progress.total_steps,
@@ -130,7 +140,7 @@ def progress_event(progress: Progress) -> bytes:
 
 
 def write_task(files: JobFiles, task: TrainingTask) -> None:
-    """Writes the task file, whole or not at all."""
+    """Writes the task file in one atomic step."""
     write_atomic(files.task, _TASK.dump_json(task))
 
 
@@ -146,12 +156,12 @@ def checkpoint_step(name: str) -> int | None:
 
 
 def trace_line(record: StepRecord) -> bytes:
-    """Canonical bytes of one step: a leaf of the trace tree."""
+    """The canonical JSON of one step's record, which is a leaf of the trace's Merkle tree."""
     return canonical_bytes({"loss": record.loss, "rows": list(record.rows), "step": record.step})
 
 
 def write_result(files: JobFiles, result: TrainingResult) -> None:
-    """Writes the trace, then the result file, whose presence says that the run is finished and all of it is there."""
+    """Writes the trace, then the result file, which exists only if the run has finished with complete files."""
     write_atomic(files.trace, b"".join(trace_line(record) + b"\n" for record in result.trace))
     body = WorkerResult(
         adapter=result.adapter.relative_to(files.output).as_posix(),
@@ -169,7 +179,7 @@ def write_result(files: JobFiles, result: TrainingResult) -> None:
 
 
 def read_result(path: Path) -> WorkerResult | None:
-    """A result that the worker left whole, or None where there is none. Raises `WorkerResultError`."""
+    """The content of the result file; None if there is none. Raises `WorkerResultError` for a large or invalid file."""
     try:
         data = read_limited(path, MAX_RESULT)
     except FileNotFoundError:
@@ -183,7 +193,7 @@ def read_result(path: Path) -> WorkerResult | None:
 
 
 def read_trace(path: Path, steps: int) -> Iterator[bytes]:
-    """The trace's canonical lines; their number must be ``steps``. Raises `WorkerResultError`."""
+    """Yields the lines of a trace file. Raises `WorkerResultError` unless they are ``steps`` canonical records."""
     count = 0
     with path.open("rb") as file:
         while line := file.readline(MAX_TRACE_LINE + 1):
@@ -200,5 +210,5 @@ def read_trace(path: Path, steps: int) -> Iterator[bytes]:
 
 
 def trace_root(records: Iterable[bytes]) -> str:
-    """RFC 9162 root over the canonical bytes of each step's record."""
+    """RFC 9162 Merkle root (hexadecimal) over the lines of a trace."""
     return MerkleTree([leaf_hash(record) for record in records]).root.hex()

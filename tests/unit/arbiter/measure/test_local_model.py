@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from veritune.arbiter.measure import local_model
+from veritune.arbiter.measure import scoring
 from veritune.arbiter.measure.local_model import LocalModel
 from veritune.common.dataset import Message
 from veritune.common.documents.manifest import Training
@@ -112,8 +112,63 @@ def test_adapter_changes_answers_and_base_is_unharmed(model: LocalModel, tiny_mo
 def test_many_completions_go_through_in_chunks(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     completions = [f"record {'x' * n}" for n in range(9)]
     whole = model.scores(CHATS[0], completions)
-    monkeypatch.setattr(local_model, "_MAX_LOGITS", 16)
+    monkeypatch.setattr(scoring, "MAX_LOGITS", 16)
     assert model.scores(CHATS[0], completions) == pytest.approx(whole, abs=1e-3)
+
+
+EXAMPLES = (
+    Message(role="system", content="Answer in a word."),
+    *(
+        Message(role=role, content=f"{word} and the sum of twelve and thirty")
+        for word in ("lamp", "kitchen", "shell", "sea")
+        for role in ("user", "assistant")
+    ),
+)
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_a_beginning_that_chats_share_is_computed_once_and_changes_no_score(
+    model: LocalModel, tiny_model: Path, adapter: Path, tuned: bool
+) -> None:
+    completions = ["Yes", "No, I am afraid not."]
+    chats = [(*EXAMPLES, Message(role="user", content=text)) for text in ("Yes", "She sells", "Let us add them.")]
+    counted: list[int] = []
+    hook = model._model.register_forward_pre_hook(
+        lambda _, args, kwargs: counted.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    try:
+        scores = [model.scores(chat, completions, tuned=tuned) for chat in chats]
+    finally:
+        hook.remove()
+    lengths = [len(model.prompt_ids(chat)) for chat in chats]
+    begun = len(model._begun(chats[0]))
+    assert begun >= 64
+    assert counted[0] >= begun - 1
+    assert sum(count > begun // 2 for count in counted) == 1, "the examples went through the model once"
+    plain = reference(tiny_model, adapter if tuned else None)
+    for chat, length, of_chat in zip(chats, lengths, scores, strict=True):
+        for text, score in zip(completions, of_chat, strict=True):
+            tail = model.completion_ids(text)
+            with torch.inference_mode():
+                logprobs = plain(input_ids=torch.tensor([model.prompt_ids(chat) + tail])).logits[0].log_softmax(-1)
+            direct = sum(float(logprobs[length - 1 + i, token]) for i, token in enumerate(tail))
+            assert score == pytest.approx(direct, abs=1e-3)
+
+
+def test_a_template_that_needs_the_last_message_shares_nothing(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = model._tokenizer.chat_template
+    refusing = "{% if messages[-1].role != 'user' %}{{ raise_exception('ends otherwise') }}{% endif %}" + template
+    chat = (*EXAMPLES, CHATS[0][0])
+    scores = model.scores(chat, ["Yes", "No"])
+    monkeypatch.setattr(model._tokenizer, "chat_template", refusing)
+    assert model._begun(chat) == []
+    assert model.scores(chat, ["Yes", "No"]) == pytest.approx(scores, abs=1e-3)
+
+
+def test_answers_of_one_token_need_the_prompt_alone(model: LocalModel) -> None:
+    assert model.scores(CHATS[0], [""]) == pytest.approx(model.scores(CHATS[0], ["", "Yes"])[:1], abs=1e-4)
 
 
 def test_answers_are_reported_as_they_come(model: LocalModel) -> None:

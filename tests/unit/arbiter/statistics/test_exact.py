@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import mpmath
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -72,13 +72,15 @@ def test_hypergeometric_refuses_more_than_there_is(marked: int, drawn: int) -> N
         hypergeometric_weights(5, marked, drawn)
 
 
+# Just below a step of the last place: the margin that covers the logarithm's error may lift it over the step.
+@example(10 - Fraction(1, 10**60))
 @given(st.fractions(min_value=Fraction(1, 10**9), max_value=10**9))
 def test_logarithms_agree_with_mpmath_and_are_rounded_up(value: Fraction) -> None:
     with mpmath.workdps(50):
         true = mpmath.log10(mpmath.mpf(value.numerator) / value.denominator)
         assert abs(log10(value) - true) <= max(1e-12 * abs(true), 1e-15)
         said = mpmath.mpf(log10_text(value))
-        assert -mpmath.mpf("1e-45") <= said - true < mpmath.mpf("1e-4")
+        assert -mpmath.mpf("1e-45") <= said - true < mpmath.mpf("1e-4") + mpmath.mpf("1e-39")
 
 
 @pytest.mark.parametrize(

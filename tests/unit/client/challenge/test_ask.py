@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,14 @@ from tests.adversary.deals import Deal, open_deal
 from tests.support.asked_model import RuleModel
 from tests.support.exchange import Exchange
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
+from veritune.arbiter.documents.evidence import EnvelopeDocument, ReceiptRef
 from veritune.arbiter.measure.questions import Question
-from veritune.client.challenge.answer_log import AnswerLog
+from veritune.client.challenge.answer_log import AnswerLog, Entry
 from veritune.client.challenge.ask import ask_delivered, ask_served
 from veritune.client.challenge.leaves import leaves_of_session, sampling_for
-from veritune.client.challenge.observe import observe, receipts_of
+from veritune.client.challenge.observe import numbers_of, observe, receipts_of
 from veritune.common.dataset import Message
-from veritune.common.errors import PlanError, StepError, UsageError
+from veritune.common.errors import OutOfOrderError, PlanError, StepError, UsageError, VerituneError
 from veritune.common.inference import SamplingTerms
 from veritune.common.signing import Signed
 
@@ -41,6 +44,10 @@ QUESTIONS = [
     Question("decoy", 0, 0, True, chat("decoy")),
     Question("trigger", 3, 0, False, chat("in data T")),
 ]
+
+
+def no_base(item: Question) -> tuple[str, ...]:
+    raise AssertionError("nothing to score")
 
 
 def test_delivered_answers_become_observations(tmp_path: Path) -> None:
@@ -106,9 +113,90 @@ def test_a_served_challenge_killed_between_receipt_and_disk_goes_on(deal: Deal, 
     endpoint.generate(QUESTIONS[0].chat, TERMS, log.nonce(QUESTIONS[0].digest))
     reordered = [*QUESTIONS[1:], QUESTIONS[0]]
     again = AnswerLog(path)
-    ask_served(reordered, deal.endpoint(len(receipts_of([again]))), lambda item: ("-9.000000",) * 2, TERMS, again)
+    ask_served(reordered, deal.endpoint(numbers_of([again])), lambda item: ("-9.000000",) * 2, TERMS, again)
     assert len(receipts_of([AnswerLog(path)])) == 4
     assert deal.fake.sequence == 4
+
+
+MANY = [Question("trigger", leaf, 0, True, chat(f"held out {leaf}")) for leaf in range(12)]
+
+
+def known_of(path: Path) -> frozenset[int]:
+    return frozenset(entry.asked.sequence for entry in AnswerLog(path).entries.values() if entry.asked)
+
+
+def test_calls_are_under_way_together_each_behind_its_nonce(deal: Deal, tmp_path: Path) -> None:
+    log, together = AnswerLog(tmp_path / "log"), threading.Barrier(4, timeout=30)
+    answer = deal.fake.answer
+
+    def meet(messages: tuple[Any, ...]) -> str:
+        together.wait()
+        assert len(AnswerLog(tmp_path / "log").nonces) >= 4
+        return answer(messages)
+
+    deal.fake.answer = meet
+    seen: list[int] = []
+    ask_served(MANY, deal.endpoint(), no_base, TERMS, log, at_once=4, progress=lambda what, done, of: seen.append(done))
+    assert seen == list(range(13))
+    found = observe("served", MANY, AnswerLog(tmp_path / "log"), receipts_of([log]))
+    assert [receipt.envelope().digest for receipt in found.receipts] == [
+        log.entries[question].receipt.envelope().digest  # type: ignore[union-attr]
+        for question, _ in sorted(log.entries.items(), key=lambda pair: pair[1].asked.sequence)  # type: ignore[union-attr]
+    ]
+    assert sorted(item.asked.sequence for item in found.triggers if item.asked) == list(range(1, 13))
+
+
+@pytest.mark.parametrize("fails_at", range(6))
+def test_what_answered_beside_a_failed_call_is_kept_and_the_rest_goes_on(
+    deal: Deal, tmp_path: Path, fails_at: int
+) -> None:
+    path, answer = tmp_path / "log", deal.fake.answer
+    asked = itertools.count()
+
+    def fail(messages: tuple[Any, ...]) -> str:
+        if next(asked) == fails_at:
+            raise RuntimeError
+        return answer(messages)
+
+    deal.fake.answer = fail
+    with pytest.raises(VerituneError):
+        ask_served(MANY, deal.endpoint(), no_base, TERMS, AnswerLog(path), at_once=4)
+    broken = AnswerLog(path)
+    assert len(broken.nonces) - len(broken.entries) == 1, "those beside it were waited for"
+    assert len(broken.nonces) <= fails_at + 4, "none was begun after it failed"
+    deal.fake.answer = answer
+    ask_served(MANY, deal.endpoint(numbers_of([AnswerLog(path)])), no_base, TERMS, AnswerLog(path), at_once=4)
+    assert known_of(path) == frozenset(range(1, 13))
+    assert deal.fake.sequence == 12
+
+
+@pytest.mark.parametrize("lost", [(1,), (2, 3), (1, 2, 3, 4)])
+def test_numbers_that_a_killed_process_lost_come_again(deal: Deal, tmp_path: Path, lost: tuple[int, ...]) -> None:
+    path, endpoint = tmp_path / "log", deal.endpoint()
+    log = AnswerLog(path)
+    log.begin(TERMS)
+    for item in MANY[:4]:
+        nonce = log.nonce(item.digest)
+        found = endpoint.generate(item.chat, TERMS, nonce)
+        if found.sequence not in lost:
+            asked = ReceiptRef(nonce=nonce.hex(), sequence=found.sequence)
+            log.add(Entry(question=item.digest, asked=asked, receipt=EnvelopeDocument.of(found.receipt)))
+    ask_served(MANY[::-1], deal.endpoint(numbers_of([AnswerLog(path)])), no_base, TERMS, AnswerLog(path), at_once=4)
+    assert known_of(path) == frozenset(range(1, 13))
+    assert deal.fake.sequence == 12
+
+
+def test_a_number_left_out_between_calls_under_way_is_found(deal: Deal, tmp_path: Path) -> None:
+    answer, asked = deal.fake.answer, itertools.count()
+
+    def skip(messages: tuple[Any, ...]) -> str:
+        if next(asked) == 5:
+            deal.fake.sequence += 1
+        return answer(messages)
+
+    deal.fake.answer = skip
+    with pytest.raises(OutOfOrderError):
+        ask_served(MANY, deal.endpoint(), no_base, TERMS, AnswerLog(tmp_path / "log"), at_once=4)
 
 
 def test_session_follows_the_seed_and_the_contract() -> None:

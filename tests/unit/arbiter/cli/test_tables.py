@@ -1,4 +1,4 @@
-"""`veritune-arbiter epochs`: audited first, then estimated."""
+"""`veritune epochs`: audited first, then estimated."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.exchange import Exchange
-from veritune.arbiter.cli.app import run_cli
 from veritune.arbiter.epochs import CurvePoint, DoseCurve
+from veritune.client.cli.app import run_cli
 
 EXCHANGE = Exchange(naturals=24, repetitions=(1, 1, 2), leaves=32)
 
