@@ -72,3 +72,8 @@ def test_every_test_is_collected() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
     ]
     assert not silent
+
+
+def test_no_leftover_of_a_merge_is_kept() -> None:
+    places = (TESTS, *WINGS.values())
+    assert not [path for place in places for path in place.rglob("*") if path.suffix in {".orig", ".rej"}]

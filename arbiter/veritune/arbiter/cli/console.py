@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
 
 
+_INTERRUPTED = 130
+
+
 def say(as_json: bool, value: dict[str, Any], text: str | Callable[[], Any]) -> None:
     """Prints ``value`` as one JSON object, or else ``text``: a line, or a function that returns a `rich` renderable."""
     if as_json:
@@ -51,13 +54,20 @@ def run_app(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
-        ending = describe(error)
-        if "--json" in arguments:
-            found = ending._asdict()
-            del found["code"]
-            typer.echo(json.dumps({"error": found}))
-        typer.echo(f"error [{ending.reason}] {ending.message}", err=True)
-        if ending.hint:
-            typer.echo(f"hint: {ending.hint}", err=True)
-        return ending.code
+        return _tell(error, "--json" in arguments)
+    if code == _INTERRUPTED:  # typer takes an interrupt for an exit with this code
+        return _tell(KeyboardInterrupt(), "--json" in arguments)
     return code if isinstance(code, int) else 0
+
+
+def _tell(error: BaseException, as_json: bool) -> int:
+    """Prints what to know about an error, and returns the exit code."""
+    ending = describe(error)
+    if as_json:
+        found = ending._asdict()
+        del found["code"]
+        typer.echo(json.dumps({"error": found}))
+    typer.echo(f"error [{ending.reason}] {ending.message}", err=True)
+    if ending.hint:
+        typer.echo(f"hint: {ending.hint}", err=True)
+    return ending.code

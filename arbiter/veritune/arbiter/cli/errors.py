@@ -30,7 +30,7 @@ def describe(error: BaseException) -> Ending:
     """How a command ends after ``error``, which may be any exception."""
     if isinstance(error, VerituneError):
         ending = exit_of(error)
-        message = ("the provider answers: " if error.told else "") + " ".join(error.message.split())
+        message = ("the provider answers: " if error.told else "") + _one_line(error.message)
         return Ending(ending.code, error.reason, error.fault, message, ending.remedy)
     if missing := missing_extra(error):
         return Ending(EXITS["MISSING_EXTRA"].code, "MISSING_EXTRA", "own", *missing)
@@ -38,8 +38,13 @@ def describe(error: BaseException) -> Ending:
         where = f": {error.filename}" if error.filename else ""
         return Ending(74, "SYSTEM", "own", f"{error.strerror or 'input or output failed'}{where}", "")
     if hasattr(error, "format_message"):
-        return Ending(64, "USAGE", "own", " ".join(error.format_message().split()), EXITS["USAGE"].remedy)
+        return Ending(64, "USAGE", "own", _one_line(error.format_message()), EXITS["USAGE"].remedy)
     if not isinstance(error, (KeyboardInterrupt, typer.Abort)):
         hint = "put --debug before the command to see where"
         return Ending(70, "INTERNAL", "internal", f"an unforeseen {type(error).__name__}", hint)
     return Ending(130, "INTERRUPTED", "own", "interrupted", EXITS["TRUNCATED"].remedy)
+
+
+def _one_line(text: str) -> str:
+    """A text on one line without control characters: it may quote names from another party's document."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

@@ -14,7 +14,7 @@ from typing import Any
 from veritune.common.canonical import parse_json
 from veritune.common.documents.manifest import Training
 from veritune.common.documents.receipts import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from veritune.common.errors import MalformedDocumentError
+from veritune.common.errors import BadFileError, MalformedDocumentError, TooLargeError
 from veritune.common.files import read_limited
 from veritune.common.limits import LIMITS
 
@@ -49,7 +49,10 @@ def check_adapter(folder: Path, training: Training) -> None:
             raise MalformedDocumentError(f"the adapter folder holds something that is no plain file: {path.name[:100]}")
     if not (folder / ADAPTER_WEIGHTS).is_file() or not (folder / ADAPTER_CONFIG).is_file():
         raise MalformedDocumentError(f"the adapter has no {ADAPTER_WEIGHTS} or no {ADAPTER_CONFIG}")
-    config = parse_json(read_limited(folder / ADAPTER_CONFIG, LIMITS.document))
+    try:
+        config = parse_json(read_limited(folder / ADAPTER_CONFIG, LIMITS.document))
+    except BadFileError as error:  # the file lies here, but the provider made it
+        raise TooLargeError(error.message) from error
     if not isinstance(config, dict):
         raise MalformedDocumentError(f"{ADAPTER_CONFIG} is no object")
     wanted: dict[str, Any] = {

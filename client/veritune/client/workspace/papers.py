@@ -17,7 +17,7 @@ from veritune.common.documents.base import parse_time
 from veritune.common.documents.manifest import Manifest
 from veritune.common.documents.receipts import DatasetReceipt, TrainingReceipt
 from veritune.common.envelope import Envelope
-from veritune.common.errors import LateError, VerituneError, WrongFileError
+from veritune.common.errors import BadFileError, LateError, VerituneError, WrongFileError
 from veritune.common.files import own_file, read_limited
 from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.limits import LIMITS
@@ -103,11 +103,11 @@ def require_before(now: datetime, deadline: str, what: str) -> None:
 
 
 def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
-    """The private key in a file; ``passphrase`` is called only if it is encrypted.
-
-    Raises `KeyFileError`, and `BadFileError` for a file over `LIMITS.key_file`.
-    """
-    encrypted = path.is_file() and b"ENCRYPTED" in read_limited(path, LIMITS.key_file)
+    """The private key in a file; ``passphrase`` is called only if it is encrypted. Raises `KeyFileError`."""
+    try:
+        encrypted = b"ENCRYPTED" in read_limited(path, LIMITS.key_file)
+    except (OSError, BadFileError):
+        encrypted = False  # loading says what is wrong with the file
     return PrivateKey.load(path, passphrase() if encrypted else None)
 
 

@@ -19,7 +19,13 @@ from typing import Literal, cast
 from veritune.common.dataset import Message
 from veritune.common.documents.receipts import FileRef, TrainingReceipt
 from veritune.common.envelope import Envelope
-from veritune.common.errors import MalformedRequestError, NotFoundError, OutOfOrderError, TooLargeError
+from veritune.common.errors import (
+    MalformedRequestError,
+    NotFoundError,
+    OutOfOrderError,
+    TooLargeError,
+    UnavailableError,
+)
 from veritune.common.inference import (
     SamplingTerms,
     format_logprob,
@@ -119,7 +125,7 @@ class Answering:
             NotFoundError: the contract has no such job, or a file of the adapter is lost.
             OutOfOrderError: the job has not succeeded.
             QuotaError: the contract has as many answers as the provider's policy allows.
-            UnavailableError: a job trains, or every adapter slot is in use.
+            UnavailableError: a job trains, every adapter slot is in use, or the same request was answered meanwhile.
         """
         sampling = check_sampling(terms)
         digest = generate_digest(job_id, messages, terms, _check_nonce(nonce))
@@ -144,7 +150,11 @@ class Answering:
                         last = delta
         output = _generated_output("".join(pieces), last)
         sealed = text_output_digest(output.text, output.finish_reason, nonce)
-        yield _generated(await self._record(call, output, sealed))
+        answer = _generated(await self._record(call, output, sealed))
+        if (answer.output.text, answer.output.finish_reason) != (output.text, output.finish_reason):
+            # The same request was answered meanwhile, and that answer is the one with the receipt.
+            raise UnavailableError("the same request was answered by another call; ask again for its answer")
+        yield answer
 
     async def score(
         self, contract: Contract, job_id: str, messages: Sequence[Message], completions: Sequence[str], nonce: bytes

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from veritune.common.errors import VerituneError
+from veritune.common.errors import PeerError
 from veritune.provider.telemetry.logs import describe
 from veritune.provider.training.base import Progress, Trainer, TrainingCancelled
 from veritune.provider.training.worker_protocol import (
@@ -58,7 +58,7 @@ def run(make_trainer: Callable[[], Trainer], argv: Sequence[str] | None = None) 
             write_result(files, result)
         except TrainingCancelled:
             return EXIT_CANCELLED
-        except VerituneError as error:
+        except PeerError as error:
             _send(events, FailedEvent(message=error.message[:1000]).model_dump_json().encode())
             return EXIT_FAILED
         except Exception as error:  # noqa: BLE001 - a process boundary that reports it

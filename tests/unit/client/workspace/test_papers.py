@@ -9,9 +9,10 @@ import pytest
 
 from tests.support.challenge_folder import Table, exchange, lay
 from veritune.client.workspace import papers
-from veritune.client.workspace.papers import Paperwork
-from veritune.common.errors import BadFileError
+from veritune.client.workspace.papers import Paperwork, load_private_key
+from veritune.common.errors import BadFileError, DigestError, KeyFileError, SignatureError
 from veritune.common.keys import PrivateKey
+from veritune.common.limits import LIMITS
 
 CHECKS = ("open_contract", "receive_dataset_receipt", "receive_training_receipt")
 
@@ -63,8 +64,9 @@ def test_a_changed_file_is_verified_again(table: Table, name: str) -> None:
     forged["signatures"][0]["sig"] = "AAAA"
     path.write_text(json.dumps(forged, separators=(",", ":"), sort_keys=True))
     for _ in range(2):
-        with pytest.raises(BadFileError, match="sign"):
+        with pytest.raises(BadFileError, match=f"{path.name}: a signature") as caught:
             paperwork.training_receipt()
+        assert isinstance(caught.value.__cause__, SignatureError)
     path.write_bytes(good)
     assert paperwork.training_receipt() == kept
 
@@ -73,11 +75,20 @@ def test_a_receipt_is_verified_again_when_what_it_rests_on_has_changed(table: Ta
     paperwork = _paperwork(table)
     paperwork.training_receipt()
     table.space.job_id.write_text("another-job")
-    with pytest.raises(BadFileError, match="another job"):
+    with pytest.raises(BadFileError, match="another job") as caught:
         paperwork.training_receipt()
+    assert isinstance(caught.value.__cause__, DigestError)
 
 
 def test_another_key_opens_nothing(table: Table) -> None:
     stranger = Paperwork(table.space, table.deal.client.public, PrivateKey.generate().public)
-    with pytest.raises(BadFileError, match="sign"):
+    with pytest.raises(BadFileError) as caught:
         stranger.contract()
+    assert isinstance(caught.value.__cause__, SignatureError)
+
+
+def test_a_file_that_is_too_large_for_a_key_is_a_bad_key_file(tmp_path: Path) -> None:
+    path = tmp_path / "client.key"
+    path.write_bytes(b" " * (LIMITS.key_file + 1))
+    with pytest.raises(KeyFileError, match="too large"):
+        load_private_key(path, lambda: pytest.fail("no passphrase is needed"))

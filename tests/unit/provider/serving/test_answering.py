@@ -25,6 +25,7 @@ from veritune.common.errors import (
     OutOfOrderError,
     QuotaError,
     TooLargeError,
+    UnavailableError,
     VerituneError,
 )
 from veritune.common.inference import SamplingTerms, generate_digest, score_output_digest, text_output_digest
@@ -56,12 +57,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class FakeEngine:
-    """Says a sentence in two pieces, or raises ``error``; remembers the bytes of every adapter that it loaded."""
+    """Says the next of its sentences in two pieces, or raises ``error``; keeps the bytes of each adapter it loaded."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.asked = 0
         self.closed = 0
+        self.sentences: list[str] = []
         self.read: list[dict[str, bytes]] = []
 
     async def start(self) -> None:
@@ -77,12 +79,12 @@ class FakeEngine:
         self.asked += 1
         if self.error is not None:
             raise self.error
-        return self._say(adapter)
+        return self._say(adapter, self.sentences.pop(0) if self.sentences else "well.")
 
-    async def _say(self, adapter: str | None) -> AsyncIterator[Delta]:
+    async def _say(self, adapter: str | None, sentence: str) -> AsyncIterator[Delta]:
         try:
             yield Delta(f"{adapter}: ")
-            yield Delta("well.")
+            yield Delta(sentence)
             yield Delta("", "stop", 7, 3)
         finally:
             self.closed += 1
@@ -205,6 +207,24 @@ async def test_an_answer_that_is_left_half_way_takes_no_number(desk: Desk) -> No
     assert desk.engine.closed == 1
     _, answer = await desk.generate()
     assert open_document(InferenceReceipt, answer.receipt, KEY.public).document.sequence == 1
+
+
+async def test_two_same_requests_at_once_get_one_number_and_never_a_receipt_for_another_text(desk: Desk) -> None:
+    contract = await desk.contract()
+    desk.engine.sentences = ["one", "two"]
+    first = desk.answering.generate(contract, "", CHAT, SamplingTerms(temperature="1"), NONCE)
+    second = desk.answering.generate(contract, "", CHAT, SamplingTerms(temperature="1"), NONCE)
+    async with aclosing(first), aclosing(second):
+        assert (await anext(first), await anext(second)) == ("None: ", "None: ")
+        _, answer = [part async for part in first]
+        assert isinstance(answer, GeneratedAnswer)
+        assert answer.output.text == "None: one"
+        assert await anext(second) == "two"
+        with pytest.raises(UnavailableError):
+            await anext(second)
+    text, again = await desk.generate(temperature="1")
+    assert (text, again) == ("None: one", answer)
+    assert desk.engine.asked == 2
 
 
 async def test_the_signed_bytes_are_served_whatever_became_of_the_working_folder(desk: Desk) -> None:

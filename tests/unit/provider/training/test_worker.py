@@ -45,7 +45,7 @@ from veritune.provider.training.worker_protocol import (
 FAKE = """
 import sys, time
 from pathlib import Path
-from veritune.common.errors import DatasetError
+from veritune.common.errors import DatasetError, ModelFolderError
 from veritune.provider.training.base import Progress, StepRecord, TrainingCancelled, TrainingResult
 from veritune.provider.training.worker import run
 
@@ -56,6 +56,8 @@ class Fake:
         on_progress(Progress(1, 2, 0.5, float("nan") if mode == "nan" else 1.5, 10))
         if mode == "refuse":
             raise DatasetError("row 3 is bad")
+        if mode == "own":
+            raise ModelFolderError("/srv/private/model is no model folder")
         if mode == "crash":
             raise ValueError("a private row")
         while mode == "wait":
@@ -115,12 +117,14 @@ async def test_a_trainer_that_refuses_says_why(tmp_path: Path) -> None:
     assert (status, events[-1]) == (EXIT_FAILED, FailedEvent(message="row 3 is bad"))
 
 
-async def test_a_trainer_that_crashes_quotes_nothing(tmp_path: Path) -> None:
-    files, command = prepare(tmp_path, "crash")
+@pytest.mark.parametrize(("mode", "kind"), [("crash", "ValueError"), ("own", "ModelFolderError")])
+async def test_a_trainer_that_crashes_quotes_nothing(tmp_path: Path, mode: str, kind: str) -> None:
+    """Nor one with a fault of the provider's own: the client, whom the message is signed for, learns no path."""
+    files, command = prepare(tmp_path, mode)
     status, events = await run(files, command)
-    assert (status, events[-1]) == (EXIT_FAILED, FailedEvent(message="the trainer failed: ValueError"))
+    assert (status, events[-1]) == (EXIT_FAILED, FailedEvent(message=f"the trainer failed: {kind}"))
     log = files.log.read_text()
-    assert "ValueError at" in log
+    assert f"{kind} at" in log
     assert "private" not in log
 
 
