@@ -125,8 +125,9 @@ class ChallengeRun:
         )
 
     def evidence(self) -> Evidence:
-        """The bundle over every mode that was asked. Raises `StepError` when none was.
+        """The bundle over every mode that was asked.
 
+        Raises `StepError` when none was, and `OutOfOrderError` where the endpoint left out the number of a receipt.
         Under sequential stopping it opens the leaves up to the last one that any mode was asked, and no others.
         """
         logs = [(mode, self._logs.of(mode)) for mode in MODES]
@@ -137,6 +138,9 @@ class ChallengeRun:
         ]
         if not observations:
             raise StepError("nothing was asked yet; run the step 'challenge' first")
+        if self._logs.of("served").entries:
+            # Where every answer is there, nothing is asked again; the audit would refuse the gap as the client's.
+            numbers_of(self._logs.served_so_far).require_whole()
         return build_evidence(
             self._commitment,
             self._secrets.generators,
