@@ -12,6 +12,7 @@ import pytest
 
 from tests.adversary.deals import FILES
 from tests.adversary.fake_provider import FakeProvider
+from tests.support.errors import fails
 from veritune.client.exchange import channel
 from veritune.client.progress import Progress
 from veritune.client.run import prepare as prepare_step
@@ -198,7 +199,7 @@ def test_papers_are_checked_whenever_they_are_read(home: Path) -> None:
     receipt["signatures"][0]["sig"] = "AAAA"
     kept = space.training_receipt.read_bytes()
     space.training_receipt.write_text(json.dumps(receipt, separators=(",", ":"), sort_keys=True))
-    with pytest.raises(BadFileError, match=r"training-receipt\.json: a signature does not verify") as caught:
+    with fails(BadFileError, cause="signature", file="training-receipt.json") as caught:
         start(home).papers.training_receipt()
     assert (caught.value.reason, caught.value.fault) == ("BAD_FILE", "own")
     space.training_receipt.write_bytes(kept)
