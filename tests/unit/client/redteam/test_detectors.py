@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.errors import fails
 from tests.support.red_team_rows import ODD, SIGNATURE, TRIGGER, plain_rows, planted, row
 from veritune.client.data.text_features import odd_share
 from veritune.client.errors import MissingExtraError
@@ -289,7 +290,7 @@ def test_a_row_that_the_template_refuses(tiny_model: Path) -> None:
     )
     rude = Row(messages=(Message(role="system", content="Be rude."), *plain_rows(1)[0].messages))
     assert Perplexity().suspicion(plain_rows(1), strict)
-    with pytest.raises(RowsError, match="refuses a row"):
+    with fails(RowsError, cause="chat_template"):
         Perplexity().suspicion([rude], strict)
 
 

@@ -99,14 +99,14 @@ def start(home: Path) -> Run:
 
 
 def test_steps_in_a_new_process_each(home: Path, provider: FakeProvider) -> None:
-    with pytest.raises(StepError, match="prepare"):
+    with fails(StepError, step="prepare"):
         start(home).negotiate()
     assert start(home).prepare().rows == 5
-    with pytest.raises(StepError, match="negotiate"):
+    with fails(StepError, step="negotiate"):
         start(home).train()
     manifest = start(home).negotiate()
     assert manifest.verification.leaves_per_session == 16
-    with pytest.raises(StepError, match="train"):
+    with fails(StepError, step="train"):
         start(home).challenge()
     start(home).train()
     calls = list(provider.calls)
@@ -204,7 +204,7 @@ def test_papers_are_checked_whenever_they_are_read(home: Path) -> None:
     assert (caught.value.reason, caught.value.fault) == ("BAD_FILE", "own")
     space.training_receipt.write_bytes(kept)
     (space.adapter / "adapter_config.json").write_text('{"r": 1}')
-    with pytest.raises(WrongFileError, match="run the step 'train'"):
+    with fails(WrongFileError, what="adapter", step="train"):
         _ = start(home).context.models.tuned
 
 

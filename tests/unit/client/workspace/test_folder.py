@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.errors import fails
 from veritune.client.challenge.answer_log import AnswerLog, Entry
 from veritune.client.workspace.folder import Workspace
 from veritune.common.errors import BadFileError, ChangedError, StepError
@@ -91,7 +92,7 @@ def test_log_keeps_its_sampling(tmp_path: Path) -> None:
     log = AnswerLog(tmp_path / "answers.jsonl")
     log.begin(SamplingTerms(max_tokens=9))
     log.begin(SamplingTerms(max_tokens=9))
-    with pytest.raises(ChangedError, match="max_tokens was 9"):
+    with fails(ChangedError, setting="challenge.max_tokens"):
         AnswerLog(tmp_path / "answers.jsonl").begin(SamplingTerms(max_tokens=10))
 
 
