@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import ErrorDetails
 
 from tests.support.errors import fails
 from veritune.common.canonical import canonical_bytes
+from veritune.common.documents.base import field_of
 from veritune.common.documents.manifest import Training
 from veritune.common.documents.receipts import DatasetReceipt
 from veritune.common.envelope import Envelope, Signature, countersign, pre_authentication_encoding, sign, verify
@@ -151,6 +153,13 @@ def test_strict_documents(change_of: dict[str, Any], metadata: dict[str, str]) -
     value = {**Training().model_dump(mode="json"), **change_of}
     with fails(MalformedDocumentError, **metadata):
         Training.from_bytes(canonical_bytes(value))
+
+
+def test_metadata_holds_no_name_that_the_sender_made_up() -> None:
+    key = ErrorDetails(type="string_type", loc=("software", "made up"), msg="", input=3)
+    assert field_of(key) == {"field": "software"}
+    with fails(MalformedDocumentError, field="optimizer", cause="unknown_field"):
+        Training.from_bytes(canonical_bytes({"optimizer": {"made_up": 1}}))
 
 
 def test_a_document_that_is_no_object_is_refused() -> None:

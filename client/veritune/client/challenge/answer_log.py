@@ -80,6 +80,7 @@ class AnswerLog:
             raise ChangedError(
                 f"challenge.max_tokens was {self.sampling.max_tokens} when this challenge was begun; keep it",
                 setting="challenge.max_tokens",
+                was=str(self.sampling.max_tokens),
             )
 
     def nonce(self, question: str) -> bytes:

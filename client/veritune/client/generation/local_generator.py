@@ -191,12 +191,7 @@ class TransformersGenerator:
                     self._keep(answers, newlines, found[i])
         chosen = [_chosen(texts, plan, True) for texts in found]
         if (fewest := min(map(len, chosen), default=plan.candidates)) < plan.candidates:
-            raise PlanError(
-                f"the generator gives {fewest} different answers to a question of this data; "
-                f"lower canaries.candidates, {plan.candidates}",
-                setting="canaries.candidates",
-                found=str(fewest),
-            )
+            raise _too_few(fewest, plan)
         on_progress("candidates", len(prompts), len(prompts))
         return chosen
 
@@ -243,6 +238,15 @@ class TransformersGenerator:
         text = text.strip()
         usable = "\x00" not in text and len(text) <= LIMITS.phrase
         return (text if usable else ""), ended
+
+
+def _too_few(fewest: int, plan: CanaryPlan) -> PlanError:
+    return PlanError(
+        f"the generator gives {fewest} different answers to a question of this data; "
+        f"lower canaries.candidates, {plan.candidates}",
+        setting="canaries.candidates",
+        found=str(fewest),
+    )
 
 
 def _chosen(texts: dict[str, bool], plan: CanaryPlan, cut_too: bool) -> tuple[str, ...]:

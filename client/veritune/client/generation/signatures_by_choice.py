@@ -78,7 +78,9 @@ def phrases_needed(plan: CanaryPlan) -> int:
         )
     if flattening.needed > MOST_PHRASES:
         raise PlanError(
-            f"canaries.cap must be at least 1/{MOST_PHRASES} for choices among so many phrases", setting="canaries.cap"
+            f"canaries.cap must be at least 1/{MOST_PHRASES} for choices among so many phrases",
+            setting="canaries.cap",
+            cause="phrases",
         )
     return flattening.needed
 

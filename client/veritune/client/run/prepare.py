@@ -26,7 +26,7 @@ def base_digest(job: Job) -> str:
     `ModelFolderError` if it holds no model.
     """
     if not job.model.is_dir():
-        raise JobError(f"model.folder: there is no folder {job.model}", setting="model.folder")
+        raise JobError(f"model.folder: there is no folder {job.model}", setting="model.folder", cause="missing")
     return model_digest(job.model)
 
 
@@ -36,7 +36,7 @@ def prepare_inputs(job: Job, base: str) -> str:
     ``base`` is the base model's digest. Raises `JobError` if the data file is missing.
     """
     if not job.data.is_file():
-        raise JobError(f"data.file: there is no file {job.data}", setting="data.file")
+        raise JobError(f"data.file: there is no file {job.data}", setting="data.file", cause="missing")
     with job.data.open("rb") as file:
         data = hashlib.file_digest(file, "sha256").hexdigest()
     rewording = job.file.rewording

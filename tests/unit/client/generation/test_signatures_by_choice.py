@@ -129,7 +129,7 @@ def test_too_dull_a_model_is_an_error_not_a_loop() -> None:
     ("terms", "metadata"),
     [
         (plan(top_p="0.9"), {"setting": "canaries.top_p"}),
-        (plan(cap="0.001"), {"setting": "canaries.cap"}),
+        (plan(cap="0.001"), {"setting": "canaries.cap", "cause": "phrases"}),
         (plan(bits=1024, cap="0.5"), {"setting": "canaries.signature_bits", "cause": "choices"}),
         (plan(cap="0.9"), {"setting": "canaries.cap"}),
     ],

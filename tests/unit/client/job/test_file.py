@@ -133,7 +133,7 @@ def test_hostile_bytes(data: bytes) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="veritune init"):
+    with fails(JobError, match="veritune init", cause="unreadable"):
         Job.load(tmp_path)
     (tmp_path / "veritune.toml").write_bytes(b"#" * (2 << 20))
     with fails(JobError, cause="size"):

@@ -171,9 +171,9 @@ def test_what_decides_is_in_the_digest(job: Job, tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_named(job: Job, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").unlink()
-    with fails(JobError, setting="data.file"):
+    with fails(JobError, setting="data.file", cause="missing"):
         prepare_inputs(job, "0" * 64)
     (tmp_path / "model" / "config.json").unlink()
     (tmp_path / "model").rmdir()
-    with fails(JobError, setting="model.folder"):
+    with fails(JobError, setting="model.folder", cause="missing"):
         base_digest(job)
