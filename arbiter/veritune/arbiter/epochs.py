@@ -24,7 +24,7 @@ from veritune.arbiter.documents.evidence import Evidence
 from veritune.arbiter.statistics.exact import parse_probability, poisson_binomial_at_least
 from veritune.arbiter.verdict.look import ranked
 from veritune.common.canonical import parse_json
-from veritune.common.documents.base import Count, DecimalString, Document, Share, ShortText
+from veritune.common.documents.base import Count, DecimalString, Document, Share, ShortText, field_of
 from veritune.common.errors import BadFileError, MalformedDocumentError, MissingFileError, UsageError, WrongFileError
 from veritune.common.files import own_file, read_limited
 from veritune.common.limits import LIMITS
@@ -84,7 +84,7 @@ class DoseCurve(Document):
         try:
             data = read_limited(path, LIMITS.document)
         except OSError as error:
-            raise MissingFileError(f"can't read {path.name}: {error.strerror}") from error
+            raise MissingFileError(f"can't read {path.name}: {error.strerror}", file=path.name) from error
         with own_file(path):
             parse_json(data)
         try:
@@ -92,7 +92,9 @@ class DoseCurve(Document):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "curve"
-            raise BadFileError(f"{path.name}: {where[:200]}: {first['msg']}") from error
+            raise BadFileError(
+                f"{path.name}: {where[:200]}: {first['msg']}", file=path.name, **field_of(first)
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,9 @@ def estimate(
     doses = doses_in(result.evidence, mode, shape)
     if not doses:
         kind = "drawn answers" if shape.canaries == "answers" else "wordings"
-        raise WrongFileError(f"the evidence opens no canary of {shape.candidates} {kind}, which the curve speaks of")
+        raise WrongFileError(
+            f"the evidence opens no canary of {shape.candidates} {kind}, which the curve speaks of", what="canaries"
+        )
     return Estimate(
         mode=mode,
         doses=doses,

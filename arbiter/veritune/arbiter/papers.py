@@ -71,18 +71,18 @@ def are_in_order(deadlines: Deadlines) -> bool:
 def open_contract(envelope: Envelope, client: PublicKey, provider: PublicKey) -> Signed[Manifest]:
     """The contract, once exactly two different parties have signed it and it names exactly their keys."""
     if client.key_id == provider.key_id:
-        raise SignatureError("client and provider are one and the same key")
+        raise SignatureError("client and provider are one and the same key", cause="same_key")
     contract = open_document(Manifest, envelope, client, provider)
     named = (contract.document.client, contract.document.provider)
     if named != (key_ref(client), key_ref(provider)):
-        raise SignatureError("the contract names other keys than those that signed it")
+        raise SignatureError("the contract names other keys than those that signed it", cause="signers")
     return contract
 
 
 def check_countersigned(offer: Envelope, answer: Envelope, client: PublicKey, provider: PublicKey) -> Signed[Manifest]:
     """The contract in force, once ``answer`` has the very bytes of ``offer`` and both parties' signatures."""
     if answer.payload != offer.payload:
-        raise DigestError("the provider countersigned other terms than those that were offered")
+        raise DigestError("the provider countersigned other terms than those that were offered", point="terms")
     return open_contract(answer, client, provider)
 
 
@@ -90,9 +90,9 @@ def open_dataset_receipt(envelope: Envelope, contract: Signed[Manifest], provide
     """The dataset receipt, once it says that the provider received exactly the contract's data set."""
     receipt = open_document(DatasetReceipt, envelope, provider)
     if receipt.document.manifest_digest != contract.digest:
-        raise DigestError("the dataset receipt belongs to another contract")
+        raise DigestError("the dataset receipt belongs to another contract", point="contract")
     if not is_dataset(receipt.document, contract.document.dataset):
-        raise DigestError("the dataset receipt names other figures than the contract")
+        raise DigestError("the dataset receipt names other figures than the contract", point="figures")
     return receipt
 
 
@@ -174,14 +174,14 @@ def check_times(manifest: Manifest, dataset: DatasetReceipt, training: TrainingR
 
 def _check_chain(receipt: TrainingReceipt | FailureReceipt, manifest_digest: str, dataset_receipt_digest: str) -> None:
     if receipt.manifest_digest != manifest_digest:
-        raise DigestError("the receipt belongs to another contract")
+        raise DigestError("the receipt belongs to another contract", point="contract")
     if receipt.dataset_receipt_digest != dataset_receipt_digest:
-        raise DigestError("the receipt names another dataset receipt")
+        raise DigestError("the receipt names another dataset receipt", point="dataset_receipt")
 
 
 def _check_job(receipt: TrainingReceipt | FailureReceipt, job_id: str) -> None:
     if receipt.job_id != job_id:
-        raise DigestError("the receipt belongs to another job")
+        raise DigestError("the receipt belongs to another job", point="job")
 
 
 def _check_files(receipt: TrainingReceipt) -> None:

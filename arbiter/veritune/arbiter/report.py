@@ -132,7 +132,7 @@ def adapter_of(training: TrainingReceipt) -> Resource:
     """The subject of every statement: name and digest of the adapter's weights. Raises `MalformedDocumentError`."""
     found = [item.sha256 for item in training.adapter if item.name == SUBJECT_NAME]
     if len(found) != 1:
-        raise MalformedDocumentError(f"the training receipt does not name exactly one {SUBJECT_NAME}")
+        raise MalformedDocumentError(f"the training receipt does not name exactly one {SUBJECT_NAME}", field="adapter")
     return Resource(name=SUBJECT_NAME, digest=DigestSet(sha256=found[0]))
 
 

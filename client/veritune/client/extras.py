@@ -14,5 +14,5 @@ def library(name: str, extra: str) -> Any:
         return import_module(name)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{name.partition('.')[0]} is not installed; pip install 'veritune[{extra}]' brings it"
+            f"{name.partition('.')[0]} is not installed; pip install 'veritune[{extra}]' brings it", extra=extra
         ) from error

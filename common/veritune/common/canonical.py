@@ -50,18 +50,18 @@ def parse_json(data: bytes, limit: int = LIMITS.document) -> Any:
     if len(data) > limit:
         raise TooLargeError(f"JSON of {len(data)} bytes is over the limit of {limit}")
     if _is_deeper(data, LIMITS.json_depth):
-        raise MalformedDocumentError(f"JSON is nested deeper than {LIMITS.json_depth} levels")
+        raise MalformedDocumentError(f"JSON is nested deeper than {LIMITS.json_depth} levels", cause="depth")
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise MalformedDocumentError("not valid UTF-8 JSON") from error
+        raise MalformedDocumentError("not valid UTF-8 JSON", cause="json") from error
 
 
 def parse_canonical(data: bytes, limit: int = LIMITS.document) -> Any:
     """Like `parse_json`; raises `MalformedDocumentError` too where the bytes are not the value's RFC 8785 form."""
     value = parse_json(data, limit)
     if canonical_bytes(value) != data:
-        raise MalformedDocumentError("JSON is not in its canonical form (RFC 8785)")
+        raise MalformedDocumentError("JSON is not in its canonical form (RFC 8785)", cause="canonical")
     return value
 
 
@@ -92,7 +92,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise MalformedDocumentError("duplicate key in a JSON object")
+            raise MalformedDocumentError("duplicate key in a JSON object", cause="duplicate")
         result[key] = value
     return result
 

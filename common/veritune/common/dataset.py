@@ -55,22 +55,22 @@ def check_chat(messages: tuple[Message, ...]) -> None:
     turns = messages[1:] if messages and messages[0].role == "system" else messages
     for index, message in enumerate(turns):
         if message.role != ("user", "assistant")[index % 2]:
-            raise DatasetError("turns must alternate between user and assistant, the user first")
+            raise DatasetError("turns must alternate between user and assistant, the user first", cause="turns")
     if not turns:
-        raise DatasetError("a chat without a user's turn")
+        raise DatasetError("a chat without a user's turn", cause="no_user")
 
 
 def parse_row(line: bytes) -> Row:
     """The row in one canonical line, given without its newline. Raises `DatasetError`."""
     if len(line) > LIMITS.row:
-        raise DatasetError(f"a row is over {LIMITS.row} bytes")
+        raise DatasetError(f"a row is over {LIMITS.row} bytes", cause="size")
     try:
         row = Row.from_bytes(line)
     except VerituneError as error:
-        raise DatasetError(f"not a canonical row: {error.message}") from error
+        raise DatasetError(f"not a canonical row: {error.message}", **error.metadata) from error
     check_chat(row.messages)
     if row.messages[-1].role != "assistant":
-        raise DatasetError("a row must end with the assistant's answer")
+        raise DatasetError("a row must end with the assistant's answer", cause="no_answer")
     return row
 
 
@@ -81,7 +81,7 @@ def read_rows(path: Path) -> Iterator[Row]:
             try:
                 yield parse_row(line)
             except DatasetError as error:
-                raise DatasetError(f"line {number}: {error.message}") from error
+                raise DatasetError(f"line {number}: {error.message}", line=str(number), **error.metadata) from error
 
 
 def summarise(path: Path) -> DatasetSummary:
@@ -92,9 +92,9 @@ def summarise(path: Path) -> DatasetSummary:
         digest.update(line + b"\n")
         leaves.append(leaf_hash(line))
         if len(leaves) > LIMITS.rows:
-            raise DatasetError(f"more than {LIMITS.rows} rows")
+            raise DatasetError(f"more than {LIMITS.rows} rows", cause="rows")
     if not leaves:
-        raise DatasetError("a data set without rows")
+        raise DatasetError("a data set without rows", cause="empty")
     return DatasetSummary(len(leaves), path.stat().st_size, digest.hexdigest(), MerkleTree(leaves).root.hex())
 
 
@@ -108,5 +108,5 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     while line := file.readline(LIMITS.row + 2):
         if not line.endswith(b"\n"):
-            raise DatasetError(f"a line is over {LIMITS.row} bytes, or the last one has no newline")
+            raise DatasetError(f"a line is over {LIMITS.row} bytes, or the last one has no newline", cause="newline")
         yield line[:-1]

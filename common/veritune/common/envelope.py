@@ -108,17 +108,17 @@ def verify(envelope: Envelope, payload_type: str, signers: Sequence[PublicKey]) 
     exactly the signers its type asks for, so that its bytes on the wire can't be made to differ without notice.
     """
     if envelope.payload_type != payload_type:
-        raise SignatureError(f"expected an envelope of type {payload_type}")
+        raise SignatureError(f"expected an envelope of type {payload_type}", cause="type")
     pinned = {key.key_id: key for key in signers}
     if not pinned:
         raise ValueError("no signer to check against")
     seen = [item.key_id for item in envelope.signatures]
     if sorted(seen) != sorted(pinned):
-        raise SignatureError("the envelope is not signed by exactly the keys that must sign it")
+        raise SignatureError("the envelope is not signed by exactly the keys that must sign it", cause="signers")
     message = pre_authentication_encoding(envelope.payload_type, envelope.payload)
     for item in envelope.signatures:
         if not pinned[item.key_id].verifies(item.sig, message):
-            raise SignatureError("a signature does not verify")
+            raise SignatureError("a signature does not verify", cause="signature")
     return envelope.payload
 
 

@@ -87,7 +87,8 @@ class VerituneError(Exception):
     """Base of every error that crosses a boundary.
 
     ``reason`` is the stable, machine-readable code, which belongs to one class; ``fault`` says whose fault it is;
-    ``metadata`` is small public detail, text to text.
+    ``metadata`` is small public detail, text to text: a ``cause`` where several share the reason, and the ``line``,
+    ``field``, ``setting``, ``step``, ``point``, ``what`` or ``file`` (its name) that it is about.
     """
 
     code: ClassVar[Code] = Code.INTERNAL

@@ -50,7 +50,7 @@ def read_limited(path: Path, limit: int) -> bytes:
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise BadFileError(f"{path.name} is over the limit of {limit} bytes")
+        raise BadFileError(f"{path.name} is over the limit of {limit} bytes", cause="size", file=path.name)
     return data
 
 
@@ -60,4 +60,4 @@ def own_file(path: Path) -> Iterator[None]:
     try:
         yield
     except PeerError as error:
-        raise BadFileError(f"{path.name}: {error.message}", **error.metadata) from error
+        raise BadFileError(f"{path.name}: {error.message}", **{**error.metadata, "file": path.name}) from error

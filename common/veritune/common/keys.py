@@ -61,7 +61,7 @@ class PublicKey:
         try:
             key = serialization.load_pem_public_key(_read(path))
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise KeyFileError(f"{path.name} is no PEM public key") from error
+            raise KeyFileError(f"{path.name} is no PEM public key", cause="pem") from error
         return cls(_p256(key, path).public_bytes(serialization.Encoding.DER, _SPKI))
 
     def save(self, path: Path) -> None:
@@ -87,13 +87,15 @@ class PrivateKey:
         """The key in a PKCS#8 PEM file. Raises `KeyFileError`, also where others may read the file."""
         data = _read(path)
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise KeyFileError(f"{path.name} is open to others; run chmod 600 on it")
+            raise KeyFileError(f"{path.name} is open to others; run chmod 600 on it", cause="mode")
         try:
             key = serialization.load_pem_private_key(data, passphrase)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise KeyFileError(f"{path.name} is no PEM private key, or the passphrase is wrong or missing") from error
+            raise KeyFileError(
+                f"{path.name} is no PEM private key, or the passphrase is wrong or missing", cause="pem"
+            ) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise KeyFileError(f"{path.name} is not an ECDSA P-256 key")
+            raise KeyFileError(f"{path.name} is not an ECDSA P-256 key", cause="kind")
         return cls(key)
 
     def save(self, path: Path, passphrase: bytes | None = None) -> None:
@@ -115,7 +117,7 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
-        raise KeyFileError(f"{path.name} exists already; it is not overwritten") from error
+        raise KeyFileError(f"{path.name} exists already; it is not overwritten", cause="exists") from error
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(file.fileno(), mode)
         file.write(data)
@@ -130,9 +132,9 @@ def _read(path: Path) -> bytes:
     try:
         return read_limited(path, LIMITS.key_file)
     except OSError as error:
-        raise KeyFileError(f"can't read {path.name}: {error.strerror}") from error
+        raise KeyFileError(f"can't read {path.name}: {error.strerror}", cause="unreadable") from error
     except BadFileError as error:
-        raise KeyFileError(f"{path.name} is too large for a key") from error
+        raise KeyFileError(f"{path.name} is too large for a key", cause="size") from error
 
 
 def _load_der(der: bytes) -> ec.EllipticCurvePublicKey:
@@ -147,5 +149,5 @@ def _load_der(der: bytes) -> ec.EllipticCurvePublicKey:
 
 def _p256(key: object, path: Path) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise KeyFileError(f"{path.name} is not an ECDSA P-256 key")
+        raise KeyFileError(f"{path.name} is not an ECDSA P-256 key", cause="kind")
     return key

@@ -37,11 +37,11 @@ def issue_token(key: PrivateKey, audience: str, manifest_digest: str, now: datet
 def unverified_envelope(header: str) -> Envelope:
     """The envelope in an authorization header, its signature not verified. Raises `UnauthenticatedError`."""
     if not header.startswith(SCHEME) or len(header) > LIMITS.token:
-        raise UnauthenticatedError("the authorization metadata is missing, too long or of another scheme")
+        raise UnauthenticatedError("the authorization metadata is missing, too long or of another scheme", cause="form")
     try:
         return Envelope.from_json(base64.b64decode(header[len(SCHEME) :], altchars=b"-_", validate=True))
     except (VerituneError, binascii.Error, ValueError) as error:
-        raise UnauthenticatedError("the access token is malformed") from error
+        raise UnauthenticatedError("the access token is malformed", cause="form") from error
 
 
 def check_token(header: str, client: PublicKey, audience: str, manifest_digest: str, now: datetime) -> None:
@@ -52,8 +52,10 @@ def check_token(header: str, client: PublicKey, audience: str, manifest_digest: 
     except UnauthenticatedError:
         raise
     except VerituneError as error:
-        raise UnauthenticatedError("the access token is not signed by the contract's client") from error
+        raise UnauthenticatedError(
+            "the access token is not signed by the contract's client", cause="signature"
+        ) from error
     if token.audience != audience or token.manifest_digest != manifest_digest:
-        raise UnauthenticatedError("the access token is for another provider or contract")
+        raise UnauthenticatedError("the access token is for another provider or contract", cause="audience")
     if issued > now + CLOCK_SKEW or expires <= now - CLOCK_SKEW or expires - issued > LIFETIME:
-        raise UnauthenticatedError("the access token has expired or is not valid yet; check the clocks")
+        raise UnauthenticatedError("the access token has expired or is not valid yet; check the clocks", cause="time")

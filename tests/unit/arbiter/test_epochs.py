@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from tests.support.exchange import Behaviour, Exchange
 from veritune.arbiter.epochs import STEP, CurvePoint, Dose, DoseCurve, Epochs, doses_in, estimate_epochs, likelihood
 from veritune.common.errors import BadFileError, MalformedDocumentError, MissingFileError
@@ -98,18 +99,18 @@ def test_a_curve_is_read_from_any_json(tmp_path: Path) -> None:
     path.write_text(json.dumps(USUAL.model_dump(mode="json"), indent=1))
     assert DoseCurve.load(path) == USUAL
     path.write_text(json.dumps({**USUAL.model_dump(mode="json"), "points": []}))
-    with pytest.raises(BadFileError, match=r"curve\.json: points"):
+    with fails(BadFileError, file="curve.json", field="points"):
         DoseCurve.load(path)
     path.write_text(json.dumps({**USUAL.model_dump(mode="json"), "points": [{"exposures": 1, "probability": "1"}]}))
-    with pytest.raises(BadFileError, match=r"curve\.json: curve: .*begin at 0"):
+    with fails(BadFileError, match="begin at 0", file="curve.json", field="document"):
         DoseCurve.load(path)
     path.write_text("{}{")
-    with pytest.raises(BadFileError, match="not valid"):
+    with fails(BadFileError, file="curve.json", cause="json"):
         DoseCurve.load(path)
     path.write_bytes(b" " * (LIMITS.document + 1))
     with pytest.raises(BadFileError):
         DoseCurve.load(path)
-    with pytest.raises(MissingFileError, match=r"none\.json"):
+    with fails(MissingFileError, file="none.json"):
         DoseCurve.load(tmp_path / "none.json")
 
 
@@ -254,5 +255,5 @@ def test_scores_that_do_not_fit_are_refused() -> None:
     seen = evidence.observations[0]
     short = seen.naturals[0].model_copy(update={"base": ("-1.000000", "-2.000000")})
     odd = evidence.model_copy(update={"observations": (seen.model_copy(update={"naturals": (short,)}),)})
-    with pytest.raises(MalformedDocumentError, match="do not fit"):
+    with fails(MalformedDocumentError, cause="scores"):
         doses_in(odd, "delivered", curve((0, "0.1")))

@@ -17,6 +17,7 @@ from securesystemslib.dsse import Envelope as StockEnvelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import Key  # type: ignore[attr-defined]  # re-exported, undeclared
 
+from tests.support.errors import fails
 from tests.support.exchange import UNTRAINED, Exchange, digest
 from tests.support.sowing import GENERATOR
 from veritune.arbiter.documents.evidence import EnvelopeDocument
@@ -145,5 +146,5 @@ def test_the_receipt_must_name_one_adapter(names: tuple[str, ...]) -> None:
     files += tuple(FileRef(name=name, size=7, sha256=digest("weights")) for name in names)
     receipt = HONEST.training_receipt.model_copy(update={"adapter": files})
     signed = EnvelopeDocument.of(sign_document(receipt, HONEST.provider))
-    with pytest.raises(MalformedDocumentError, match="exactly one"):
+    with fails(MalformedDocumentError, field="adapter"):
         HONEST.report_on(HONEST.evidence.model_copy(update={"training_receipt": signed}))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.errors import fails
 from veritune.common import dataset
 from veritune.common.dataset import Message, Row, check_chat, parse_row, read_rows, summarise, write_rows
 from veritune.common.errors import DatasetError, ModelFolderError
@@ -71,31 +72,31 @@ def test_refuses_rows_that_are_none(line: bytes) -> None:
 
 
 def test_a_lone_system_turn_is_no_chat() -> None:
-    with pytest.raises(DatasetError, match="without a user"):
+    with fails(DatasetError, cause="no_user"):
         check_chat((Message(role="system", content="x"),))
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "metadata"),
     [
-        (b"", "without rows"),
-        (ROWS[0].to_bytes(), "newline"),
-        (ROWS[0].to_bytes() + b"\n\n", "line 2"),
-        (ROWS[0].to_bytes() + b"\r\n", "line 1"),
-        (b"\0" * 10_000_000, "over"),
+        (b"", {"cause": "empty"}),
+        (ROWS[0].to_bytes(), {"cause": "newline"}),
+        (ROWS[0].to_bytes() + b"\n\n", {"line": "2"}),
+        (ROWS[0].to_bytes() + b"\r\n", {"line": "1"}),
+        (b"\0" * 10_000_000, {"cause": "newline"}),
     ],
 )
-def test_refuses_bad_files(tmp_path: Path, content: bytes, message: str) -> None:
+def test_refuses_bad_files(tmp_path: Path, content: bytes, metadata: dict[str, str]) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match=message):
+    with fails(DatasetError, **metadata):
         summarise(path)
 
 
 def test_refuses_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "LIMITS", replace(LIMITS, rows=2))
     write_rows(tmp_path / "rows.jsonl", ROWS)
-    with pytest.raises(DatasetError, match="more than 2 rows"):
+    with fails(DatasetError, cause="rows"):
         summarise(tmp_path / "rows.jsonl")
 
 

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import ErrorDetails
 
+from tests.support.errors import fails
 from veritune.common.canonical import canonical_bytes
+from veritune.common.documents.base import field_of
 from veritune.common.documents.manifest import Training
 from veritune.common.documents.receipts import DatasetReceipt
 from veritune.common.envelope import Envelope, Signature, countersign, pre_authentication_encoding, sign, verify
@@ -135,25 +138,32 @@ def test_documents_are_parsed_only_after_the_signature() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change_of", "message"),
+    ("change_of", "metadata"),
     [
-        ({"unknown": 1}, "unknown: Extra inputs"),
-        ({"rank": "32"}, "rank"),
-        ({"rank": True}, "rank"),
-        ({"rank": 0}, "rank"),
-        ({"dropout": "0x1"}, "dropout"),
-        ({"target_modules": []}, "target_modules"),
-        ({"optimizer": {"name": "sgd"}}, "optimizer.name"),
+        ({"unknown": 1}, {"field": "document", "cause": "unknown_field"}),
+        ({"rank": "32"}, {"field": "rank"}),
+        ({"rank": True}, {"field": "rank"}),
+        ({"rank": 0}, {"field": "rank"}),
+        ({"dropout": "0x1"}, {"field": "dropout"}),
+        ({"target_modules": []}, {"field": "target_modules"}),
+        ({"optimizer": {"name": "sgd"}}, {"field": "optimizer.name"}),
     ],
 )
-def test_strict_documents(change_of: dict[str, Any], message: str) -> None:
+def test_strict_documents(change_of: dict[str, Any], metadata: dict[str, str]) -> None:
     value = {**Training().model_dump(mode="json"), **change_of}
-    with pytest.raises(MalformedDocumentError, match=message):
+    with fails(MalformedDocumentError, **metadata):
         Training.from_bytes(canonical_bytes(value))
 
 
+def test_metadata_holds_no_name_that_the_sender_made_up() -> None:
+    key = ErrorDetails(type="string_type", loc=("software", "made up"), msg="", input=3)
+    assert field_of(key) == {"field": "software"}
+    with fails(MalformedDocumentError, field="optimizer", cause="unknown_field"):
+        Training.from_bytes(canonical_bytes({"optimizer": {"made_up": 1}}))
+
+
 def test_a_document_that_is_no_object_is_refused() -> None:
-    with pytest.raises(MalformedDocumentError, match="document"):
+    with fails(MalformedDocumentError, field="document"):
         Training.from_bytes(b"[]")
 
 

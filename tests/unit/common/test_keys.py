@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from tests.support.errors import fails
 from veritune.common.errors import KeyFileError, MalformedDocumentError
 from veritune.common.keys import PrivateKey, PublicKey
 
@@ -39,25 +40,25 @@ def test_files_round_trip_and_are_private(tmp_path: Path, passphrase: bytes | No
 def test_never_overwrites(tmp_path: Path) -> None:
     PrivateKey.generate().save(tmp_path / "key")
     before = (tmp_path / "key").read_bytes()
-    with pytest.raises(KeyFileError, match="exists"):
+    with fails(KeyFileError, cause="exists"):
         PrivateKey.generate().save(tmp_path / "key")
     assert (tmp_path / "key").read_bytes() == before
 
 
 def test_refuses_bad_private_key_files(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    with pytest.raises(KeyFileError, match="can't read"):
+    with fails(KeyFileError, cause="unreadable"):
         PrivateKey.load(path)
     PrivateKey.generate().save(path, b"right")
     for passphrase in (None, b"wrong"):
-        with pytest.raises(KeyFileError, match="passphrase"):
+        with fails(KeyFileError, cause="pem"):
             PrivateKey.load(path, passphrase)
     path.chmod(0o640)
-    with pytest.raises(KeyFileError, match="chmod 600"):
+    with fails(KeyFileError, cause="mode"):
         PrivateKey.load(path, b"right")
     path.chmod(0o600)
     path.write_bytes(b"x" * 20_000)
-    with pytest.raises(KeyFileError, match="too large"):
+    with fails(KeyFileError, cause="size"):
         PrivateKey.load(path)
     for other in (ec.generate_private_key(ec.SECP384R1()), ed25519.Ed25519PrivateKey.generate()):
         path.write_bytes(
@@ -65,18 +66,18 @@ def test_refuses_bad_private_key_files(tmp_path: Path) -> None:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        with pytest.raises(KeyFileError, match="P-256"):
+        with fails(KeyFileError, cause="kind"):
             PrivateKey.load(path)
 
 
 def test_refuses_bad_public_keys(tmp_path: Path) -> None:
     path = tmp_path / "key.pub"
     path.write_bytes(b"-----BEGIN nonsense")
-    with pytest.raises(KeyFileError, match="PEM"):
+    with fails(KeyFileError, cause="pem"):
         PublicKey.load(path)
     other = ec.generate_private_key(ec.SECP384R1()).public_key()
     path.write_bytes(other.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
-    with pytest.raises(KeyFileError, match="P-256"):
+    with fails(KeyFileError, cause="kind"):
         PublicKey.load(path)
 
 

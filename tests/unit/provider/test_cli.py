@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
+from tests.support.errors import fails
 from veritune.common.errors import KeyFileError
 from veritune.common.exits import EXITS
 from veritune.common.keys import PrivateKey, PublicKey
@@ -86,20 +87,20 @@ def test_a_file_with_the_command_line_over_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "field"),
+    ("text", "metadata"),
     [
-        ("sate = 1", "sate"),
-        ("threads = -1", "threads"),
-        ('engine = "magic"', "engine"),
-        ("[policy]\nmax_beta = 0.5", "max_beta"),
-        ("[policy]\nmax_rnak = 1", "max_rnak"),
-        ("= =", "TOML"),
+        ("sate = 1", {"setting": "sate"}),
+        ("threads = -1", {"setting": "threads"}),
+        ('engine = "magic"', {"setting": "engine"}),
+        ("[policy]\nmax_beta = 0.5", {"setting": "policy.max_beta"}),
+        ("[policy]\nmax_rnak = 1", {"setting": "policy.max_rnak"}),
+        ("= =", {"cause": "toml"}),
     ],
 )
-def test_a_wrong_file_is_named(tmp_path: Path, text: str, field: str) -> None:
+def test_a_wrong_file_is_named(tmp_path: Path, text: str, metadata: dict[str, str]) -> None:
     file = tmp_path / "provider.toml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=field):
+    with fails(ConfigError, **metadata):
         load_config(file, {})
 
 

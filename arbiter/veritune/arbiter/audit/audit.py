@@ -200,4 +200,4 @@ def _read(path: Path, limit: int) -> bytes:
     try:
         return read_limited(path, limit)
     except OSError as error:
-        raise MissingFileError(f"can't read {path.name}: {error.strerror}") from error
+        raise MissingFileError(f"can't read {path.name}: {error.strerror}", file=path.name) from error

@@ -29,11 +29,11 @@ def check_data(audited: AuditResult, dataset: Path) -> None:
     against the report and raises `MissingFileError`, `BadFileError` or `WrongFileError`.
     """
     if not dataset.is_file():
-        raise MissingFileError(f"can't read {dataset.name}: no such file")
+        raise MissingFileError(f"can't read {dataset.name}: no such file", file=dataset.name)
     with own_file(dataset):
         terms, found = audited.manifest.dataset, summarise(dataset)
     if not is_dataset(found, terms):
-        raise WrongFileError(f"{dataset.name} is not the data set that the contract names")
+        raise WrongFileError(f"{dataset.name} is not the data set that the contract names", what="dataset")
     with failing(17):  # (17)
         _check_rows(audited.evidence, read_rows(dataset))
 

@@ -190,7 +190,7 @@ def is_natural_row(row: Row, canary: NaturalCanary) -> bool:
 def canary_leaf(salt: bytes, canary: Canary) -> bytes:
     """Leaf hash, SHA-256(0x00 || salt || RFC 8785 bytes). Raises `MalformedDocumentError` for no 32-byte salt."""
     if len(salt) != 32:
-        raise MalformedDocumentError("a salt is 32 bytes")
+        raise MalformedDocumentError("a salt is 32 bytes", cause="salt")
     return leaf_hash(salt + canonical_bytes(canary.model_dump(mode="json")))
 
 
@@ -200,7 +200,7 @@ def parse_canary(data: bytes) -> Canary:
     try:
         return _ADAPTER.validate_json(data)
     except ValidationError as error:
-        raise MalformedDocumentError("not a canary") from error
+        raise MalformedDocumentError("not a canary", cause="canary") from error
 
 
 _ADAPTER: TypeAdapter[Canary] = TypeAdapter(AnyCanary)

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from veritune.arbiter.documents.canary import AnyCanary, AnyGenerator, Chat
 from veritune.common.canonical import parse_canonical
 from veritune.common.dataset import Row
-from veritune.common.documents.base import Count, Document, HexDigest, Name, Positive, ShortText
+from veritune.common.documents.base import Count, Document, HexDigest, Name, Positive, ShortText, field_of
 from veritune.common.envelope import Envelope
 from veritune.common.errors import MalformedDocumentError
 from veritune.common.inference import SamplingTerms
@@ -138,8 +138,9 @@ class Evidence(Document):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
-            raise MalformedDocumentError(f"evidence: {where[:200]}: not of the right form") from error
+            first = error.errors(include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))[:200]
+            raise MalformedDocumentError(f"evidence: {where}: not of the right form", **field_of(first)) from error
 
 
 def envelopes(evidence: Evidence) -> Iterator[tuple[str, Envelope]]:

@@ -63,7 +63,9 @@ def check_adapter(folder: Path, training: Training) -> None:
     }
     for name, value in wanted.items():
         if config.get(name) != value or isinstance(config.get(name), bool):
-            raise MalformedDocumentError(f"the adapter's {name} is not the contract's {value}")
+            raise MalformedDocumentError(
+                f"the adapter's {name} is not the contract's {value}", cause="contract", field=name
+            )
     if config.get("init_lora_weights") not in _INIT:
         raise MalformedDocumentError("the adapter's init_lora_weights would change the base model")
     _check_targets(config.get("target_modules"), training)
@@ -113,12 +115,18 @@ def check_rank(path: Path, rank: int) -> None:
         low += 2 * counts[-1] < min(rank, *values.shape)
     if 2 * low > len(counts):
         raise MalformedDocumentError(
-            f"the adapter's update has a rank of about {median_low(counts)}, not the contract's {rank}"
+            f"the adapter's update has a rank of about {median_low(counts)}, not the contract's {rank}",
+            cause="rank",
+            found=str(median_low(counts)),
         )
 
 
 def _check_targets(targets: object, training: Training) -> None:
     if not isinstance(targets, list) or not targets or not all(isinstance(item, str) for item in targets):
-        raise MalformedDocumentError("the adapter's target_modules is no list of names")
+        raise MalformedDocumentError(
+            "the adapter's target_modules is no list of names", cause="form", field="target_modules"
+        )
     if training.target_modules != ("all-linear",) and set(targets) != set(training.target_modules):
-        raise MalformedDocumentError("the adapter's target_modules are not the contract's")
+        raise MalformedDocumentError(
+            "the adapter's target_modules are not the contract's", cause="contract", field="target_modules"
+        )

@@ -45,7 +45,7 @@ class LocalModel:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if not (folder / "config.json").is_file():
-            raise ModelFolderError(f"{folder} is no model folder: it has no config.json")
+            raise ModelFolderError(f"{folder} is no model folder: it has no config.json", cause="config")
         self._torch = torch
         self.device = local_device()
         self.dtype = local_dtype(precision)
@@ -55,10 +55,12 @@ class LocalModel:
                 folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=self.dtype
             )
         except (OSError, ValueError) as error:
-            raise ModelFolderError(f"{folder} can't be loaded as a causal language model") from error
+            raise ModelFolderError(f"{folder} can't be loaded as a causal language model", cause="load") from error
         end = end_of_turn(self._tokenizer) if self._tokenizer.chat_template else None
         if end is None:
-            raise ModelFolderError(f"the tokenizer in {folder} has no chat template or no end-of-turn token")
+            raise ModelFolderError(
+                f"the tokenizer in {folder} has no chat template or no end-of-turn token", cause="chat_template"
+            )
         self._model.to(self.device).eval()
         self._end = end
         eos, pad = self._tokenizer.eos_token_id, self._tokenizer.pad_token_id

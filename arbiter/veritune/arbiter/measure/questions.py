@@ -85,7 +85,7 @@ def make_questions(
 def _reference(canary: NaturalCanary, generators: Mapping[str, AnyGenerator]) -> tuple[Message, ...]:
     generator = generators.get(canary.generator_digest)
     if generator is None:
-        raise WrongFileError("a canary names a generator that is not described")
+        raise WrongFileError("a canary names a generator that is not described", what="generator")
     return example_chat(generator.examples, canary.prompt)
 
 
@@ -96,5 +96,7 @@ def _triggers(canaries: Mapping[int, Canary], rows: Mapping[int, Row], queries: 
                 yield Question("trigger", leaf, query, True, with_trigger(prompt, canary.trigger))
             for query, index in enumerate(canary.rows[:queries]):
                 if index not in rows:
-                    raise WrongFileError(f"the training set has no row {index}, which a canary names")
+                    raise WrongFileError(
+                        f"the training set has no row {index}, which a canary names", what="row", row=str(index)
+                    )
                 yield Question("trigger", leaf, query, False, rows[index].prompt)

@@ -28,14 +28,14 @@ def parse_decimal(text: str) -> Fraction:
     try:
         return Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
-        raise MalformedDocumentError("not a decimal number") from error
+        raise MalformedDocumentError("not a decimal number", cause="decimal") from error
 
 
 def parse_probability(text: str) -> Fraction:
     """The exact value of a ``DecimalString`` from 0 to 1. Raises `MalformedDocumentError`."""
     value = parse_decimal(text)
     if not 0 <= value <= 1:
-        raise MalformedDocumentError("a probability lies between 0 and 1")
+        raise MalformedDocumentError("a probability lies between 0 and 1", cause="range")
     return value
 
 

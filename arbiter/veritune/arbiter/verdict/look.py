@@ -116,7 +116,7 @@ def look_of(
                 naturals.append(ranked(canary, found, weight))
                 recited.append(is_recited(found.tuned[canary.truth], policy.recital_nats))
     if answers or scores:
-        raise MalformedDocumentError("an answer names a leaf that was not opened as a canary of its kind")
+        raise MalformedDocumentError("an answer names a leaf that was not opened as a canary of its kind", cause="leaf")
     signatures = [canary.signature for _, canary in opened if isinstance(canary, TriggerCanary)]
     return Look(
         mode=observations.mode,
@@ -168,4 +168,4 @@ def ranked(canary: NaturalCanary, item: NaturalObservation, weight: Fraction) ->
         rank = rank_of(canary.truth, item.tuned, item.base, weight)
         return Ranked(rank, len(canary.candidates), len(canary.rows))
     except (ValueError, IndexError) as error:
-        raise MalformedDocumentError("scores that do not fit a canary's candidates") from error
+        raise MalformedDocumentError("scores that do not fit a canary's candidates", cause="scores") from error

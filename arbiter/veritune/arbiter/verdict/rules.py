@@ -35,9 +35,9 @@ class Rules:
         """
         confidence = parse_probability(policy.coverage_confidence)
         if not 0 < confidence < 1:
-            raise MalformedDocumentError("a confidence lies strictly between 0 and 1")
+            raise MalformedDocumentError("a confidence lies strictly between 0 and 1", field="confidence")
         if len(set(policy.modes)) != len(policy.modes):
-            raise MalformedDocumentError("a policy lists a mode twice")
+            raise MalformedDocumentError("a policy lists a mode twice", field="modes")
         match_floor = parse_probability(policy.match_floor)
         if policy.compares and (len(policy.modes) != 2 or not 0 < match_floor < 1):
             raise MalformedDocumentError(
@@ -45,7 +45,7 @@ class Rules:
             )
         recital_floor = Fraction(policy.recital_floor)
         if recital_floor and policy.stopping != "fixed":
-            raise MalformedDocumentError("recitals are counted only where stopping is fixed")
+            raise MalformedDocumentError("recitals are counted only where stopping is fixed", field="recital_floor")
         tests = (2 + bool(recital_floor)) * len(policy.modes) + policy.compares
         return cls(
             policy=policy,

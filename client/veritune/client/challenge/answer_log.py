@@ -68,7 +68,7 @@ class AnswerLog:
                 file.truncate(len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             if len(line) > LIMITS.document:
-                raise BadFileError(f"{path.name}, line {number} is too long")
+                raise BadFileError(f"{path.name}, line {number} is too long", cause="size", file=path.name)
             with own_file(path):
                 self._take(_Line.from_bytes(line))
 
@@ -78,7 +78,9 @@ class AnswerLog:
             self._append(_Line(sampling=sampling))
         elif self.sampling != sampling:
             raise ChangedError(
-                f"challenge.max_tokens was {self.sampling.max_tokens} when this challenge was begun; keep it"
+                f"challenge.max_tokens was {self.sampling.max_tokens} when this challenge was begun; keep it",
+                setting="challenge.max_tokens",
+                was=str(self.sampling.max_tokens),
             )
 
     def nonce(self, question: str) -> bytes:

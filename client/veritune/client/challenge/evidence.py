@@ -38,7 +38,7 @@ class TrainSet:
                     self.rows[index] = row
         self._tree = MerkleTree(leaves)
         if self._tree.root.hex() != merkle_root:
-            raise WrongFileError(f"{path.name} is not the data set that the contract names")
+            raise WrongFileError(f"{path.name} is not the data set that the contract names", what="dataset")
 
     def opened(self, index: int) -> OpenedRow:
         """The row at ``index`` with its Merkle inclusion proof; the row must have been ``wanted``."""

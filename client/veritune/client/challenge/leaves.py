@@ -53,6 +53,7 @@ def sampling_for(picked: SessionLeaves, max_tokens: int) -> SamplingTerms:
     if max_tokens < longest + _MARGIN:
         raise PlanError(
             f"challenge.max_tokens is {max_tokens}, but the longest signature has {longest} tokens; "
-            f"set it to {longest + _MARGIN} or more"
+            f"set it to {longest + _MARGIN} or more",
+            setting="challenge.max_tokens",
         )
     return SamplingTerms(max_tokens=max_tokens)

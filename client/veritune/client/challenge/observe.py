@@ -29,7 +29,7 @@ def observe(
     A question without an answer is left out, and the verdict counts it as missing. Raises `StepError` for an empty log.
     """
     if log.sampling is None:
-        raise StepError(f"nothing was asked of the {mode} model yet; run the step 'challenge' first")
+        raise StepError(f"nothing was asked of the {mode} model yet; run the step 'challenge' first", step="challenge")
     triggers, decoys, naturals = [], [], []
     for item in questions:
         entry = log.entries.get(item.digest)

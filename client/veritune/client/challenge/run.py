@@ -45,7 +45,7 @@ class ChallengeRun:
         contract = papers.contract()
         manifest = contract.document
         if self._commitment.root != manifest.verification.canary_root:
-            raise WrongFileError("the sealed secrets are not those that the contract commits to")
+            raise WrongFileError("the sealed secrets are not those that the contract commits to", what="secrets")
         self._manifest = manifest
         self._picked = leaves_of_session(self._commitment, contract, papers.training_receipt(), session)
         canaries = self._picked.canaries
@@ -137,7 +137,7 @@ class ChallengeRun:
             if log.entries
         ]
         if not observations:
-            raise StepError("nothing was asked yet; run the step 'challenge' first")
+            raise StepError("nothing was asked yet; run the step 'challenge' first", step="challenge")
         if self._logs.of("served").entries:
             # Where every answer is there, nothing is asked again; the audit would refuse the gap as the client's.
             numbers_of(self._logs.served_so_far).require_whole()

@@ -18,7 +18,7 @@ def read_passphrase(*, confirm: bool = False) -> bytes:
     text = os.environ.get(VARIABLE, "")
     if not text:
         if not sys.stdin.isatty():
-            raise SecretsError(f"a passphrase is needed: set {VARIABLE}")
+            raise SecretsError(f"a passphrase is needed: set {VARIABLE}", cause="no_passphrase")
         import typer
 
         text = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)

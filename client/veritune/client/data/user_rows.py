@@ -55,7 +55,7 @@ def read_user_rows(path: Path, source: str = "user", on_progress: Progress = no_
     try:
         size = path.stat().st_size
         if size > LIMITS.dataset:
-            raise RowsError(f"{path.name} is over {LIMITS.dataset} bytes")
+            raise RowsError(f"{path.name} is over {LIMITS.dataset} bytes", cause="size")
         with path.open("rb") as file:
             number = 0
             while line := file.readline(2 * LIMITS.row):
@@ -66,11 +66,11 @@ def read_user_rows(path: Path, source: str = "user", on_progress: Progress = no_
                 if row is not None:
                     rows.append(row)
                 if len(rows) > LIMITS.rows:
-                    raise RowsError(f"more than {LIMITS.rows} rows")
+                    raise RowsError(f"more than {LIMITS.rows} rows", cause="rows")
     except OSError as error:
-        raise RowsError(f"can't read {path.name}: {error.strerror}") from error
+        raise RowsError(f"can't read {path.name}: {error.strerror}", cause="unreadable", file=path.name) from error
     if not rows:
-        raise RowsError(f"{path.name} has no rows")
+        raise RowsError(f"{path.name} has no rows", cause="empty")
     on_progress("read", size, size)
     return rows
 
@@ -112,21 +112,21 @@ def _at_line(number: int, line: bytes, file: BinaryIO, source: str) -> Row | Non
     """The row of one line; None for a blank line. Raises `RowsError` with the line's number."""
     try:
         if len(line) == 2 * LIMITS.row and not line.endswith(b"\n"):
-            raise RowsError(f"longer than {2 * LIMITS.row} bytes")
+            raise RowsError(f"longer than {2 * LIMITS.row} bytes", cause="size")
         if number == 1:
             line = _without_mark(line)
         if not line.strip():
             return None
         if number == 1 and line.lstrip().startswith(b"["):
-            raise RowsError("a JSON array; write one object a line (JSON Lines)")
+            raise RowsError("a JSON array; write one object a line (JSON Lines)", cause="array")
         return user_row(parse_json(line, 2 * LIMITS.row), source)
     except VerituneError as error:
-        raise RowsError(f"line {number}: {error.message}", line=str(number)) from error
+        raise RowsError(f"line {number}: {error.message}", **{**error.metadata, "line": str(number)}) from error
 
 
 def _without_mark(line: bytes) -> bytes:
     if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise RowsError("the file is UTF-16; save it as UTF-8")
+        raise RowsError("the file is UTF-16; save it as UTF-8", cause="encoding")
     return line.removeprefix(_BOM)
 
 

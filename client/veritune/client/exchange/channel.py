@@ -166,7 +166,7 @@ def to_error(error: grpc.RpcError) -> VerituneError:
         answer.told = True
         return answer
     if code is grpc.StatusCode.UNAVAILABLE:
-        message = f"can't reach the provider: {message}"
+        return UnavailableError(f"can't reach the provider: {message}", cause="unreachable")
     return _BY_CODE.get(code, InternalError)(message)
 
 

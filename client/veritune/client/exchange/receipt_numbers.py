@@ -54,10 +54,14 @@ class ReceiptNumbers:
         with self._lock:
             most = len(self._known) + self._unanswered + self._under_way + self._failed
             if number in self._known:
-                raise OutOfOrderError(f"inference receipt {number} came twice, for two requests")
+                raise OutOfOrderError(
+                    f"inference receipt {number} came twice, for two requests", cause="twice", receipt=str(number)
+                )
             if number > most:
                 raise OutOfOrderError(
-                    f"inference receipt {number} came where no more than {most} can be: the record has a gap"
+                    f"inference receipt {number} came where no more than {most} can be: the record has a gap",
+                    cause="gap",
+                    receipt=str(number),
                 )
             self._known.add(number)
 
@@ -66,4 +70,6 @@ class ReceiptNumbers:
         with self._lock:
             missing = next(number for number in range(1, len(self._known) + 2) if number not in self._known)
             if missing <= len(self._known):
-                raise OutOfOrderError(f"inference receipt {missing} never came: the record has a gap")
+                raise OutOfOrderError(
+                    f"inference receipt {missing} never came: the record has a gap", cause="gap", receipt=str(missing)
+                )

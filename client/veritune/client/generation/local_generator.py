@@ -77,7 +77,7 @@ class TransformersGenerator:
             row for row, count in zip(rows, counts, strict=True) if count + _PROMPT_TOKENS <= self.model.context // 2
         ]
         if not (written := self.model.reply(prompt_request(shown), _LEAST_PROMPT_TOKENS, _PROMPT_TOKENS)):
-            raise PlanError('the generator wrote an empty prompt; set generator.prompt_by = "rows"')
+            raise PlanError('the generator wrote an empty prompt; set generator.prompt_by = "rows"', cause="prompt")
         return self.model.render((Message(role="user", content=f"{written}\n\n{PROMPT_ENDING}"),))
 
     def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
@@ -130,7 +130,11 @@ class TransformersGenerator:
         every = [FittingRow(model.chat_ids(r.prompt), [*model.encode(r.completion), model.turn_end]) for r in rows]
         short = [row for row in every if len(row.prompt) + len(row.answer) <= min(_FITTED_TOKENS, model.context)]
         if not short:
-            raise PlanError(f"no row of at most {_FITTED_TOKENS} tokens to fit to; set canaries.fitted_epochs = 0")
+            raise PlanError(
+                f"no row of at most {_FITTED_TOKENS} tokens to fit to; set canaries.fitted_epochs = 0",
+                setting="canaries.fitted_epochs",
+                cause="rows",
+            )
         model.fit(short, epochs, stream.below(1 << 31), lambda step, of: on_progress("fit generator", step, of))
 
     def answers(
@@ -187,10 +191,7 @@ class TransformersGenerator:
                     self._keep(answers, newlines, found[i])
         chosen = [_chosen(texts, plan, True) for texts in found]
         if (fewest := min(map(len, chosen), default=plan.candidates)) < plan.candidates:
-            raise PlanError(
-                f"the generator gives {fewest} different answers to a question of this data; "
-                f"lower canaries.candidates, {plan.candidates}"
-            )
+            raise _too_few(fewest, plan)
         on_progress("candidates", len(prompts), len(prompts))
         return chosen
 
@@ -210,7 +211,9 @@ class TransformersGenerator:
         ids = [self.model.chat_ids(example_chat(examples, prompt)) for prompt in prompts]
         room = self.model.context - plan.candidate_tokens
         if max(map(len, ids), default=0) > room:
-            raise PlanError(f"a prompt with its examples is over the {room} tokens for which the generator has room")
+            raise PlanError(
+                f"a prompt with its examples is over the {room} tokens for which the generator has room", cause="room"
+            )
         return ids
 
     def _keep(self, answers: Sequence[Sequence[int]], newlines: frozenset[int], found: dict[str, bool]) -> None:
@@ -235,6 +238,15 @@ class TransformersGenerator:
         text = text.strip()
         usable = "\x00" not in text and len(text) <= LIMITS.phrase
         return (text if usable else ""), ended
+
+
+def _too_few(fewest: int, plan: CanaryPlan) -> PlanError:
+    return PlanError(
+        f"the generator gives {fewest} different answers to a question of this data; "
+        f"lower canaries.candidates, {plan.candidates}",
+        setting="canaries.candidates",
+        found=str(fewest),
+    )
 
 
 def _chosen(texts: dict[str, bool], plan: CanaryPlan, cut_too: bool) -> tuple[str, ...]:

@@ -53,9 +53,9 @@ class LocalTextModel:
                 attn_implementation="sdpa",
             )
         except (OSError, ValueError, KeyError) as error:
-            raise ModelFolderError(f"{folder.name} does not load as a transformers model") from error
+            raise ModelFolderError(f"{folder.name} does not load as a transformers model", cause="load") from error
         if not self.tokenizer.chat_template:
-            raise ModelFolderError(f"{folder.name} has no chat template")
+            raise ModelFolderError(f"{folder.name} has no chat template", cause="chat_template")
         self.network.to(local_device()).eval()
         self._started: tuple[str, Any, Any] | None = None
         self._fitted: Any = None
@@ -83,7 +83,7 @@ class LocalTextModel:
         """The token that ends an answer. Raises `ModelFolderError` if the chat template has none."""
         end = end_of_turn(self.tokenizer)
         if end is None:
-            raise ModelFolderError("the model's chat template ends no turn")
+            raise ModelFolderError("the model's chat template ends no turn", cause="chat_template")
         return end
 
     @property
@@ -203,7 +203,11 @@ class LocalTextModel:
         try:
             self._fitted = with_fitted_adapter(self.network, rows, epochs, seed, on_step)
         except torch.OutOfMemoryError as error:
-            raise PlanError("too little memory to fit the generator; set canaries.fitted_epochs = 0") from error
+            raise PlanError(
+                "too little memory to fit the generator; set canaries.fitted_epochs = 0",
+                setting="canaries.fitted_epochs",
+                cause="memory",
+            ) from error
         self._fitted.base_model.disable_adapter_layers()
 
     @contextmanager

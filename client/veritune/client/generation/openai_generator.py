@@ -43,14 +43,14 @@ class OpenAIGenerator:
         """Raises `PlanError` for an unfit address or fewer than two ``samples``."""
         self.model = OpenAITextModel(base_url, model, timeout)
         if samples < 2:
-            raise PlanError("an estimate takes at least two samples: generator.samples")
+            raise PlanError("an estimate takes at least two samples: generator.samples", setting="generator.samples")
         self._samples = samples
 
     def write_prompt(self, rows: Sequence[Row]) -> str:
         """The prompt P, which the model writes: the paper's M_prompt step. Raises `PlanError` for an empty answer."""
         choice = self.model.ask(prompt_request(rows), 1, 400, "1")[0]
         if not (prompt := choice.text.strip()):
-            raise PlanError("the generator's endpoint wrote an empty prompt")
+            raise PlanError("the generator's endpoint wrote an empty prompt", cause="prompt")
         return f"{prompt}\n\n{PROMPT_ENDING}"
 
     def choose_examples(self, rows: Sequence[Row], plan: CanaryPlan) -> tuple[Row, ...]:
@@ -85,7 +85,10 @@ class OpenAIGenerator:
             if cut and cut.isprintable() and len(cut) <= LIMITS.phrase:
                 lines.append(cut.removesuffix(" ."))
         if not lines:
-            raise PlanError(f"the generator's endpoint writes no {plan.trigger_words} words in a line")
+            raise PlanError(
+                f"the generator's endpoint writes no {plan.trigger_words} words in a line",
+                setting="canaries.trigger_words",
+            )
         return lines[stream.below(len(lines))]
 
     def signature(self, prompt: str, plan: CanaryPlan, stream: SecretStream) -> DrawnSignature:
@@ -114,7 +117,9 @@ class OpenAIGenerator:
                         tuple(_floored(-score / math.log(2)) for score in chosen.scores or ()),
                     )
             length = min(2 * length, 1024)
-        raise PlanError(f"the generator's endpoint writes no lines that seem to have {plan.signature_bits} bits")
+        raise PlanError(
+            f"the generator's endpoint writes no lines that seem to have {plan.signature_bits} bits", cause="bits"
+        )
 
     def answers(
         self,
@@ -141,7 +146,9 @@ class OpenAIGenerator:
                         texts[text] = None
             if len(texts) < plan.candidates:
                 raise PlanError(
-                    f"the generator gives {len(texts)} different answers; lower canaries.candidates, {plan.candidates}"
+                    f"the generator gives {len(texts)} different answers; lower canaries.candidates, {plan.candidates}",
+                    setting="canaries.candidates",
+                    found=str(len(texts)),
                 )
             result.append(tuple(texts))
         on_progress("candidates", len(prompts), len(prompts))
@@ -162,7 +169,9 @@ class OpenAIGenerator:
         for pattern in protect:
             check_pattern(pattern)
         if count < 1 or not text.strip() or len(text) > LIMITS.phrase:
-            raise PlanError(f"only texts of 1 to {LIMITS.phrase} characters can be reworded, and at least once")
+            raise PlanError(
+                f"only texts of 1 to {LIMITS.phrase} characters can be reworded, and at least once", cause="text"
+            )
         found: dict[str, None] = {}
         tokens = min(_REWORDING_TOKENS, (count + 1) * (self.model.count_text_tokens(text) + 16))
         for attempt in range(_ROUNDS):
@@ -172,7 +181,11 @@ class OpenAIGenerator:
                 found.update(dict.fromkeys(read_wordings(choice.text, text, protect)))
             if len(found) >= count:
                 return tuple(found)[:count]
-        raise PlanError(f"the generator gives {len(found)} faithful wordings of an answer; {count} are wanted")
+        raise PlanError(
+            f"the generator gives {len(found)} faithful wordings of an answer; {count} are wanted",
+            cause="wordings",
+            found=str(len(found)),
+        )
 
     def count_tokens(self, rows: Sequence[Row]) -> list[int] | None:
         """None: the endpoint's tokenizer is not the base model's."""

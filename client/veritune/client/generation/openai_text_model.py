@@ -50,9 +50,17 @@ class OpenAITextModel:
         parts = urllib.parse.urlsplit(base_url)
         local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         if parts.scheme != "https" and not (parts.scheme == "http" and local):
-            raise PlanError("the endpoint (generator.url, or --endpoint) must be https, or http on this machine")
+            raise PlanError(
+                "the endpoint (generator.url, or --endpoint) must be https, or http on this machine",
+                setting="generator.url",
+                cause="scheme",
+            )
         if parts.username or parts.query or parts.fragment:
-            raise PlanError("the endpoint (generator.url, or --endpoint) holds more than a host and a path")
+            raise PlanError(
+                "the endpoint (generator.url, or --endpoint) holds more than a host and a path",
+                setting="generator.url",
+                cause="form",
+            )
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._model, self._timeout = model, timeout
         self._opener = urllib.request.build_opener(_NoRedirect())
@@ -82,11 +90,18 @@ class OpenAITextModel:
         try:
             choices = [_sampled_text(item, scores) for item in parse_json(data, _ANSWER_BYTES)["choices"]]
         except (KeyError, TypeError, ValueError, VerituneError) as error:
-            raise EndpointError("the generator's endpoint answers in no form that is known") from error
+            raise EndpointError("the generator's endpoint answers in no form that is known", cause="form") from error
         if not 0 < len(choices) <= count:
-            raise EndpointError(f"the generator's endpoint gave {len(choices)} texts for {count}")
+            raise EndpointError(
+                f"the generator's endpoint gave {len(choices)} texts for {count}",
+                cause="count",
+                found=str(len(choices)),
+            )
         if scores and any(choice.scores is None for choice in choices):
-            raise PlanError("the generator's endpoint gives no log-probabilities; no signature can be weighed")
+            raise PlanError(
+                "the generator's endpoint gives no log-probabilities; no signature can be weighed",
+                cause="log_probabilities",
+            )
         return choices
 
     def ask(self, text: str, count: int, tokens: int, temperature: str, scores: bool = False) -> list[SampledText]:
@@ -122,9 +137,11 @@ class OpenAITextModel:
             with self._opener.open(request, timeout=self._timeout) as response:
                 data: bytes = response.read(_ANSWER_BYTES + 1)
         except urllib.error.HTTPError as error:
-            raise EndpointError(f"the generator's endpoint answers with status {error.code}") from error
+            raise EndpointError(
+                f"the generator's endpoint answers with status {error.code}", cause="status", status=str(error.code)
+            ) from error
         except (OSError, ValueError) as error:
-            raise EndpointError("the generator's endpoint can't be reached") from error
+            raise EndpointError("the generator's endpoint can't be reached", cause="unreachable") from error
         return data
 
 

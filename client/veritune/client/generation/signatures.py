@@ -63,11 +63,17 @@ class Flattening:
         """The settings that a plan names. Raises `PlanError` for a value out of range."""
         temperature, cap, top_p = float(plan.temperature), Fraction(plan.cap), float(plan.top_p)
         if not 0.01 <= temperature <= 100:
-            raise PlanError("canaries.temperature must be between 0.01 and 100")
+            raise PlanError("canaries.temperature must be between 0.01 and 100", setting="canaries.temperature")
         if not Fraction(1, 4096) <= cap <= Fraction(1, 2):
-            raise PlanError("canaries.cap must be between 1/4096 and 1/2: a token above it would add less than one bit")
+            raise PlanError(
+                "canaries.cap must be between 1/4096 and 1/2: a token above it would add less than one bit",
+                setting="canaries.cap",
+            )
         if not 0 < top_p <= 1:
-            raise PlanError("canaries.top_p must be above 0 and at most 1: the share of likeliest tokens that are kept")
+            raise PlanError(
+                "canaries.top_p must be above 0 and at most 1: the share of likeliest tokens that are kept",
+                setting="canaries.top_p",
+            )
         return cls(plan.top_k, temperature, cap, top_p)
 
     @property
@@ -113,11 +119,19 @@ def sample_signature(model: TokenModel, prompt: str, plan: CanaryPlan, stream: S
         total += step.bits
         tokens.append(step.draw(stream))
         if len(tokens) > _MAX_TOKENS:
-            raise PlanError(f"a signature of {plan.signature_bits} bits is longer than {_MAX_TOKENS} tokens")
+            raise PlanError(
+                f"a signature of {plan.signature_bits} bits is longer than {_MAX_TOKENS} tokens",
+                setting="canaries.signature_bits",
+                cause="tokens",
+            )
         cursor.advance(tokens[-1])
     text = model.decode(tokens)
     if len(text) > LIMITS.phrase:
-        raise PlanError(f"a signature of {plan.signature_bits} bits is longer than {LIMITS.phrase} characters")
+        raise PlanError(
+            f"a signature of {plan.signature_bits} bits is longer than {LIMITS.phrase} characters",
+            setting="canaries.signature_bits",
+            cause="characters",
+        )
     return DrawnSignature(text, plan.signature_bits, tuple(f"{b:.6f}" for b in bits))
 
 
@@ -139,7 +153,7 @@ def sample_trigger(model: TokenModel, prompt: str, plan: CanaryPlan, stream: Sec
             cursor.advance(tokens[-1])
             if (text := cut_words(model.decode(tokens), plan.trigger_words)) is not None:
                 return text
-    raise PlanError(f"the generator writes no {plan.trigger_words} words in a line")
+    raise PlanError(f"the generator writes no {plan.trigger_words} words in a line", setting="canaries.trigger_words")
 
 
 def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flattening: Flattening) -> TokenStep:
@@ -156,7 +170,7 @@ def next_step(model: TokenModel, cursor: Cursor, tokens: Sequence[int], flatteni
             break
         k *= 2
     if not allowed:
-        raise PlanError("the generator's tokenizer can't go on with the text that was drawn")
+        raise PlanError("the generator's tokenizer can't go on with the text that was drawn", cause="tokenizer")
     best = allowed[0][1]
     raw = [math.exp((score - best) / flattening.temperature) for _, score in allowed]
     kept = nucleus(raw, flattening.top_p, flattening.needed)

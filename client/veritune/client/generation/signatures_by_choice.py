@@ -53,7 +53,11 @@ def sample_by_choice(model: PhraseModel, prompt: str, plan: CanaryPlan, stream: 
     # Each phrase has its share of the limit, so that no chosen text can turn out too long and be dropped.
     longest = LIMITS.phrase // choices
     if longest < _LEAST_CHARACTERS:
-        raise PlanError(f"{plan.signature_bits} bits take too many choices among {phrases} phrases")
+        raise PlanError(
+            f"{plan.signature_bits} bits take too many choices among {phrases} phrases",
+            setting="canaries.signature_bits",
+            cause="choices",
+        )
     writing = SecretStream(stream.bytes(SEED_BYTES), "phrases")
     text, token_bits = "", list[str]()
     for _ in range(choices):
@@ -68,9 +72,16 @@ def phrases_needed(plan: CanaryPlan) -> int:
     """The number N of phrases of which each step draws one. Raises `PlanError` if the plan doesn't fit the method."""
     flattening = Flattening.of(plan)
     if flattening.top_p != 1:
-        raise PlanError('canaries.top_p belongs to canaries.method = "tokens"; choices among phrases are uniform')
+        raise PlanError(
+            'canaries.top_p belongs to canaries.method = "tokens"; choices among phrases are uniform',
+            setting="canaries.top_p",
+        )
     if flattening.needed > MOST_PHRASES:
-        raise PlanError(f"canaries.cap must be at least 1/{MOST_PHRASES} for choices among so many phrases")
+        raise PlanError(
+            f"canaries.cap must be at least 1/{MOST_PHRASES} for choices among so many phrases",
+            setting="canaries.cap",
+            cause="phrases",
+        )
     return flattening.needed
 
 
@@ -96,7 +107,11 @@ def draw_phrases(
             return found[:needed]
         temperature *= _WARMER
         tokens *= 1 + attempt % 2
-    raise PlanError(f"the generator goes on with a text in {len(found)} ways; a cap of {plan.cap} takes {needed}")
+    raise PlanError(
+        f"the generator goes on with a text in {len(found)} ways; a cap of {plan.cap} takes {needed}",
+        cause="ways",
+        found=str(len(found)),
+    )
 
 
 def cut_phrase(text: str, written: str) -> str | None:

@@ -219,9 +219,11 @@ class Job:
         try:
             data = read_limited(path, MIB)
         except OSError as error:
-            raise JobError(f"can't read {path}: {error.strerror}; `veritune init DATA` writes one") from error
+            raise JobError(
+                f"can't read {path}: {error.strerror}; `veritune init DATA` writes one", cause="unreadable"
+            ) from error
         except BadFileError as error:
-            raise JobError(f"{path} is over 1 MiB") from error
+            raise JobError(f"{path} is over 1 MiB", cause="size") from error
         return cls(path.resolve(), parse_job(data, path.name))
 
     @property
@@ -267,19 +269,21 @@ def parse_job(data: bytes, name: str = JOB_FILE) -> JobFile:
         # Through JSON, where strict models take an array for a tuple.
         return JobFile.model_validate_json(json.dumps(_decimals_as_text(raw, JobFile)))
     except UnicodeDecodeError as error:
-        raise JobError(f"{name} is not UTF-8") from error
+        raise JobError(f"{name} is not UTF-8", cause="encoding") from error
     except tomllib.TOMLDecodeError as error:
-        raise JobError(f"{name}: {error}") from error
+        raise JobError(f"{name}: {error}", cause="toml") from error
     except RecursionError as error:
-        raise JobError(f"{name} is nested too deeply") from error
+        raise JobError(f"{name} is nested too deeply", cause="depth") from error
     except TypeError as error:
-        raise JobError(f"{name}: dates and times have no meaning here") from error
+        raise JobError(f"{name}: dates and times have no meaning here", cause="time") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         keys = [part for part in first["loc"] if isinstance(part, str)]
         line = line_of(text, keys)
         where = f"{name}, line {line}" if line else name
-        raise JobError(f"{where}: {'.'.join(keys) or 'job'}: {_plain(first['msg'])}") from error
+        raise JobError(
+            f"{where}: {'.'.join(keys) or 'job'}: {_plain(first['msg'])}", setting=".".join(keys) or "job"
+        ) from error
 
 
 def _with_weight(raw: dict[str, Any]) -> dict[str, Any]:

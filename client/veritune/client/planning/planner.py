@@ -56,7 +56,10 @@ def _check(wish: Wish) -> None:
     """Raises `PlanError` if no plan can satisfy the wish, whatever its number of canaries."""
     policy, base = wish.policy, wish.base
     if unknown := wish.fixed.difference(CHOSEN):
-        raise PlanError(f"--keep {min(unknown)}: the planner does not choose it; it chooses {', '.join(CHOSEN)}")
+        raise PlanError(
+            f"--keep {min(unknown)}: the planner does not choose it; it chooses {', '.join(CHOSEN)}",
+            setting=min(unknown),
+        )
     if "served" in policy.modes and policy.served_assumption == "none":
         raise PlanError(
             "policy.modes has the served mode, which never passes without an assumption; "

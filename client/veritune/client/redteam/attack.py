@@ -77,13 +77,13 @@ class PreparedForRedTeam:
         with train.open("rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if self.sha256 != secrets.train_sha256:
-            raise WrongFileError(f"{train.name} is not the data set that the sealed secrets belong to")
+            raise WrongFileError(f"{train.name} is not the data set that the sealed secrets belong to", what="dataset")
         places = kinds_of((leaf.canary for leaf in secrets.leaves), secrets.generators)
         with own_file(train):
             rows = list(read_rows(train))
         plain = [i for i in range(len(rows)) if i not in places]
         if not plain or not places:
-            raise RowsError("to tell canaries from other rows takes both, and one of them is missing")
+            raise RowsError("to tell canaries from other rows takes both, and one of them is missing", cause="one_kind")
         self.sample = None if sample is None or sample >= len(plain) else sample
         if self.sample is not None:
             plain = random.Random(self.sha256).sample(plain, self.sample)  # noqa: S311 - a sample, no secret

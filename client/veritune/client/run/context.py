@@ -61,7 +61,7 @@ class Models:
         from veritune.arbiter.measure.local_model import LocalModel
 
         if model_digest(self._job.model) != self._papers.contract().document.base_model.digest:
-            raise WrongFileError(f"{self._job.model} is not the base model that the contract names")
+            raise WrongFileError(f"{self._job.model} is not the base model that the contract names", what="model")
         self._progress("load base model", 0, 0)
         return LocalModel(self._job.model, self._job.file.challenge.precision)
 

@@ -26,7 +26,7 @@ def base_digest(job: Job) -> str:
     `ModelFolderError` if it holds no model.
     """
     if not job.model.is_dir():
-        raise JobError(f"model.folder: there is no folder {job.model}")
+        raise JobError(f"model.folder: there is no folder {job.model}", setting="model.folder", cause="missing")
     return model_digest(job.model)
 
 
@@ -36,7 +36,7 @@ def prepare_inputs(job: Job, base: str) -> str:
     ``base`` is the base model's digest. Raises `JobError` if the data file is missing.
     """
     if not job.data.is_file():
-        raise JobError(f"data.file: there is no file {job.data}")
+        raise JobError(f"data.file: there is no file {job.data}", setting="data.file", cause="missing")
     with job.data.open("rb") as file:
         data = hashlib.file_digest(file, "sha256").hexdigest()
     rewording = job.file.rewording
@@ -82,7 +82,10 @@ def _short_enough(rows: list[Row], job: Job, generator: TextGenerator) -> list[R
         named = ", ".join(str(number + 1) for number in long[:5]) + (", ..." if len(long) > 5 else "")
         raise RowsError(
             f"rows over training.max_sequence_length, {most} tokens, which training would cut: {len(long)} ({named}); "
-            'raise it, shorten them, or set data.too_long to "leave-out" (or "send", where the provider allows it)'
+            'raise it, shorten them, or set data.too_long to "leave-out" (or "send", where the provider allows it)',
+            cause="too_long",
+            limit=str(most),
+            rows=str(len(long)),
         )
     dropped = frozenset(long)
     return [row for number, row in enumerate(rows) if number not in dropped]

@@ -234,7 +234,9 @@ def _contract_inputs(run: RunContext, figures: PreparedFigures) -> str:
 def _check_train_set(run: RunContext, manifest: Manifest) -> None:
     with run.workspace.require(run.workspace.train, "prepare").open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != manifest.dataset.sha256:
-            raise WrongFileError(f"{run.workspace.train.name} is not the data set that the contract names")
+            raise WrongFileError(
+                f"{run.workspace.train.name} is not the data set that the contract names", what="dataset"
+            )
 
 
 def _follow(run: RunContext, client: ProviderClient, contract: Signed[Manifest]) -> None:

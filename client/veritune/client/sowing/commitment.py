@@ -48,7 +48,9 @@ def commit(canaries: Sequence[Canary], seed: bytes) -> Commitment:
     while size <= len(padded):
         size *= 2
     if size > LIMITS.leaves:
-        raise PlanError(f"{len(padded)} canaries need {size} leaves; a tree has {LIMITS.leaves} at most")
+        raise PlanError(
+            f"{len(padded)} canaries need {size} leaves; a tree has {LIMITS.leaves} at most", cause="leaves"
+        )
     padded += [PaddingCanary()] * (size - len(padded))
     SecretStream(seed, "leaf-order").shuffle(padded)
     return commit_to(

@@ -109,7 +109,9 @@ class RowRewriter:
             raise PlanError(
                 f"{wanted} canaries in place need as many rows that have {self._plan.wordings} "
                 "wordings, a question that stands in no other row and no copy in a trigger group; "
-                f"the data have {len(chosen)}"
+                f"the data have {len(chosen)}",
+                setting="canaries.in_place",
+                found=str(len(chosen)),
             )
         return chosen, eligible
 

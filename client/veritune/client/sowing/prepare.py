@@ -66,7 +66,7 @@ def prepare(
     """
     check_passphrase(passphrase)
     if (out / SEALED).exists():
-        raise SecretsError(f"{SEALED} exists already; it is not overwritten")
+        raise SecretsError(f"{SEALED} exists already; it is not overwritten", cause="exists")
     out.mkdir(parents=True, exist_ok=True)
     sown = sow(rows, plan, generator, master_seed, max_sequence_length, on_progress, rewording)
     commitment = commit(sown.canaries, master_seed)

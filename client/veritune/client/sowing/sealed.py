@@ -55,7 +55,7 @@ class Secrets(Document):
             return cls.model_validate_json(data)
         except ValidationError as error:
             # The validator's own message would show secrets.
-            raise SecretsError("the sealed file holds no secrets of this version") from error
+            raise SecretsError("the sealed file holds no secrets of this version", cause="contents") from error
 
     def commitment(self) -> Commitment:
         """The commitment to these leaves. Each call hashes the whole tree, so call it once and pass the result on."""
@@ -70,7 +70,9 @@ def seal(secrets: Secrets, passphrase: bytes, path: Path) -> None:
     check_passphrase(passphrase)
     plain = secrets.to_bytes()
     if len(plain) > LIMITS.evidence:
-        raise SecretsError(f"{len(plain)} bytes of secrets are over {LIMITS.evidence}; lower canaries.naturals")
+        raise SecretsError(
+            f"{len(plain)} bytes of secrets are over {LIMITS.evidence}; lower canaries.naturals", cause="size"
+        )
     header = MAGIC + os.urandom(_SALT) + os.urandom(_NONCE)
     write_atomic(path, header + _cipher(header, passphrase).encrypt(_nonce(header), plain, header))
 
@@ -81,7 +83,9 @@ def check_passphrase(passphrase: bytes) -> None:
     HMAC in scrypt pads with NUL, so ``x`` would open what ``x\\0`` sealed.
     """
     if not passphrase or b"\x00" in passphrase:
-        raise SecretsError("a passphrase of at least one character, none of them NUL, is needed for the secrets")
+        raise SecretsError(
+            "a passphrase of at least one character, none of them NUL, is needed for the secrets", cause="no_passphrase"
+        )
 
 
 def open_sealed(path: Path, passphrase: bytes) -> Secrets:
@@ -95,22 +99,24 @@ def open_sealed(path: Path, passphrase: bytes) -> Secrets:
     try:
         plain = _cipher(header, passphrase).decrypt(_nonce(header), data[_HEADER:], header)
     except InvalidTag as error:
-        raise SecretsError(f"{path.name}: the passphrase is wrong, or the file was changed") from error
+        raise SecretsError(
+            f"{path.name}: the passphrase is wrong, or the file was changed", cause="wrong_passphrase"
+        ) from error
     try:
         return Secrets.from_bytes(plain)
     except VerituneError as error:
-        raise SecretsError(f"{path.name} holds no secrets of this version") from error
+        raise SecretsError(f"{path.name} holds no secrets of this version", cause="contents") from error
 
 
 def _read(path: Path) -> bytes:
     try:
         data = read_limited(path, LIMITS.evidence + _HEADER + _TAG)
     except OSError as error:
-        raise SecretsError(f"can't read {path.name}: {error.strerror}") from error
+        raise SecretsError(f"can't read {path.name}: {error.strerror}", cause="unreadable") from error
     except BadFileError as error:
-        raise SecretsError(f"{path.name} is too large for a sealed file") from error
+        raise SecretsError(f"{path.name} is too large for a sealed file", cause="size") from error
     if not data.startswith(MAGIC) or len(data) < _HEADER + _TAG:
-        raise SecretsError(f"{path.name} is no sealed file of this version, or it was cut short")
+        raise SecretsError(f"{path.name} is no sealed file of this version, or it was cut short", cause="form")
     return data
 
 

@@ -155,7 +155,11 @@ def _fit(generator: TextGenerator, plain: Sequence[Row], plan: CanaryPlan, seed:
     """Fits the generator to some of the rows and returns for how many epochs; 0 if it was not fitted."""
     if not isinstance(generator, Fittable):
         if plan.fitted_epochs:
-            raise PlanError("canaries.fitted_epochs needs a generator that can be fitted: a local model")
+            raise PlanError(
+                "canaries.fitted_epochs needs a generator that can be fitted: a local model",
+                setting="canaries.fitted_epochs",
+                cause="generator",
+            )
         return 0
     shown = pick(plain, _FITTED_ROWS, SecretStream(seed, "fitted-rows"))
     epochs = plan.fitted_epochs
@@ -172,13 +176,19 @@ def _wording(
     if not plan.in_place and not plan.reword_all:
         return None
     if rewording is None:
-        raise PlanError("canaries.in_place and canaries.reword_all need a [rewording] that says how answers are worded")
+        raise PlanError(
+            "canaries.in_place and canaries.reword_all need a [rewording] that says how answers are worded",
+            setting="rewording",
+        )
     model = None
     if "llm" in rewording.rules:
         if not isinstance(generator, Reworder):
-            raise PlanError('the generator can\'t reword; for rewording.rules = ["llm"] set generator.kind = "openai"')
+            raise PlanError(
+                'the generator can\'t reword; for rewording.rules = ["llm"] set generator.kind = "openai"',
+                setting="generator.kind",
+            )
         if (able := generator.describe_rewording().model) != rewording.model:
-            raise PlanError(f"rewording.model must be the generator's, {able!r}")
+            raise PlanError(f"rewording.model must be the generator's, {able!r}", setting="rewording.model")
         model = ModelWordings(generator, plan.wordings, rewording.protect)
     return RowRewriter(rewording, plan, seed, generator.count_tokens, longest, model)
 
@@ -205,7 +215,10 @@ def _phrases(
             if not any(trigger in t or t in trigger for t, _ in phrases) and not any(trigger in t for t in text):
                 break
         else:
-            raise PlanError("the generator keeps writing triggers that stand in the data; raise canaries.trigger_words")
+            raise PlanError(
+                "the generator keeps writing triggers that stand in the data; raise canaries.trigger_words",
+                setting="canaries.trigger_words",
+            )
         signature = generator.signature(prompt, plan, SecretStream(seed, f"signature/{group}"))
         phrases.append((trigger, signature))
     on_progress("signatures", plan.groups, plan.groups)

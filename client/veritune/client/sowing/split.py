@@ -53,7 +53,9 @@ def split_rows(rows: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed
     if len(set_aside) < plan.naturals or len(held_out) < plan.held_out:
         raise PlanError(
             f"{plan.naturals} natural canaries and {plan.held_out} held-out rows need {plan.naturals + plan.held_out} "
-            f"rows whose question stands in no other row and is short enough; the data have {len(single)}"
+            f"rows whose question stands in no other row and is short enough; the data have {len(single)}",
+            cause="rows",
+            found=str(len(single)),
         )
     taken.update(held_out)
     train = [i for i in order if i not in taken]
@@ -62,7 +64,9 @@ def split_rows(rows: Sequence[Row], plan: CanaryPlan, fits: Sequence[bool], seed
     if len(copied) < max(wanted, 1):
         raise PlanError(
             f"{plan.groups} groups of {plan.rows_per_group} rows copy {max(wanted, 1)} different rows; "
-            f"{len(copied)} short enough ones are left for training"
+            f"{len(copied)} short enough ones are left for training",
+            cause="copies",
+            needed=str(max(wanted, 1)),
         )
     hosts = SecretStream(seed, "group-rows").sample(copied, wanted)
     return Split(held_out, set_aside, train, hosts, frozenset(single))
@@ -80,7 +84,9 @@ def choose_prompts(
     if len(usable) < wanted:
         raise PlanError(
             f"{plan.groups} groups of {plan.queries_per_group} queries and {plan.decoys} decoys need {wanted} "
-            f"held-out rows that are short enough; the plan holds out {plan.held_out}, of which {len(usable)} are"
+            f"held-out rows that are short enough; the plan holds out {plan.held_out}, of which {len(usable)} are",
+            cause="prompts",
+            needed=str(wanted),
         )
     chosen = SecretStream(seed, "held-out-prompts").sample(usable, wanted)
     each = plan.queries_per_group

@@ -61,17 +61,21 @@ def check_rewording(rewording: Rewording) -> None:
     """
     by_model = "llm" in rewording.rules
     if by_model != (rewording.model is not None) or (by_model and len(rewording.rules) > 1):
-        raise PlanError('rewording.rules is ["llm"] where a model rewords, and only there; name it in rewording.model')
+        raise PlanError(
+            'rewording.rules is ["llm"] where a model rewords, and only there; name it in rewording.model',
+            setting="rewording.rules",
+            cause="model",
+        )
     if not rewording.rules and not rewording.synonyms and not rewording.frames:
-        raise PlanError("a rewording needs rules, synonyms or frames")
+        raise PlanError("a rewording needs rules, synonyms or frames", setting="rewording")
     for pattern in rewording.protect:
         check_pattern(pattern)
     for group in rewording.synonyms:
         if len(set(map(str.casefold, group))) != len(group):
-            raise PlanError(f"rewording.synonyms: {group[0]!r} stands beside itself")
+            raise PlanError(f"rewording.synonyms: {group[0]!r} stands beside itself", setting="rewording.synonyms")
     for frame in rewording.frames:
         if frame.count(ANSWER) != 1:
-            raise PlanError(f"rewording.frames: {frame!r} must hold {ANSWER} once")
+            raise PlanError(f"rewording.frames: {frame!r} must hold {ANSWER} once", setting="rewording.frames")
 
 
 def find_sites(text: str, rewording: Rewording) -> list[Site]:
@@ -82,7 +86,9 @@ def find_sites(text: str, rewording: Rewording) -> list[Site]:
     """
     check_rewording(rewording)
     if "llm" in rewording.rules:
-        raise PlanError("these wordings are a language model's; no rule draws them")
+        raise PlanError(
+            "these wordings are a language model's; no rule draws them", setting="rewording.rules", cause="drawn"
+        )
     if not text or len(text) > LIMITS.phrase:
         return []
     whole = list(RULES["json"](text)) if "json" in rewording.rules else []

@@ -44,16 +44,26 @@ def check_pattern(pattern: str) -> None:
     try:
         re.compile(pattern, re.MULTILINE)
     except (re.error, RecursionError, OverflowError) as error:
-        raise PlanError(f"{where} is no regular expression: {error}") from error
+        raise PlanError(
+            f"{where} is no regular expression: {error}", setting="rewording.protect", cause="syntax"
+        ) from error
     pieces = _PIECE.findall(pattern)
     repeats = [i for i, piece in enumerate(pieces) if piece[0] in "*+" or (piece[0] == "{" and piece != "{")]
     options = sum(piece[0] in "?|" for piece in pieces)
     if any(pieces[i - 1] == ")" for i in repeats):
-        raise PlanError(f"{where} repeats a group; write it out, or as several patterns")
+        raise PlanError(
+            f"{where} repeats a group; write it out, or as several patterns",
+            setting="rewording.protect",
+            cause="repeat",
+        )
     if any(re.fullmatch(r"\\[1-9]", piece) or piece.startswith("(?P=") for piece in pieces) or "(?(" in pattern:
-        raise PlanError(f"{where} refers back to a group")
+        raise PlanError(f"{where} refers back to a group", setting="rewording.protect", cause="reference")
     if len(repeats) > _OPEN_REPEATS or options > _OPTIONS:
-        raise PlanError(f"{where} has more than {_OPEN_REPEATS} repeats or {_OPTIONS} options; use several patterns")
+        raise PlanError(
+            f"{where} has more than {_OPEN_REPEATS} repeats or {_OPTIONS} options; use several patterns",
+            setting="rewording.protect",
+            cause="size",
+        )
 
 
 def protected_spans(text: str, patterns: Sequence[str]) -> list[Span]:
@@ -66,7 +76,11 @@ def protected_spans(text: str, patterns: Sequence[str]) -> list[Span]:
         begun = time.monotonic()
         spans += [match.span() for match in re.finditer(pattern, text, re.MULTILINE)]
         if time.monotonic() - begun > _SECONDS:
-            raise PlanError(f"rewording.protect: {pattern!r} takes more than {_SECONDS:.0f} s for one answer")
+            raise PlanError(
+                f"rewording.protect: {pattern!r} takes more than {_SECONDS:.0f} s for one answer",
+                setting="rewording.protect",
+                cause="time",
+            )
     return sorted(span for span in spans if span[0] < span[1])
 
 

@@ -109,7 +109,8 @@ class Workspace:
         if done is not None and done.inputs != inputs:
             raise ChangedError(
                 f"the step '{stage}' in {self.root} was made from other data, model or terms; "
-                "undo the change or start in a new folder with --run"
+                "undo the change or start in a new folder with --run",
+                step=stage,
             )
         return done is not None
 
@@ -123,7 +124,7 @@ class Workspace:
     def require(self, path: Path, step: str) -> Path:
         """The same ``path`` if it exists. Raises `StepError`, which names the step that makes it."""
         if not path.exists():
-            raise StepError(f"{path.name} is not there yet; run the step '{step}' first")
+            raise StepError(f"{path.name} is not there yet; run the step '{step}' first", step=step)
         return path
 
     def save_envelope(self, path: Path, envelope: Envelope) -> None:

@@ -114,4 +114,8 @@ def load_private_key(path: Path, passphrase: Callable[[], bytes]) -> PrivateKey:
 def check_files(folder: Path, receipt: TrainingReceipt) -> None:
     """Raises `WrongFileError` unless the folder has exactly the files that the receipt names, by size and digest."""
     if not folder.is_dir() or set(folder_files(folder)) != set(receipt.adapter):
-        raise WrongFileError("the adapter on disk is not the one that the training receipt names; run the step 'train'")
+        raise WrongFileError(
+            "the adapter on disk is not the one that the training receipt names; run the step 'train'",
+            what="adapter",
+            step="train",
+        )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from veritune.common.canonical import canonical_bytes, parse_canonical
 from veritune.common.errors import MalformedDocumentError
@@ -69,13 +71,24 @@ class Document(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise MalformedDocumentError(f"{cls.__name__}: {where[:200]}: {first['msg']}") from error
+            raise MalformedDocumentError(f"{cls.__name__}: {where[:200]}: {first['msg']}", **field_of(first)) from error
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
         """Reads canonical bytes from a file of our own; raises `BadFileError` and `OSError`."""
         with own_file(path):
             return cls.from_bytes(read_limited(path, LIMITS.document))
+
+
+def field_of(fault: ErrorDetails) -> dict[str, str]:
+    """Metadata of pydantic's ``fault``: ``field``, a dotted path cut before the first name that no document has."""
+    path = takewhile(lambda part: isinstance(part, int) or part in _field_names(Document), fault["loc"])
+    found = {"field": ".".join(map(str, path)) or "document"}
+    return {**found, "cause": "unknown_field"} if fault["type"] == "extra_forbidden" else found
+
+
+def _field_names(kind: type[BaseModel]) -> frozenset[str]:
+    return frozenset(kind.model_fields).union(*map(_field_names, kind.__subclasses__()))
 
 
 def format_time(moment: datetime) -> str:

@@ -29,5 +29,5 @@ def folder_files(folder: Path) -> tuple[FileRef, ...]:
 def model_digest(folder: Path) -> str:
     """SHA-256 (hexadecimal) over the canonical JSON of `folder_files`. Raises `ModelFolderError` for no model."""
     if not (folder / "config.json").is_file():
-        raise ModelFolderError(f"{folder.name} is no model folder: it has no config.json")
+        raise ModelFolderError(f"{folder.name} is no model folder: it has no config.json", cause="config")
     return sha256_hex(canonical_bytes([ref.model_dump(mode="json") for ref in folder_files(folder)]))

@@ -90,9 +90,9 @@ def load_config(file: Path | None, overrides: dict[str, Any]) -> ProviderConfig:
         try:
             values = tomllib.loads(file.read_text("utf-8"))
         except OSError as error:
-            raise ConfigError(f"can't read {file}: {error.strerror}") from error
+            raise ConfigError(f"can't read {file}: {error.strerror}", cause="unreadable") from error
         except ValueError as error:
-            raise ConfigError(f"{file} is not TOML: {error}") from error
+            raise ConfigError(f"{file} is not TOML: {error}", cause="toml") from error
         for name in _PATHS:
             if isinstance(values.get(name), str):
                 values[name] = file.absolute().parent / values[name]
@@ -102,4 +102,4 @@ def load_config(file: Path | None, overrides: dict[str, Any]) -> ProviderConfig:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where}: {first['msg']}") from error
+        raise ConfigError(f"{where}: {first['msg']}", setting=where) from error

@@ -20,5 +20,7 @@ def access_header(context: Context) -> str:
     """
     values = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
     if len(values) != 1 or not isinstance(values[0], str):
-        raise UnauthenticatedError("the call needs exactly one access token in its authorization metadata")
+        raise UnauthenticatedError(
+            "the call needs exactly one access token in its authorization metadata", cause="form"
+        )
     return values[0]

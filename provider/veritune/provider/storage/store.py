@@ -60,7 +60,11 @@ class Store:
                 if schema is None:
                     session.add(Meta(name="schema", value=str(SCHEMA)))
                 elif schema.value != str(SCHEMA):
-                    raise StoreError(f"the database has schema {schema.value}, this version needs {SCHEMA}")
+                    raise StoreError(
+                        f"the database has schema {schema.value}, this version needs {SCHEMA}",
+                        cause="schema",
+                        found=str(schema.value),
+                    )
         except DBAPIError as error:
             raise StoreError(f"can't use the database: {type(error.orig).__name__}") from error
 

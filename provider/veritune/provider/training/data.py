@@ -56,7 +56,9 @@ def tokenise(dataset: Path, chat: ChatFormat, max_length: int, max_cut: int | No
         try:
             prompt = chat.prompt_ids([(message.role, message.content) for message in row.prompt])
         except ChatRefusedError as error:
-            raise TrainingError(f"row {index + 1}: the model's chat template refuses it") from error
+            raise TrainingError(
+                f"row {index + 1}: the model's chat template refuses it", cause="chat_template", row=str(index + 1)
+            ) from error
         answer = chat.completion_ids(row.completion)
         if len(prompt) >= max_length:
             dropped += 1
@@ -68,10 +70,12 @@ def tokenise(dataset: Path, chat: ChatFormat, max_length: int, max_cut: int | No
     if max_cut is not None and cut + dropped > max_cut:
         raise TrainingError(
             f"rows longer than max_sequence_length, {max_length} tokens: {cut + dropped}; the provider trains on no "
-            f"more than {max_cut} such rows"
+            f"more than {max_cut} such rows",
+            cause="too_long",
+            rows=str(cut + dropped),
         )
     if not rows:
-        raise TrainingError("no row of the data set is short enough to train on")
+        raise TrainingError("no row of the data set is short enough to train on", cause="no_rows")
     return TokenisedRows(tuple(rows), dropped, cut)
 
 

@@ -107,7 +107,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc] # transformers is untyped
     def saw(self, rows: Sequence[int], loss: float, tokens: int, label_tokens: int) -> None:
         """One forward pass; ``loss`` is its share of the step's mean loss."""
         if not math.isfinite(loss):
-            raise TrainingError(f"the loss is not finite at step {len(self.journal.trace) + 1}")
+            raise TrainingError(f"the loss is not finite at step {len(self.journal.trace) + 1}", cause="loss")
         self._rows += rows
         self._loss += loss
         self.journal.tokens += tokens

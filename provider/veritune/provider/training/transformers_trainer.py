@@ -115,7 +115,7 @@ def with_adapter(model: Any, task: TrainingTask) -> Any:
     try:
         adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
-        raise TrainingError("the base model has no such target modules") from error
+        raise TrainingError("the base model has no such target modules", cause="target_modules") from error
     settings = adapted.peft_config["default"]
     # The client gets this file: the model's name, no path of this machine; and no order that changes from run to run.
     settings.base_model_name_or_path = task.base_model.name

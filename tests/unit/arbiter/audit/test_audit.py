@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from tests.support.exchange import UNTRAINED, Exchange, small
 from veritune.arbiter.audit import audit as audit_module
 from veritune.arbiter.audit.audit import CHECKS, audit, audit_files
@@ -157,12 +158,12 @@ def test_files_are_audited(tmp_path: Path) -> None:
 
 def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
     report, evidence, client, provider = write_files(tmp_path)
-    with pytest.raises(MissingFileError, match=r"none\.json"):
+    with fails(MissingFileError, file="none.json"):
         audit_files(tmp_path / "none.json", evidence, client, provider)
     with pytest.raises(KeyFileError):
         audit_files(report, evidence, report, provider)
     report.write_bytes(b" " * (LIMITS.envelope_json + 1))
-    with pytest.raises(BadFileError, match=r"report\.json"):
+    with fails(BadFileError, cause="size", file="report.json"):
         audit_files(report, evidence, client, provider)
 
 

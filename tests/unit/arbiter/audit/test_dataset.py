@@ -103,10 +103,10 @@ def test_another_data_set_says_nothing_against_the_report(rows: tuple[Row, ...],
 
 def test_what_is_no_data_set_is_a_clear_error(tmp_path: Path) -> None:
     audited = audit(HONEST.report_bytes, HONEST.evidence_bytes, *HONEST.keys)
-    with pytest.raises(MissingFileError, match="no such file"):
+    with fails(MissingFileError, file="none.jsonl"):
         check_data(audited, tmp_path / "none.jsonl")
     with pytest.raises(MissingFileError):
         check_data(audited, tmp_path)
     (tmp_path / "odd").write_bytes(b'{"messages": \xff}\n')
-    with pytest.raises(BadFileError, match="line 1"):
+    with fails(BadFileError, line="1", file="odd"):
         check_data(audited, tmp_path / "odd")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.errors import fails
 from tests.support.exchange import Exchange, small
 from tests.support.sowing import REWORDING
 from veritune.arbiter.documents.canary import (
@@ -39,7 +40,7 @@ def test_what_is_no_canary_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_a_salt_has_one_length(size: int) -> None:
-    with pytest.raises(MalformedDocumentError, match="32 bytes"):
+    with fails(MalformedDocumentError, cause="salt"):
         canary_leaf(b"\x00" * size, PaddingCanary())
 
 
@@ -74,10 +75,10 @@ def test_answers_that_fit_no_opened_canary_give_no_judgement() -> None:
     padding = next(o.leaf for o in EXCHANGE.evidence.openings if isinstance(o.canary, PaddingCanary))
     trigger = observations.triggers[0].model_copy(update={"leaf": padding})
     stray = observations.model_copy(update={"triggers": (trigger,)})
-    with pytest.raises(MalformedDocumentError, match="not opened"):
+    with fails(MalformedDocumentError, cause="leaf"):
         look_at(EXCHANGE.evidence, stray, terms)
     short = observations.naturals[0].model_copy(update={"base": ("-1.000000", "-2.000000")})
-    with pytest.raises(MalformedDocumentError, match="do not fit"):
+    with fails(MalformedDocumentError, cause="scores"):
         look_at(EXCHANGE.evidence, observations.model_copy(update={"naturals": (short,)}), terms)
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.support.errors import fails
 from veritune.arbiter.measure import scoring
 from veritune.arbiter.measure.local_model import LocalModel
 from veritune.common.dataset import Message
@@ -279,7 +280,7 @@ def test_an_adapter_of_a_lower_rank_is_refused(
     folder = Path(shutil.copytree(adapter, tmp_path / "adapter"))
     _of_rank(1, modules, dtype)(folder)
     local = LocalModel(tiny_model, "float32")
-    with pytest.raises(MalformedDocumentError, match="rank of about 1, not the contract's 4"):
+    with fails(MalformedDocumentError, cause="rank", found="1"):
         local.attach(folder, TRAINING)
 
 
@@ -304,14 +305,14 @@ def test_contract_with_named_targets(tiny_model: Path, tmp_path: Path) -> None:
 
 def test_other_modules_than_the_contract_names_are_refused(tiny_model: Path, adapter: Path) -> None:
     local = LocalModel(tiny_model, "float32")
-    with pytest.raises(MalformedDocumentError, match="target_modules are not the contract's"):
+    with fails(MalformedDocumentError, cause="contract", field="target_modules"):
         local.attach(adapter, TRAINING.model_copy(update={"target_modules": ("q_proj", "v_proj")}))
 
 
 def test_a_tokenizer_without_a_chat_template_can_not_be_asked(tiny_model: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(ModelFolderError, match="no chat template or no end-of-turn token"):
+    with fails(ModelFolderError, cause="chat_template"):
         LocalModel(folder, "float32")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.errors import fails
 from veritune.arbiter.documents.canary import (
     AnyGenerator,
     Canary,
@@ -88,9 +89,9 @@ def test_the_seed_decides_the_order() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(WrongFileError, match="row 20"):
+    with fails(WrongFileError, what="row", row="20"):
         make_questions(b"s", CANARIES, {10: ROWS[10], 11: ROWS[11]}, DECOYS, 2, {G: GENERATOR})
-    with pytest.raises(WrongFileError, match="generator"):
+    with fails(WrongFileError, what="generator"):
         make_questions(b"s", CANARIES, ROWS, DECOYS, 2, {})
 
 

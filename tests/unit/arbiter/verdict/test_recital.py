@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 
+from tests.support.errors import fails
 from tests.support.exchange import Exchange
 from tests.support.looks import ROWS, codes, look, verdict
 from veritune.arbiter.audit.audit import audit
@@ -100,7 +101,7 @@ def test_beta_is_shared_with_the_new_test() -> None:
 
 
 def test_recitals_need_fixed_stopping() -> None:
-    with pytest.raises(MalformedDocumentError, match="fixed"):
+    with fails(MalformedDocumentError, field="recital_floor"):
         Rules.of(Policy(recital_floor="0.8", stopping="sequential"))
     Rules.of(Policy(recital_floor="0.0", stopping="sequential"))
 

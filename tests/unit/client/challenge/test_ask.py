@@ -13,6 +13,7 @@ import pytest
 
 from tests.adversary.deals import Deal, open_deal
 from tests.support.asked_model import RuleModel
+from tests.support.errors import fails
 from tests.support.exchange import Exchange
 from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary
 from veritune.arbiter.documents.evidence import EnvelopeDocument, ReceiptRef
@@ -215,7 +216,7 @@ def test_session_follows_the_seed_and_the_contract() -> None:
             leaves_of_session(commitment, contract, receipt, session)
     longest = max(len(c.token_bits) for c in picked.canaries.values() if isinstance(c, TriggerCanary))
     assert sampling_for(picked, longest + 8).max_tokens == longest + 8
-    with pytest.raises(PlanError, match="max_tokens"):
+    with fails(PlanError, setting="challenge.max_tokens"):
         sampling_for(picked, longest + 7)
     assert any(isinstance(canary, NaturalCanary) for canary in picked.canaries.values())
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.support.challenge_folder import MAX_TOKENS, Desk, Knowing, exchange, lay
+from tests.support.errors import fails
 from tests.support.exchange import Behaviour
 from veritune.client.exchange.receipt_numbers import ReceiptNumbers
 from veritune.common.errors import OutOfOrderError
@@ -20,5 +19,5 @@ def test_a_number_that_is_left_out_is_the_providers_fault_when_all_is_answered_t
     table.run().ask_served(lambda _: Desk(deal, model, ReceiptNumbers((1,))), lambda: model, MAX_TOKENS)
     again = table.run()
     assert again.is_answered("served")
-    with pytest.raises(OutOfOrderError, match="receipt 1 never came"):
+    with fails(OutOfOrderError, cause="gap", receipt="1"):
         again.evidence()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from veritune.client.data.user_rows import preprocessing_digest, read_user_rows, user_row
 from veritune.common.dataset import Row
 from veritune.common.errors import RowsError
@@ -101,7 +102,8 @@ def test_refuses_with_the_line(tmp_path: Path, bad: Any, says: str) -> None:
     with pytest.raises(RowsError) as error:
         read_user_rows(write(tmp_path, CHAT, b"", bad))
     assert error.value.message.startswith("line 3: ")
-    assert error.value.metadata == {"line": "3"}
+    assert error.value.metadata["line"] == "3"
+    assert error.value.metadata.keys() <= {"line", "cause"}
     assert says in error.value.message.replace("fields 'prompt'", "fields prompt").replace(
         "'answer', 'prompt'", "answer, prompt"
     )
@@ -109,24 +111,24 @@ def test_refuses_with_the_line(tmp_path: Path, bad: Any, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "metadata"),
     [
-        (b"", "no rows"),
-        (b"\n \n", "no rows"),
-        ('[{"prompt": "a"}]'.encode("utf-16"), "UTF-16"),
-        (b'[{"prompt": "a", "completion": "b"}]', "JSON array"),
-        (b'{"prompt": "' + b"a" * 2 * LIMITS.row, "longer"),
+        (b"", {"cause": "empty"}),
+        (b"\n \n", {"cause": "empty"}),
+        ('[{"prompt": "a"}]'.encode("utf-16"), {"cause": "encoding", "line": "1"}),
+        (b'[{"prompt": "a", "completion": "b"}]', {"cause": "array", "line": "1"}),
+        (b'{"prompt": "' + b"a" * 2 * LIMITS.row, {"cause": "size", "line": "1"}),
     ],
 )
-def test_refuses_a_file_of_another_kind(tmp_path: Path, data: bytes, says: str) -> None:
+def test_refuses_a_file_of_another_kind(tmp_path: Path, data: bytes, metadata: dict[str, str]) -> None:
     path = tmp_path / "data.jsonl"
     path.write_bytes(data)
-    with pytest.raises(RowsError, match=says):
+    with fails(RowsError, **metadata):
         read_user_rows(path)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(RowsError, match=r"can't read none\.jsonl"):
+    with fails(RowsError, cause="unreadable", file="none.jsonl"):
         read_user_rows(tmp_path / "none.jsonl")
 
 

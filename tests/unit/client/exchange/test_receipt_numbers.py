@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from veritune.client.exchange.receipt_numbers import ReceiptNumbers
 from veritune.common.errors import OutOfOrderError
 
@@ -41,7 +42,7 @@ def test_a_call_that_failed_beside_another_may_have_used_a_number() -> None:
         with pytest.raises(ZeroDivisionError), numbers.under_way():
             raise ZeroDivisionError
         numbers.take(2)
-    with pytest.raises(OutOfOrderError, match="receipt 1 "):
+    with fails(OutOfOrderError, cause="gap", receipt="1"):
         numbers.require_whole()
 
 
@@ -79,5 +80,5 @@ def test_calls_without_an_answer_may_have_used_up_the_last_numbers() -> None:
 
 def test_what_never_came_is_named() -> None:
     numbers = ReceiptNumbers({1, 2, 4})
-    with pytest.raises(OutOfOrderError, match="receipt 3 "):
+    with fails(OutOfOrderError, cause="gap", receipt="3"):
         numbers.require_whole()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.errors import fails
 from tests.support.parcel_rows import ROWS, stream
 from veritune.client.generation import local_text_model
 from veritune.client.generation.fitting import FittingRow
@@ -64,7 +65,7 @@ def test_no_model_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError):
         LocalTextModel(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ModelFolderError, match="does not load"):
+    with fails(ModelFolderError, cause="load"):
         LocalTextModel(tmp_path)
 
 
@@ -73,5 +74,5 @@ def test_too_little_memory_to_fit(tiny_model: Path, monkeypatch: pytest.MonkeyPa
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(local_text_model, "with_fitted_adapter", full)
-    with pytest.raises(PlanError, match="too little memory to fit"):
+    with fails(PlanError, cause="memory"):
         LocalTextModel(tiny_model, dtype="float32").fit([FittingRow([5], [6])], 1, 0, lambda step, of: None)

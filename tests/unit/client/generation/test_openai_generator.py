@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.errors import fails
 from tests.support.parcel_rows import PLAN, ROWS, stream
 from veritune.arbiter.documents.canary import Rewording
 from veritune.client.generation.openai_generator import OpenAIGenerator
@@ -107,45 +108,49 @@ def test_endpoint_estimates_and_says_so(
     assert generator.count_tokens(ROWS) is None
 
     answers.append(chat_answer(lambda i: f"text {i} too likely", 4.0))
-    with pytest.raises(PlanError, match="seem to have 32 bits"):
+    with fails(PlanError, cause="bits"):
         generator.signature(prompt, PLAN, stream("s"))
     answers.append(chat_answer(lambda i: "always the same"))
-    with pytest.raises(PlanError, match="1 different"):
+    with fails(PlanError, setting="canaries.candidates", found="1"):
         generator.answers(ROWS[:3], [ROWS[4].prompt], PLAN, [stream("a")], no_progress)
 
 
 @pytest.mark.parametrize(
-    ("status", "data", "says"),
+    ("status", "data", "metadata"),
     [
-        (500, b"", "status 500"),
-        (302, b"", "reached"),
-        (200, b"", "no form"),
-        (200, b"[" * 1000, "no form"),
-        (200, b'{"choices": []}', "0 texts"),
-        (200, b'{"choices": [{"message": {"content": 5}}]}', "no form"),
-        (200, b'{"choices": [{"message": {"content": "\\ud800"}}]}', "no form"),
-        (200, json.dumps({"choices": [{"message": {"content": "a"}}] * 99}).encode(), "99 texts"),
+        (500, b"", {"cause": "status", "status": "500"}),
+        (302, b"", {"cause": "unreachable"}),
+        (200, b"", {"cause": "form"}),
+        (200, b"[" * 1000, {"cause": "form"}),
+        (200, b'{"choices": []}', {"cause": "count", "found": "0"}),
+        (200, b'{"choices": [{"message": {"content": 5}}]}', {"cause": "form"}),
+        (200, b'{"choices": [{"message": {"content": "\\ud800"}}]}', {"cause": "form"}),
+        (
+            200,
+            json.dumps({"choices": [{"message": {"content": "a"}}] * 99}).encode(),
+            {"cause": "count", "found": "99"},
+        ),
         (
             200,
             b'{"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{"logprob": 1}]}}]}',
-            "no form",
+            {"cause": "form"},
         ),
-        (200, b'{"choices": [{"message": {"content": "a"}, "logprobs": {"content": 3}}]}', "no form"),
+        (200, b'{"choices": [{"message": {"content": "a"}, "logprobs": {"content": 3}}]}', {"cause": "form"}),
     ],
 )
 def test_hostile_endpoint(
-    endpoint: tuple[str, list[dict[str, Any]], list[Answer]], status: int, data: bytes, says: str
+    endpoint: tuple[str, list[dict[str, Any]], list[Answer]], status: int, data: bytes, metadata: dict[str, str]
 ) -> None:
     url, _, answers = endpoint
     answers.append(lambda _: (status, data))
-    with pytest.raises(EndpointError, match=says):
+    with fails(EndpointError, **metadata):
         OpenAIGenerator(url, "m").signature("P", PLAN, stream("s"))
 
 
 def test_endpoint_without_log_probabilities(endpoint: tuple[str, list[dict[str, Any]], list[Answer]]) -> None:
     url, _, answers = endpoint
     answers.append(lambda _: (200, b'{"choices": [{"message": {"content": "a b"}}]}'))
-    with pytest.raises(PlanError, match="no log-probabilities"):
+    with fails(PlanError, cause="log_probabilities"):
         OpenAIGenerator(url, "m").signature("P", PLAN, stream("s"))
 
 
@@ -158,12 +163,12 @@ def test_endpoint_rewords(endpoint: tuple[str, list[dict[str, Any]], list[Answer
     assert "He has 4 cats." in requests[0]["messages"][0]["content"]
     assert generator.describe_rewording(["^x$"]) == Rewording(rules=("llm",), protect=("^x$",), model="some/model")
     answers.append(chat_answer(lambda _: "[]"))
-    with pytest.raises(PlanError, match="0 faithful wordings"):
+    with fails(PlanError, cause="wordings", found="0"):
         generator.reword("He has 4 cats.", 3)
     for text in ("", " ", "x" * 4001):
-        with pytest.raises(PlanError, match="only texts of"):
+        with fails(PlanError, cause="text"):
             generator.reword(text, 3)
-    with pytest.raises(PlanError, match="no regular expression"):
+    with fails(PlanError, setting="rewording.protect", cause="syntax"):
         generator.reword("He has 4 cats.", 3, ["("])
 
 
@@ -181,7 +186,7 @@ def test_endpoint_is_certified_by_choice_among_phrases(
     assert len(signature.text.split()) == 16 * 3  # two bits a choice, three words each
     assert not any(request["logprobs"] for request in requests)
     answers.append(chat_answer(lambda i: "always the same words here"))
-    with pytest.raises(PlanError, match="in 1 ways"):
+    with fails(PlanError, cause="ways", found="1"):
         generator.signature("P", plan, stream("s"))
 
 

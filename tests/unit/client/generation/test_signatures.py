@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from tests.support.toygenerator import ToyCursor, ToyModel
 from veritune.client.generation.signatures import (
     SCALE,
@@ -116,11 +117,11 @@ def test_widens_until_the_cap_can_be_kept() -> None:
 
 
 def test_nothing_to_write_is_an_error_not_a_loop() -> None:
-    with pytest.raises(PlanError, match="can't go on"):
+    with fails(PlanError, cause="tokenizer"):
         sample_signature(ToyModel(("\n", " ")), "", plan(), SecretStream(SEED, "a"))
-    with pytest.raises(PlanError, match="longer than"):
+    with fails(PlanError, setting="canaries.signature_bits", cause="tokens"):
         sample_signature(ToyModel(("a", "\n")), "", plan(), SecretStream(SEED, "a"))
-    with pytest.raises(PlanError, match="8 words"):
+    with fails(PlanError, setting="canaries.trigger_words"):
         sample_trigger(ToyModel(("a", "b")), "", plan(), SecretStream(SEED, "a"))
 
 

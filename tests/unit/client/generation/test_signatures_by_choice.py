@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from tests.support.toygenerator import STARTS, WORDS, ToyModel
 from veritune.client.generation.signatures_by_choice import (
-    MOST_PHRASES,
     PHRASE_WORDS,
     cut_phrase,
     draw_phrases,
@@ -121,21 +121,21 @@ def test_phrases_of_a_step_are_prefix_free() -> None:
 
 def test_too_dull_a_model_is_an_error_not_a_loop() -> None:
     dull = ToyModel(("a ", "\n"), scores=lambda _: [0.0, -60.0])
-    with pytest.raises(PlanError, match="in 1 ways"):
+    with fails(PlanError, cause="ways", found="1"):
         sample_by_choice(dull, "", plan(), SecretStream(SEED, "a"))
 
 
 @pytest.mark.parametrize(
-    ("terms", "says"),
+    ("terms", "metadata"),
     [
-        (plan(top_p="0.9"), "top_p"),
-        (plan(cap="0.001"), f"1/{MOST_PHRASES}"),
-        (plan(bits=1024, cap="0.5"), "too many choices"),
-        (plan(cap="0.9"), "cap must be"),
+        (plan(top_p="0.9"), {"setting": "canaries.top_p"}),
+        (plan(cap="0.001"), {"setting": "canaries.cap", "cause": "phrases"}),
+        (plan(bits=1024, cap="0.5"), {"setting": "canaries.signature_bits", "cause": "choices"}),
+        (plan(cap="0.9"), {"setting": "canaries.cap"}),
     ],
 )
-def test_plans_that_do_not_go_with_choices(terms: CanaryPlan, says: str) -> None:
-    with pytest.raises(PlanError, match=says):
+def test_plans_that_do_not_go_with_choices(terms: CanaryPlan, metadata: dict[str, str]) -> None:
+    with fails(PlanError, **metadata):
         sample_by_choice(MODEL, "", terms, SecretStream(SEED, "a"))
 
 

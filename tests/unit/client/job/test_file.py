@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.errors import fails
 from veritune.arbiter.documents.canary import Rewording
 from veritune.client.data.user_rows import read_user_rows
 from veritune.client.errors import JobError
@@ -132,10 +133,10 @@ def test_hostile_bytes(data: bytes) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="veritune init"):
+    with fails(JobError, match="veritune init", cause="unreadable"):
         Job.load(tmp_path)
     (tmp_path / "veritune.toml").write_bytes(b"#" * (2 << 20))
-    with pytest.raises(JobError, match="1 MiB"):
+    with fails(JobError, cause="size"):
         Job.load(tmp_path)
 
 
@@ -195,6 +196,6 @@ def test_wordings_are_orders_of_keys_times_styles(tmp_path: Path, answer: str, w
 
 def test_no_template_for_what_is_no_data(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("no JSON\n")
-    with pytest.raises(RowsError, match="line 1"):
+    with fails(RowsError, line="1"):
         write_template(tmp_path / "rows.jsonl")
     assert not (tmp_path / "veritune.toml").exists()

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.support.errors import fails
 from tests.support.red_team_rows import plain_rows
 from tests.support.toygenerator import ToyGenerator, toy_wordings
 from veritune.arbiter.documents.canary import NaturalCanary, Rewording, TriggerCanary
@@ -272,7 +273,7 @@ def test_without_canaries_or_plain_rows_there_is_nothing_to_tell(
 ) -> None:
     for places in ({}, dict.fromkeys(range(82), "natural")):
         monkeypatch.setattr(attack, "kinds_of", lambda canaries, generators, found=places: found)
-        with pytest.raises(RowsError, match="takes both"):
+        with fails(RowsError, cause="one_kind"):
             PreparedForRedTeam(prepared_folder / "train.jsonl", secrets)
 
 

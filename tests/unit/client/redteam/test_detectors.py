@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.errors import fails
 from tests.support.red_team_rows import ODD, SIGNATURE, TRIGGER, plain_rows, planted, row
 from veritune.client.data.text_features import odd_share
 from veritune.client.errors import MissingExtraError
@@ -170,7 +171,7 @@ def test_a_missing_library_is_named_by_its_extra(detector: Detector, monkeypatch
     for name in [name for name in sys.modules if name.startswith("sklearn.feature_extraction")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn.feature_extraction.text", None)
-    with pytest.raises(MissingExtraError, match=r"veritune\[redteam\]"):
+    with fails(MissingExtraError, extra="redteam"):
         detector.suspicion(plain_rows(5))
 
 
@@ -289,7 +290,7 @@ def test_a_row_that_the_template_refuses(tiny_model: Path) -> None:
     )
     rude = Row(messages=(Message(role="system", content="Be rude."), *plain_rows(1)[0].messages))
     assert Perplexity().suspicion(plain_rows(1), strict)
-    with pytest.raises(RowsError, match="refuses a row"):
+    with fails(RowsError, cause="chat_template"):
         Perplexity().suspicion([rude], strict)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.errors import fails
 from tests.support.scrypt import cheapen
 from tests.support.toygenerator import ToyGenerator, toy_wordings
 from veritune.arbiter.documents.canary import NaturalCanary, Rewording
@@ -137,7 +138,7 @@ def with_long_rows(job: Job, wish: str) -> Job:
 def test_rows_that_training_would_cut_are_refused(job: Job, hashed: list[Path], tmp_path: Path) -> None:
     """Before anything is signed: by default a provider refuses them after the upload."""
     job = with_long_rows(job, "refuse")
-    with pytest.raises(RowsError, match=r"max_sequence_length, 256 tokens, .*: 2 \(41, 42\);"):
+    with fails(RowsError, match=r"2 \(41, 42\)", cause="too_long", limit="256", rows="2"):
         sow_job(job, base_digest(job), tmp_path / "run", b"pass", no_progress)
     assert not (tmp_path / "run").exists()
 
@@ -170,9 +171,9 @@ def test_what_decides_is_in_the_digest(job: Job, tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_named(job: Job, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").unlink()
-    with pytest.raises(JobError, match=r"data\.file: there is no file .*rows\.jsonl"):
+    with fails(JobError, setting="data.file", cause="missing"):
         prepare_inputs(job, "0" * 64)
     (tmp_path / "model" / "config.json").unlink()
     (tmp_path / "model").rmdir()
-    with pytest.raises(JobError, match=r"model\.folder: there is no folder"):
+    with fails(JobError, setting="model.folder", cause="missing"):
         base_digest(job)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.adversary.deals import FILES
 from tests.adversary.fake_provider import FakeProvider
+from tests.support.errors import fails
 from veritune.client.exchange import channel
 from veritune.client.progress import Progress
 from veritune.client.run import prepare as prepare_step
@@ -98,14 +99,14 @@ def start(home: Path) -> Run:
 
 
 def test_steps_in_a_new_process_each(home: Path, provider: FakeProvider) -> None:
-    with pytest.raises(StepError, match="prepare"):
+    with fails(StepError, step="prepare"):
         start(home).negotiate()
     assert start(home).prepare().rows == 5
-    with pytest.raises(StepError, match="negotiate"):
+    with fails(StepError, step="negotiate"):
         start(home).train()
     manifest = start(home).negotiate()
     assert manifest.verification.leaves_per_session == 16
-    with pytest.raises(StepError, match="train"):
+    with fails(StepError, step="train"):
         start(home).challenge()
     start(home).train()
     calls = list(provider.calls)
@@ -198,12 +199,12 @@ def test_papers_are_checked_whenever_they_are_read(home: Path) -> None:
     receipt["signatures"][0]["sig"] = "AAAA"
     kept = space.training_receipt.read_bytes()
     space.training_receipt.write_text(json.dumps(receipt, separators=(",", ":"), sort_keys=True))
-    with pytest.raises(BadFileError, match=r"training-receipt\.json: a signature does not verify") as caught:
+    with fails(BadFileError, cause="signature", file="training-receipt.json") as caught:
         start(home).papers.training_receipt()
     assert (caught.value.reason, caught.value.fault) == ("BAD_FILE", "own")
     space.training_receipt.write_bytes(kept)
     (space.adapter / "adapter_config.json").write_text('{"r": 1}')
-    with pytest.raises(WrongFileError, match="run the step 'train'"):
+    with fails(WrongFileError, what="adapter", step="train"):
         _ = start(home).context.models.tuned
 
 
@@ -270,5 +271,5 @@ def test_nobody_listens(home: Path, provider: FakeProvider) -> None:
     run = start(home)
     run.prepare()
     provider.stop()
-    with pytest.raises(UnavailableError, match="can't reach"):
+    with fails(UnavailableError, cause="unreachable"):
         run.negotiate()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from tests.support.plans import natural_canary
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, PaddingCanary, canary_leaf
 from veritune.client.sowing.commitment import Commitment, commit, commit_to
@@ -61,5 +61,5 @@ def test_any_other_canary_gives_another_root(changed: int) -> None:
 
 
 def test_refuses_more_than_a_tree_holds() -> None:
-    with pytest.raises(PlanError, match="leaves"):
+    with fails(PlanError, cause="leaves"):
         commit([natural_canary(0)] * LIMITS.leaves, SEED)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from tests.support.plans import IN_PLACE, PLAN, REWORDING, RICH, SEED, canary_rows, groups, row, word_by_toy
 from tests.support.plans import sown_in_place as sown
 from tests.support.toygenerator import ToyGenerator
@@ -253,7 +254,7 @@ def test_candidates_have_the_length_of_a_phrase(monkeypatch: pytest.MonkeyPatch)
     result = sown([*RICH, *long], plan)
     assert {own(c).prompt for c in in_place(result)} <= {r.prompt for r in RICH}
     monkeypatch.setattr(sowing_in_place, "draw_wordings", lambda *_: ("a" * 4001, *"bcdef"))
-    with pytest.raises(PlanError, match="the data have 0"):
+    with fails(PlanError, setting="canaries.in_place", found="0"):
         sown(plan=plan)
 
 
@@ -275,11 +276,11 @@ def test_extra_tokens_are_those_of_the_wordings() -> None:
 
 
 def test_refuses_what_the_data_can_not_carry() -> None:
-    with pytest.raises(PlanError, match=r"60 canaries in place need .* the data have 40"):
+    with fails(PlanError, setting="canaries.in_place", found="40"):
         sown(plan=IN_PLACE.model_copy(update={"in_place": 60}))
-    with pytest.raises(PlanError, match="rewording"):
+    with fails(PlanError, setting="rewording"):
         sown(rewording=None)
-    with pytest.raises(PlanError, match="rewording"):
+    with fails(PlanError, setting="rewording"):
         sown(plan=PLAN.model_copy(update={"reword_all": True}), rewording=None)
 
 

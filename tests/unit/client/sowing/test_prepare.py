@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.errors import fails
 from tests.support.plans import PLAN, ROWS
 from tests.support.scrypt import cheapen
 from tests.support.toygenerator import ToyGenerator
@@ -68,7 +69,7 @@ def test_the_seed_gives_the_same_data_and_commitment(tmp_path: Path) -> None:
 def test_sealed_secrets_are_never_overwritten(tmp_path: Path) -> None:
     prepared = run(tmp_path)
     before = (prepared.folder / "secrets.sealed").read_bytes()
-    with pytest.raises(SecretsError, match="exists already"):
+    with fails(SecretsError, cause="exists"):
         run(tmp_path, b"q" * 32)
     assert (prepared.folder / "secrets.sealed").read_bytes() == before
 
@@ -100,7 +101,7 @@ def test_after_a_kill_before_sealing_it_can_be_run_again(tmp_path: Path, monkeyp
 
 
 def test_refuses_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(SecretsError, match="passphrase"):
+    with fails(SecretsError, cause="no_passphrase"):
         prepare(ROWS, PLAN, ToyGenerator(), SEED, tmp_path / "x", b"")
     assert not (tmp_path / "x").exists()
     with pytest.raises(PlanError):

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from tests.support.plans import natural_canary
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.sowing import sealed
@@ -77,12 +78,12 @@ def test_the_same_secrets_never_make_the_same_file(tmp_path: Path, quick_scrypt:
 def test_wrong_or_empty_passphrase(tmp_path: Path, quick_scrypt: None) -> None:
     path = tmp_path / "s"
     seal(secrets(), PASSPHRASE, path)
-    with pytest.raises(SecretsError, match="passphrase is wrong"):
+    with fails(SecretsError, cause="wrong_passphrase"):
         open_sealed(path, b"correct horsf")
     for unfit in (b"", PASSPHRASE + b"\x00"):
-        with pytest.raises(SecretsError, match="is needed"):
+        with fails(SecretsError, cause="no_passphrase"):
             open_sealed(path, unfit)
-        with pytest.raises(SecretsError, match="is needed"):
+        with fails(SecretsError, cause="no_passphrase"):
             seal(secrets(), unfit, tmp_path / "t")
 
 
@@ -121,17 +122,17 @@ def test_other_contents_under_the_right_passphrase(
         with monkeypatch.context() as patch:
             patch.setattr(Secrets, "to_bytes", lambda _, plain=plain: plain)
             seal(secrets(), PASSPHRASE, path)
-        with pytest.raises(SecretsError, match="no secrets of this version"):
+        with fails(SecretsError, cause="contents"):
             open_sealed(path, PASSPHRASE)
 
 
 def test_missing_and_over_long_files(tmp_path: Path) -> None:
-    with pytest.raises(SecretsError, match="can't read"):
+    with fails(SecretsError, cause="unreadable"):
         open_sealed(tmp_path / "none", PASSPHRASE)
     with (tmp_path / "long").open("wb") as file:
         file.write(MAGIC)
         file.truncate(LIMITS.evidence + 1000)
-    with pytest.raises(SecretsError, match="too large"):
+    with fails(SecretsError, cause="size"):
         open_sealed(tmp_path / "long", PASSPHRASE)
 
 

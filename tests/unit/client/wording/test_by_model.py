@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.support.errors import fails
 from tests.support.plans import PLAN, SEED, row
 from tests.support.toygenerator import ToyGenerator
 from veritune.arbiter.documents.canary import NaturalCanary, Rewording
@@ -127,7 +128,7 @@ def test_rows_that_the_model_can_not_reword_are_passed_over() -> None:
     result = sown(Talker(dull))
     assert len(in_place(result)) == 10
     assert {c.prompt for c in in_place(result)} <= {r.prompt for r in ROWS[1::2]}
-    with pytest.raises(PlanError, match=r"10 canaries in place need .* the data have 0"):
+    with fails(PlanError, setting="canaries.in_place", found="0"):
         sown(Talker([r.completion for r in ROWS]))
 
 
@@ -142,9 +143,9 @@ def test_every_other_row_is_reworded_in_the_same_way() -> None:
 
 
 def test_who_can_not_reword_is_told_so() -> None:
-    with pytest.raises(PlanError, match=r"generator\.kind"):
+    with fails(PlanError, setting="generator.kind"):
         sown(ToyGenerator())
-    with pytest.raises(PlanError, match="some/model"):
+    with fails(PlanError, setting="rewording.model"):
         sown(Talker(), rewording=Rewording(rules=("llm",), model="another"))
-    with pytest.raises(PlanError, match="no rule draws them"):
+    with fails(PlanError, setting="rewording.rules", cause="drawn"):
         find_sites("text", REWORDING)

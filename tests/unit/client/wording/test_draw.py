@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.errors import fails
 from veritune.arbiter.documents.canary import Rewording
 from veritune.client.randomness import SecretStream
 from veritune.client.wording.draw import check_rewording, draw_wordings, find_sites, random_wording
@@ -153,17 +154,17 @@ def test_users_own_words_and_patterns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rewording", "message"),
+    ("rewording", "metadata"),
     [
-        (Rewording(), "needs rules, synonyms or frames"),
-        (Rewording(rules=("json",), protect=("(",)), "no regular expression"),
-        (Rewording(synonyms=(("a", "A"),)), "stands beside itself"),
+        (Rewording(), {"setting": "rewording"}),
+        (Rewording(rules=("json",), protect=("(",)), {"setting": "rewording.protect", "cause": "syntax"}),
+        (Rewording(synonyms=(("a", "A"),)), {"setting": "rewording.synonyms"}),
     ],
 )
-def test_a_rewording_that_can_not_be_used_is_refused(rewording: Rewording, message: str) -> None:
-    with pytest.raises(PlanError, match=message):
+def test_a_rewording_that_can_not_be_used_is_refused(rewording: Rewording, metadata: dict[str, str]) -> None:
+    with fails(PlanError, **metadata):
         check_rewording(rewording)
-    with pytest.raises(PlanError, match=message):
+    with fails(PlanError, **metadata):
         draw_wordings("text", rewording, 2, stream("bad"))
 
 

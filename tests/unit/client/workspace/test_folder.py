@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.errors import fails
 from veritune.client.challenge.answer_log import AnswerLog, Entry
 from veritune.client.workspace.folder import Workspace
 from veritune.common.errors import BadFileError, ChangedError, StepError
@@ -47,7 +48,7 @@ def test_stages(tmp_path: Path) -> None:
     again = Workspace(tmp_path)
     assert again.is_done("prepare", A)
     assert again.state().nonce == space.state().nonce
-    with pytest.raises(ChangedError, match="start in a new folder"):
+    with fails(ChangedError, step="prepare"):
         again.is_done("prepare", B)
 
 
@@ -60,7 +61,7 @@ def test_a_damaged_state_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:
 
 def test_missing_steps_are_named(tmp_path: Path) -> None:
     space = Workspace(tmp_path)
-    with pytest.raises(StepError, match="run the step 'negotiate' first"):
+    with fails(StepError, step="negotiate"):
         space.load_envelope(space.contract, "negotiate")
 
 
@@ -91,7 +92,7 @@ def test_log_keeps_its_sampling(tmp_path: Path) -> None:
     log = AnswerLog(tmp_path / "answers.jsonl")
     log.begin(SamplingTerms(max_tokens=9))
     log.begin(SamplingTerms(max_tokens=9))
-    with pytest.raises(ChangedError, match="max_tokens was 9"):
+    with fails(ChangedError, setting="challenge.max_tokens", was="9"):
         AnswerLog(tmp_path / "answers.jsonl").begin(SamplingTerms(max_tokens=10))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.challenge_folder import Table, exchange, lay
+from tests.support.errors import fails
 from veritune.client.workspace import papers
 from veritune.client.workspace.papers import Paperwork, load_private_key
 from veritune.common.errors import BadFileError, DigestError, KeyFileError, SignatureError
@@ -64,7 +65,7 @@ def test_a_changed_file_is_verified_again(table: Table, name: str) -> None:
     forged["signatures"][0]["sig"] = "AAAA"
     path.write_text(json.dumps(forged, separators=(",", ":"), sort_keys=True))
     for _ in range(2):
-        with pytest.raises(BadFileError, match=f"{path.name}: a signature") as caught:
+        with fails(BadFileError, cause="signature", file=path.name) as caught:
             paperwork.training_receipt()
         assert isinstance(caught.value.__cause__, SignatureError)
     path.write_bytes(good)
@@ -75,7 +76,7 @@ def test_a_receipt_is_verified_again_when_what_it_rests_on_has_changed(table: Ta
     paperwork = _paperwork(table)
     paperwork.training_receipt()
     table.space.job_id.write_text("another-job")
-    with pytest.raises(BadFileError, match="another job") as caught:
+    with fails(BadFileError, point="job", file="training-receipt.json") as caught:
         paperwork.training_receipt()
     assert isinstance(caught.value.__cause__, DigestError)
 
@@ -90,5 +91,5 @@ def test_another_key_opens_nothing(table: Table) -> None:
 def test_a_file_that_is_too_large_for_a_key_is_a_bad_key_file(tmp_path: Path) -> None:
     path = tmp_path / "client.key"
     path.write_bytes(b" " * (LIMITS.key_file + 1))
-    with pytest.raises(KeyFileError, match="too large"):
+    with fails(KeyFileError, cause="size"):
         load_private_key(path, lambda: pytest.fail("no passphrase is needed"))

@@ -72,7 +72,7 @@ def test_a_broken_row_is_named_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "rows"
     data = DATA.replace(b'"role":"user"', b'"role":"nobody"', 1)
     path.write_bytes(data)
-    with pytest.raises(DatasetError, match="line 1"):
+    with fails(DatasetError, line="1"):
         check_dataset(path, TERMS.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()}))
 
 

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import create_engine, text
 
+from tests.support.errors import fails
 from veritune.common.documents.receipts import FileRef
 from veritune.common.envelope import Envelope, Signature
 from veritune.common.errors import ConflictError, NotFoundError, QuotaError
@@ -226,5 +227,5 @@ def test_another_schema_is_refused(store: Store, url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE meta SET value = '99'"))
     engine.dispose()
-    with pytest.raises(StoreError, match="schema 99"):
+    with fails(StoreError, cause="schema", found="99"):
         Store(url)

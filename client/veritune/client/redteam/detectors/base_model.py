@@ -45,7 +45,9 @@ class BaseModel(LocalModel):
         try:
             prompt = self.prompt_ids(row.prompt)
         except TemplateError as error:
-            raise RowsError("the base model's chat template refuses a row; some take no system turn") from error
+            raise RowsError(
+                "the base model's chat template refuses a row; some take no system turn", cause="chat_template"
+            ) from error
         answer = self.completion_ids(row.completion)
         spare = max(self._room - len(prompt), self._room // 2)
         answer = answer[:spare]
