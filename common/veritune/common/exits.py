@@ -1,4 +1,4 @@
-"""What each error means to a shell and to a person: the exit code of a command that ends with it, and what to do.
+"""The exit code and the remedy of every error: what a command returns to the shell, and what it tells a person.
 
 The table has a line for every reason and no default; `docs/errors.md` is made from it.
 """
@@ -25,7 +25,7 @@ EXIT_CODES = {
     78: "the job can't be run as it is set up",
     130: "interrupted",
 }
-"""Verdicts, and beyond them the numbers of BSD's sysexits.h."""
+"""The meaning of every exit code: 0 to 2 are verdicts, 64 to 78 are the numbers of BSD's sysexits.h."""
 
 CODES_OF_FAULT: dict[Fault, frozenset[int]] = {
     "peer": frozenset({69, 76}),
@@ -33,12 +33,12 @@ CODES_OF_FAULT: dict[Fault, frozenset[int]] = {
     "client": frozenset({65}),
     "internal": frozenset({70}),
 }
-"""Which exit codes the errors of each family have."""
+"""The exit codes that the errors of each family may have."""
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a command ends after an error."""
+    """The exit code of a command that ends with an error, and the remedy that it prints."""
 
     code: int
     remedy: str
@@ -94,7 +94,7 @@ EXITS: dict[str, Exit] = {
 
 
 def exit_of(error: VerituneError) -> Exit:
-    """How a command ends after this error."""
+    """The exit code and remedy of an error, by its reason."""
     return EXITS[error.reason]
 
 
@@ -115,7 +115,7 @@ EXTRAS = {
     "structlog": "provider",
     "vllm": "vllm",
 }
-"""Which extra of the installation brings a library that the base install lacks."""
+"""The extra of the installation that brings each library which the base install lacks."""
 
 
 def missing_extra(error: BaseException, party: str = "client") -> tuple[str, str] | None:
