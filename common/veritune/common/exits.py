@@ -55,7 +55,10 @@ EXITS: dict[str, Exit] = {
     "BAD_SIGNATURE": Exit(76, "is provider.public_key the provider's, and client.key the one of this run?"),
     "UNAUTHENTICATED": Exit(76, "is this machine's clock right, and client.key the one that signed the contract?"),
     "EXPIRED": Exit(76, "start in a new folder with --run, with later [deadlines]"),
-    "POLICY_REFUSED": Exit(76, "change the terms in veritune.toml and run again; a new contract is offered"),
+    "POLICY_REFUSED": Exit(
+        76,
+        "change the terms in veritune.toml and run again; if [canaries] change, with a new --run",
+    ),
     "UNKNOWN_MODEL": Exit(76, "set model.name and model.folder to the provider's base model, file by file"),
     "NOT_FOUND": Exit(76, "is provider.address the provider that signed this contract? It may have lost its state"),
     "CONFLICT": Exit(76, "run again in the folder that began this contract, or start in a new one with --run"),
