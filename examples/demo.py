@@ -155,7 +155,7 @@ def exchange(folder: Path, models: Path, deal: Exchange, seed: int) -> dict[str,
         run([BIN / "veritune", "keygen", folder, "--no-passphrase"])
     with provider(folder, models, honest=deal.honest) as port:
         text = (ROOT / "examples" / "tickets" / deal.job).read_text(encoding="utf-8")
-        text = text.replace("127.0.0.1:7443", f"127.0.0.1:{port}")
+        text = text.replace("127.0.0.1:8470", f"127.0.0.1:{port}")
         text = text.replace("[training]\n", f"[training]\nseed = {seed}\n")
         if not deal.honest:
             # The adapter that came home says enough: there is nothing to serve that it would not show.

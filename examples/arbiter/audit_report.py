@@ -20,7 +20,8 @@ def main(report: str, evidence: str, client_key: str, provider_key: str) -> int:
         print(f"refused: {error}", file=sys.stderr)
         return 65
     print(f"{result.verdict} for {result.manifest.base_model.name}, {result.manifest.dataset.rows} rows")
-    for line in (*(reason.text for reason in result.judgement.reasons), *result.checks, *result.trust):
+    reasons = (f"{reason.mode}: {reason.text}" if reason.mode else reason.text for reason in result.judgement.reasons)
+    for line in (*reasons, *result.checks, *result.trust):
         print("-", line)
     return {"PASS": 0, "FAIL": 1}.get(result.verdict, 2)
 

@@ -12,11 +12,12 @@ from rich.markup import escape
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from veritune.arbiter.cli.app import app as arbiter
 from veritune.client.cli.app import app
 from veritune.provider.cli import build_app
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = {"veritune": app, "veritune-provider": build_app()}
+APPS = {"veritune": app, "veritune-arbiter": arbiter, "veritune-provider": build_app()}
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -45,6 +46,15 @@ def test_help_keeps_every_word(program: str, name: str, monkeypatch: pytest.Monk
     for text in written(APPS[program], name):
         for paragraph in text.split("\n\n"):
             assert " ".join(paragraph.split()) in shown, f"{program} {name}"
+
+
+@pytest.mark.parametrize(("program", "name"), list(commands()))
+def test_help_has_no_line_break_within_a_paragraph(program: str, name: str) -> None:
+    command = get_command(APPS[program])
+    command = command.commands[name] if name else command  # type: ignore[attr-defined]  # a group
+    # Typer itself wraps the first paragraph, and shows the others line by line.
+    _, *others = (command.help or "").split("\n\n")
+    assert not [paragraph for paragraph in others if "\n" in paragraph.strip()]
 
 
 def test_escapes_are_those_of_rich() -> None:

@@ -1,4 +1,4 @@
-"""What each error means to a shell and to a person: the exit code of a command that ends with it, and what to do.
+"""The exit code and the remedy of every error: what a command returns to the shell, and what it tells a person.
 
 The table has a line for every reason and no default; `docs/errors.md` is made from it.
 """
@@ -25,7 +25,7 @@ EXIT_CODES = {
     78: "the job can't be run as it is set up",
     130: "interrupted",
 }
-"""Verdicts, and beyond them the numbers of BSD's sysexits.h."""
+"""The meaning of every exit code: 0 to 2 are verdicts, 64 to 78 are the numbers of BSD's sysexits.h."""
 
 CODES_OF_FAULT: dict[Fault, frozenset[int]] = {
     "peer": frozenset({69, 76}),
@@ -33,12 +33,12 @@ CODES_OF_FAULT: dict[Fault, frozenset[int]] = {
     "client": frozenset({65}),
     "internal": frozenset({70}),
 }
-"""Which exit codes the errors of each family have."""
+"""The exit codes that the errors of each family may have."""
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a command ends after an error."""
+    """The exit code of a command that ends with an error, and the remedy that it prints."""
 
     code: int
     remedy: str
@@ -55,7 +55,10 @@ EXITS: dict[str, Exit] = {
     "BAD_SIGNATURE": Exit(76, "is provider.public_key the provider's, and client.key the one of this run?"),
     "UNAUTHENTICATED": Exit(76, "is this machine's clock right, and client.key the one that signed the contract?"),
     "EXPIRED": Exit(76, "start in a new folder with --run, with later [deadlines]"),
-    "POLICY_REFUSED": Exit(76, "change the terms in veritune.toml and run again; a new contract is offered"),
+    "POLICY_REFUSED": Exit(
+        76,
+        "change the terms in veritune.toml and run again; if [canaries] change, with a new --run",
+    ),
     "UNKNOWN_MODEL": Exit(76, "set model.name and model.folder to the provider's base model, file by file"),
     "NOT_FOUND": Exit(76, "is provider.address the provider that signed this contract? It may have lost its state"),
     "CONFLICT": Exit(76, "run again in the folder that began this contract, or start in a new one with --run"),
@@ -94,7 +97,7 @@ EXITS: dict[str, Exit] = {
 
 
 def exit_of(error: VerituneError) -> Exit:
-    """How a command ends after this error."""
+    """The exit code and remedy of an error, by its reason."""
     return EXITS[error.reason]
 
 
@@ -115,7 +118,7 @@ EXTRAS = {
     "structlog": "provider",
     "vllm": "vllm",
 }
-"""Which extra of the installation brings a library that the base install lacks."""
+"""The extra of the installation that brings each library which the base install lacks."""
 
 
 def missing_extra(error: BaseException, party: str = "client") -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""Atomic writes, and reads up to a size limit."""
+"""Atomic writes, reads up to a size limit, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from veritune.common.errors import BadFileError, PeerError
 
 @contextmanager
 def staged(path: Path, mode: int) -> Iterator[Path]:
-    """Yields a new empty file beside ``path``, of ``mode`` from its first byte on, that replaces ``path`` on success.
+    """Yields a new empty file beside ``path`` that replaces ``path`` when the block ends; it has ``mode`` at once.
 
     On any exception, a keyboard interrupt too, the new file is removed and ``path`` stays as it was.
     """
@@ -31,7 +31,10 @@ def staged(path: Path, mode: int) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Writes a file so that ``path`` has all of its old or all of its new bytes, also after a power cut."""
+    """Replaces ``path`` by a file with ``data``; after a power cut it has all of its old or all of its new bytes.
+
+    Raises `OSError` if the file can't be written.
+    """
     with staged(path, mode) as draft:
         draft.write_bytes(data)
 
@@ -46,7 +49,7 @@ def sync(path: Path) -> None:
 
 
 def read_limited(path: Path, limit: int) -> bytes:
-    """The bytes of a whole file. Raises `BadFileError` where it has more than ``limit``, and `OSError`."""
+    """The bytes of a whole file. Raises `BadFileError` if it has more than ``limit`` bytes, `OSError` if unreadable."""
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -56,7 +59,7 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 @contextmanager
 def own_file(path: Path) -> Iterator[None]:
-    """Turns a `PeerError` about bytes that were read from a file of our own into a `BadFileError` that names it."""
+    """Raises a `BadFileError` that names ``path`` in place of a `PeerError` from the block, which reads that file."""
     try:
         yield
     except PeerError as error:

@@ -1,4 +1,4 @@
-"""Documents are signed and opened here; signatures are verified before a byte is parsed (SPEC section 5.3)."""
+"""Signs documents and opens signed ones; signatures are verified before a byte is parsed (SPEC section 5.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from veritune.common.keys import PrivateKey, PublicKey
 
 
 class SignedDocument(Protocol):
-    """A document that an envelope can carry: its payload type, and its form as bytes."""
+    """The interface of a document that an envelope can carry: its payload type, and its form as bytes."""
 
     payload_type: ClassVar[str]
 
@@ -19,7 +19,7 @@ class SignedDocument(Protocol):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The document in canonical bytes. Raises `MalformedDocumentError` or `TooLargeError`."""
+        """The document that canonical bytes hold. Raises `MalformedDocumentError` or `TooLargeError`."""
 
 
 D = TypeVar("D", bound=SignedDocument)
@@ -29,7 +29,7 @@ D = TypeVar("D", bound=SignedDocument)
 class Signed(Generic[D]):
     """A DSSE envelope whose signatures have been verified, and the document that its payload holds.
 
-    `open_document` makes it; whoever makes one by hand vouches for the signatures.
+    `open_document` makes it; code that constructs one itself must have verified the signatures.
     """
 
     envelope: Envelope
@@ -47,8 +47,9 @@ def sign_document(document: SignedDocument, key: PrivateKey) -> Envelope:
 
 
 def open_document(kind: type[D], envelope: Envelope, *signers: PublicKey) -> Signed[D]:
-    """The envelope with its document, once exactly ``signers`` have signed it.
+    """The envelope with its document of ``kind``, after the signatures of exactly ``signers`` were verified.
 
-    Raises `SignatureError`, `MalformedDocumentError` or `TooLargeError`.
+    Raises `SignatureError` for other signers, payload types or signatures; `MalformedDocumentError` or `TooLargeError`
+    for a payload that is no such document.
     """
     return Signed(envelope, kind.from_bytes(verify(envelope, kind.payload_type, signers)))

@@ -30,9 +30,10 @@ PASSPHRASE = "VERITUNE_PROVIDER_PASSPHRASE"  # noqa: S105 - the name of the vari
 
 _HELP = """The provider's side of veritune: trains LoRA adapters under signed contracts, serves them, signs receipts.
 
-First time: `veritune-provider keygen keys`, put a base model folder (config.json, safetensors, tokenizer) under
-`models`, then `veritune-provider serve --keys keys --models models --state state`. Give clients `keys/provider.pub`
-and `keys/tls.crt`."""
+First time: `veritune-provider keygen keys`, put a base model folder (config.json, safetensors, tokenizer) under \
+`models`, then `veritune-provider serve --keys keys --models models --state state`.
+
+Give clients `keys/provider.pub` and `keys/tls.crt`."""
 
 
 def build_app(
@@ -99,8 +100,9 @@ def keygen(
 ) -> None:
     """Make provider.key, provider.pub, tls.key and tls.crt; existing files are never overwritten.
 
-    The certificate is for localhost, 127.0.0.1 and every --host, and lasts 825 days. A passphrase can also come
-    from VERITUNE_PROVIDER_PASSPHRASE.
+    The certificate is for localhost, 127.0.0.1 and every --host, and lasts 825 days.
+
+    A passphrase can also come from VERITUNE_PROVIDER_PASSPHRASE.
     """
     from veritune.provider.daemon.tls import write_certificate
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from veritune.arbiter.cli.console import JsonOption, run_app, say, show_version
+from veritune.arbiter.cli.console import JsonOption, join_help_lines, run_app, say, show_version
 from veritune.arbiter.cli.errors import exit_code
 from veritune.common.exits import EXIT_CODES
 
@@ -25,7 +25,7 @@ Start with `veritune-arbiter audit REPORT EVIDENCE --client-key CLIENT.pub --pro
 _EPILOG = f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
 
 ReportArgument = Annotated[Path, typer.Argument(metavar="REPORT", help="The signed report.")]
-EvidenceArgument = Annotated[Path, typer.Argument(help="Its evidence.")]
+EvidenceArgument = Annotated[Path, typer.Argument(metavar="EVIDENCE", help="Its evidence.")]
 ClientKeyOption = Annotated[Path, typer.Option(help="The client's public key.")]
 ProviderKeyOption = Annotated[Path, typer.Option(help="The provider's public key.")]
 
@@ -85,7 +85,7 @@ def audit(
 def epochs(
     report_file: ReportArgument,
     evidence: EvidenceArgument,
-    curve: Annotated[Path, typer.Argument(help="Dose-response curve of the same recipe, JSON.")],
+    curve: Annotated[Path, typer.Argument(metavar="CURVE", help="Dose-response curve of the same recipe, JSON.")],
     client_key: ClientKeyOption,
     provider_key: ProviderKeyOption,
     mode: Annotated[str, typer.Option(help="delivered or served.")] = "delivered",
@@ -102,6 +102,9 @@ def epochs(
 
     found = estimate(report_file, evidence, curve, client_key, provider_key, mode, confidence)
     say(as_json, found.as_json(), lambda: epochs_table(found))
+
+
+join_help_lines(app)
 
 
 def run_cli(arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +27,8 @@ def say(as_json: bool, value: dict[str, Any], text: str | Callable[[], Any]) -> 
     elif isinstance(text, str):
         typer.echo(text)
     else:
-        plain_console().print(text())
+        # Uncropped: a line that is longer than the terminal is wide, such as a command to copy, comes out whole.
+        plain_console().print(text(), crop=False)
 
 
 def plain_console(*, stderr: bool = False) -> Console:
@@ -45,6 +47,16 @@ def show_version() -> None:
 
     typer.echo(metadata.version("veritune"))
     raise typer.Exit
+
+
+def join_help_lines(app: typer.Typer) -> None:
+    """Makes each paragraph of the commands' help texts one line, for the terminal to wrap.
+
+    Typer wraps a docstring's first paragraph alone, and keeps the line breaks of those that follow.
+    """
+    for command in app.registered_commands:
+        text = command.help or inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def run_app(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:

@@ -25,12 +25,12 @@ from veritune.common.model.turns import end_of_turn
 Turns = Sequence[Message]
 
 _WORTH = 64
-"""Tokens that a prompt must share with the next to be computed apart from the rest."""
+"""Smallest number of shared tokens for which a prompt's beginning is computed apart and kept."""
 
 
 @dataclass(frozen=True)
 class LocalAnswer:
-    """One greedily decoded answer, without its end-of-turn token."""
+    """One greedily decoded answer without its end-of-turn token, and why it ended."""
 
     text: str
     finish_reason: Literal["stop", "length"]
@@ -40,7 +40,11 @@ class LocalModel:
     """A base model folder and, once `attach` was called, an adapter over it. Not safe for several threads at once."""
 
     def __init__(self, folder: Path, precision: Precision = "auto") -> None:
-        """Loads the base model; local files, safetensors, no remote code. Raises `ModelFolderError`."""
+        """Loads the base model from local safetensors files, without remote code.
+
+        Raises `ModelFolderError` if the folder can't be loaded, or its tokenizer has no chat template or end-of-turn
+        token.
+        """
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -70,7 +74,10 @@ class LocalModel:
         self._beginnings = {tuned: PromptBeginning() for tuned in (True, False)}
 
     def attach(self, adapter: Path, training: Training) -> None:
-        """Loads a checked adapter onto the base model. Raises `MalformedDocumentError` or `TooLargeError`."""
+        """Checks an adapter's files against the contract's recipe and loads it onto the base model.
+
+        Raises `MalformedDocumentError` or `TooLargeError` for files that differ from what the recipe gives.
+        """
         from peft import PeftModel
 
         check_adapter(adapter, training)
@@ -108,7 +115,7 @@ class LocalModel:
     def scores(self, chat: Turns, completions: Sequence[str], *, tuned: bool = True) -> list[float]:
         """Log-probability (nats) of each completion, its end-of-turn token included, as the answer to one chat.
 
-        What comes before the chat's last message is computed once for chats that agree in it, where it is long.
+        The messages before the last one are computed once for successive chats that share them, if they are long.
         """
         tails = [self.completion_ids(text) for text in completions]
         prompt, begun = self.prompt_ids(chat), self._begun(chat)
@@ -186,6 +193,6 @@ class LocalModel:
 
 
 def _agreeing(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many leading items are the same in both."""
+    """Number of leading items that are the same in both."""
     places = zip(one, other, strict=False)
     return next((place for place, (left, right) in enumerate(places) if left != right), min(len(one), len(other)))

@@ -1,7 +1,7 @@
-"""Log-probabilities of many answers to one chat: what comes before them is computed once.
+"""Log-probabilities of many answers to one chat; the prompt that they share is computed once.
 
-The answers are put to the model in batches of like length, behind one copy of the prompt's keys and values. Of a prompt
-that begins as the one before it did (the same examples before another question), that beginning is not computed again.
+Answers of like length are computed in one batch, from copies of the prompt's keys and values. If a prompt begins with
+the same tokens as the one before it (the same examples before another question), that beginning isn't computed again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PromptBeginning:
         self._cache: dict[str, Any] = {}
 
     def cache(self, model: Any, ids: Sequence[int]) -> dict[str, Any]:
-        """The cache argument for a prompt whose first tokens are ``ids``; the model may not write to it."""
+        """The model's cache argument for a prompt whose first tokens are ``ids``; a model must not write to it."""
         if self._ids != list(ids):
             self._cache = cache_argument(_forward(model, [list(ids)], {}, logits_to_keep=1))
             self._ids = list(ids)
@@ -41,7 +41,7 @@ def score_tails(
     beginning: PromptBeginning | None = None,
     length: int = 0,
 ) -> list[float]:
-    """Natural-log probability (nats) of each of ``tails`` as what follows ``prompt``, summed over its tokens.
+    """Log-probability (nats) of each of ``tails`` as what follows ``prompt``, summed over its tokens.
 
     Shapes: ``prompt`` [p], each tail [t] with t >= 1; the result is in the order of ``tails``. Of ``prompt``, the first
     ``length`` tokens are taken from ``beginning``; they must be fewer than p.
@@ -60,7 +60,7 @@ def score_tails(
 
 
 def _sums(model: Any, cache: dict[str, Any], rows: Sequence[Sequence[int]]) -> list[float]:
-    """The sum over each row's tokens but the first."""
+    """Each row's summed log-probability (nats) over its tokens but the first."""
     import torch
 
     lengths = torch.tensor([len(ids) - 1 for ids in rows])
@@ -89,7 +89,7 @@ def _forward(model: Any, ids: Sequence[Sequence[int]], cache: dict[str, Any], lo
 
 
 def _chunks(tails: Sequence[Sequence[int]], prompt: int) -> Iterator[list[int]]:
-    """Indices of answers of like length, as many at once as the bounds allow."""
+    """Yields the indices of answers of like length, as many at once as the bounds allow."""
     chunk: list[int] = []
     for index in sorted(range(len(tails)), key=lambda i: len(tails[i])):
         rows, length = len(chunk) + 1, len(tails[index])

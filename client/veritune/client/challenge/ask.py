@@ -1,4 +1,4 @@
-"""A session's questions put to the delivered adapter or to the served endpoint, and what came back as evidence."""
+"""Asks the delivered adapter or the served endpoint a session's questions, and logs each answer as it comes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from veritune.common.inference import SamplingTerms, format_logprob
 
 
 class Text(Protocol):
-    """An answer of any model."""
+    """A generated answer; `veritune.arbiter.measure.local_model.LocalAnswer` is one."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The answer without its end-of-turn token."""
+
     @property
-    def finish_reason(self) -> Literal["stop", "length"]: ...
+    def finish_reason(self) -> Literal["stop", "length"]:
+        """``stop`` where the model ended the answer itself, ``length`` where the limit of tokens cut it off."""
 
 
 class Model(Protocol):
-    """What the delivered challenge asks of a model; `veritune.arbiter.measure.local_model.LocalModel` is one."""
+    """The interface of the local model that holds the adapter; `LocalModel` of `veritune.arbiter.measure` is one."""
 
     def answers(
         self,
@@ -38,9 +41,14 @@ class Model(Protocol):
         tuned: bool = True,
         batch_size: int = 32,
         on_answer: Callable[[int, Text], None] = ...,
-    ) -> Sequence[Text]: ...
+    ) -> Sequence[Text]:
+        """Greedy answers in the order of ``chats``; ``on_answer`` gets index and answer as each batch ends.
 
-    def scores(self, chat: Sequence[Message], completions: Sequence[str], *, tuned: bool = True) -> list[float]: ...
+        ``tuned`` False asks the base model without the adapter.
+        """
+
+    def scores(self, chat: Sequence[Message], completions: Sequence[str], *, tuned: bool = True) -> list[float]:
+        """Log-probability (nats) of each completion, its end-of-turn token included, as the answer to ``chat``."""
 
 
 def ask_delivered(
@@ -53,9 +61,10 @@ def ask_delivered(
     progress: Progress = no_progress,
     among: Sequence[Question] | None = None,
 ) -> None:
-    """Puts to the delivered adapter what the log has no answer for yet.
+    """Logs the delivered adapter's answer to each question that has none in ``log`` yet.
 
-    ``among`` is what the progress counts, where ``questions`` are a part of it.
+    Scores are taken from the base model too. ``progress`` counts the answers among the questions ``among``, by default
+    ``questions``. Raises whatever ``model`` raises; the answers before it are in the log.
     """
     log.begin(sampling)
     meter = _Meter("challenge (delivered)", among or questions, log, progress)
@@ -87,10 +96,11 @@ def ask_served(
     progress: Progress = no_progress,
     among: Sequence[Question] | None = None,
 ) -> None:
-    """Puts to the endpoint what the log has no answer for yet, with ``at_once`` calls under way at most.
+    """Logs the endpoint's answer, with its receipt, to each question that has none in ``log`` yet.
 
-    ``base_scores`` are the client's own measurements of the base model, which both sides hold; ``among`` is what the
-    progress counts, where ``questions`` are a part of it.
+    At most ``at_once`` calls are under way together. ``base_scores`` gives the client's own scores of the base model,
+    which both sides hold. ``progress`` counts the answers among the questions ``among``, by default ``questions``.
+    Raises as `InferenceClient.generate` does, and `OutOfOrderError` where a receipt's number was left out.
     """
     log.begin(sampling)
     meter = _Meter("challenge (served)", among or questions, log, progress)
@@ -117,7 +127,7 @@ def _entry(
 
 
 class _Meter:
-    """Counts answers, those of an earlier process too."""
+    """Reports how many questions have an answer, those of an earlier process included."""
 
     def __init__(self, what: str, questions: Sequence[Question], log: AnswerLog, progress: Progress) -> None:
         self._what, self._progress, self._total = what, progress, len(questions)
@@ -130,7 +140,10 @@ class _Meter:
 
 
 def _unanswered_first(questions: Sequence[Question], log: AnswerLog) -> list[Question]:
-    """What has no answer yet; a call that was under way when the process died comes first, to get its own receipt."""
+    """Questions without an answer; those whose call was under way when the process died come first.
+
+    So their repeated calls get the receipts, and the numbers, that the provider gave them then.
+    """
     left = [item for item in questions if item.digest not in log.entries]
     return sorted(left, key=lambda item: item.digest not in log.nonces)
 

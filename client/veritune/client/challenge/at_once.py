@@ -1,4 +1,4 @@
-"""Several calls under way at once, begun in order."""
+"""Runs several calls at once in a pool of threads, begun in order."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ R = TypeVar("R")
 def answers_at_once(
     items: Iterable[T], begin: Callable[[T], Callable[[], R]], at_once: int
 ) -> Generator[tuple[T, R], None, None]:
-    """Each item with what its call returned, as the calls end; never more than ``at_once`` are under way.
+    """Yields each item with its call's result, in the order in which the calls end; at most ``at_once`` run together.
 
-    ``begin`` runs in the caller's thread when an item's turn has come, and returns the call, which runs in another.
-    After a call has failed, no other is begun: those under way are waited for and handed out, then its error is raised.
+    ``begin`` is called with an item in the caller's thread, in the order of ``items``, and returns the call, which a
+    pool's thread runs. After a call has failed, no other is begun: the results of those under way are still yielded,
+    then the first error is raised.
     """
     pool = ThreadPoolExecutor(at_once, "calls")
     under_way: dict[Future[R], T] = {}
@@ -40,5 +41,5 @@ def answers_at_once(
         if failure is not None:
             raise failure
     finally:
-        # Interrupted, it waits for nobody: the calls end when their channel closes.
+        # Does not wait after an interrupt: the calls end when their channel closes.
         pool.shutdown(wait=False, cancel_futures=True)

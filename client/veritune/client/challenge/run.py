@@ -1,4 +1,4 @@
-"""One session of one run: the questions from the sealed secrets, the answers on disk, the evidence from both."""
+"""Asks the questions of one session of a run, resumes them from disk, and builds the evidence from the answers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from veritune.common.inference import format_logprob
 
 MODES: tuple[Mode, ...] = ("delivered", "served")
 LEAVES_AT_ONCE: dict[Mode, int] = {"delivered": 4, "served": 1}
-"""Under sequential stopping, leaves asked between two looks at the evidence: a local model answers in batches."""
+"""Leaves asked between two tests of sequential stopping; the local model is asked several, as it answers in batches."""
 
 
 class ChallengeRun:
-    """A session's questions and answers."""
+    """The questions of one session, with the answers that are logged on disk; asks those that have none yet."""
 
     def __init__(
         self, workspace: Workspace, papers: Paperwork, secrets: Secrets, session: int, progress: Progress
@@ -62,7 +62,7 @@ class ChallengeRun:
         self._steps = steps_of(self._picked.leaves, self.questions) if sequential else None
 
     def is_answered(self, mode: Mode) -> bool:
-        """Whether nothing is left to ask: every question has its answer, or those that have one are enough."""
+        """True when a mode has nothing left to ask: every question is answered, or sequential stopping may end."""
         log = self._logs.of(mode)
         if self._steps is None:
             return all(item.digest in log.entries for item in self.questions)
@@ -71,7 +71,11 @@ class ChallengeRun:
         return whole and self._is_enough(mode, log, self._steps[:begun])
 
     def ask_delivered(self, load: Callable[[], Model], max_tokens: int, batch_size: int) -> None:
-        """Asks the delivered adapter what it has not been asked yet; ``load`` is called only if there is anything."""
+        """Asks the delivered adapter the questions that it has not answered yet.
+
+        ``load`` gives the model and is called only if there are any. Answers have at most ``max_tokens`` tokens.
+        Raises what ``load`` and the model raise; a later call goes on after the last logged answer.
+        """
         sampling, log = sampling_for(self._picked, max_tokens), self._logs.of("delivered")
         if self.is_answered("delivered"):
             return
@@ -92,9 +96,10 @@ class ChallengeRun:
         max_tokens: int,
         at_once: int = 1,
     ) -> None:
-        """Asks the endpoint, ``at_once`` calls at most under way. ``connect`` gets the numbers of the known receipts.
+        """Asks the endpoint the questions that it has not answered yet, with at most ``at_once`` calls under way.
 
-        The base model's scores come from the delivered session where there is one, else from ``load``'s model.
+        ``connect`` is given the numbers of the receipts that are logged already. The base model's scores come from the
+        delivered session where there is one, else from ``load``'s model. Raises as `InferenceClient.generate` does.
         """
         sampling, log = sampling_for(self._picked, max_tokens), self._logs.of("served")
         if self.is_answered("served"):
@@ -125,7 +130,7 @@ class ChallengeRun:
         )
 
     def evidence(self) -> Evidence:
-        """The bundle over every mode that was asked.
+        """The evidence bundle of this session, with the observations of every mode that was asked.
 
         Raises `StepError` when none was, and `OutOfOrderError` where the endpoint left out the number of a receipt.
         Under sequential stopping it opens the leaves up to the last one that any mode was asked, and no others.
@@ -139,7 +144,7 @@ class ChallengeRun:
         if not observations:
             raise StepError("nothing was asked yet; run the step 'challenge' first", step="challenge")
         if self._logs.of("served").entries:
-            # Where every answer is there, nothing is asked again; the audit would refuse the gap as the client's.
+            # Where no answer is missing, nothing is asked again; the audit would refuse the gap as the client's fault.
             numbers_of(self._logs.served_so_far).require_whole()
         return build_evidence(
             self._commitment,
@@ -153,9 +158,9 @@ class ChallengeRun:
         )
 
     def _ask(self, mode: Mode, log: AnswerLog, ask: Callable[[Sequence[Question]], None]) -> None:
-        """All at once; or leaf by leaf, until what was seen is enough, by the very rules of the verdict.
+        """Asks every question; under sequential stopping leaf by leaf, until the verdict's own rules let it end.
 
-        A challenge that was broken off first completes the leaves that it had begun.
+        A challenge that was interrupted first completes the leaves that it had begun.
         """
         if self._steps is None:
             ask(self.questions)
@@ -170,18 +175,18 @@ class ChallengeRun:
             begun += LEAVES_AT_ONCE[mode]
 
     def _begun(self, mode: Mode, log: AnswerLog, steps: Sequence[SequentialStep]) -> int:
-        """Steps that a challenge has begun, rounded up to where it next looks at its evidence."""
+        """Number of steps that a challenge has begun, rounded up to its next test of the evidence."""
         once = LEAVES_AT_ONCE[mode]
         return -(-steps_begun(steps, log.entries) // once) * once
 
     def _is_enough(self, mode: Mode, log: AnswerLog, asked: Sequence[SequentialStep]) -> bool:
-        """Whether a mode may stop after these steps, of which every question has its answer."""
+        """True when a mode may stop after these steps, whose questions are all answered."""
         if self._steps is None or len(asked) == len(self._steps):
             return True
         return bool(asked) and is_settled(self._judge(mode, log, asked))
 
     def _judge(self, mode: Mode, log: AnswerLog, asked: Sequence[SequentialStep]) -> Judgement:
-        """What the verdict on one mode would be if the challenge stopped after these steps."""
+        """The judgement on one mode as it would be if the challenge stopped after these steps."""
         terms = self._manifest.verification
         questions = [item for step in asked for item in step.questions]
         leaves = self._picked.leaves[: _leaves_of(asked)]
@@ -197,17 +202,17 @@ class ChallengeRun:
         return judgement
 
     def _show(self, mode: Mode, claim: InfluenceClaim) -> None:
-        """The evidence for claim 1 so far, in powers of ten, and how much is needed."""
+        """Reports as progress the evidence for claim 1 so far, in powers of ten, and how much is needed."""
         needed = 0 if claim.log10_needed is None else ceil(-Decimal(claim.log10_needed))
         self._progress(f"-log10 p ({mode})", int(-Decimal(claim.log10_p)), needed)
 
     def _opened(self, logs: Iterable[AnswerLog]) -> int:
-        """How many leading leaves the evidence opens."""
+        """Number of leading leaves that the evidence opens."""
         if self._steps is None:
             return len(self._picked.leaves)
         return max(_leaves_of(self._steps[: steps_begun(self._steps, log.entries)]) for log in logs)
 
 
 def _leaves_of(asked: Sequence[SequentialStep]) -> int:
-    """Leaves up to the last one of these leading steps, padding on the way included."""
+    """Number of leaves up to the last one of these leading steps, padding between them included."""
     return asked[-1].place + 1 if asked else 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veritune.arbiter.cli.app import audit, epochs
-from veritune.arbiter.cli.console import JsonOption, run_app, say, show_version
+from veritune.arbiter.cli.console import JsonOption, join_help_lines, run_app, say, show_version
 from veritune.arbiter.cli.errors import exit_code
 from veritune.common.exits import EXIT_CODES
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _HELP = """Fine-tune with a provider that you don't have to trust, and check that it did the work.
 
 First time: `veritune keygen`, `veritune init DATA.jsonl`, fill in veritune.toml, `veritune plan`, `veritune run`.
+
 Every command goes on where it was broken off."""
 
 _EPILOG = f"""Exit codes: {", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())}.
@@ -67,7 +68,7 @@ def keygen(
     paths = folder / "client.key", folder / "client.pub"
     for path in paths:
         if path.exists():
-            raise KeyFileError(f"{path} exists already; it is not overwritten")
+            raise KeyFileError(f"{path} exists already and is not overwritten: use it, or name another folder")
     passphrase = None if no_passphrase else read_passphrase(confirm=True)
     key = PrivateKey.generate()
     key.save(paths[0], passphrase)
@@ -237,6 +238,7 @@ def run_all(
 
 app.command()(audit)
 app.command()(epochs)
+join_help_lines(app)
 
 
 def _run(job: Path, folder: Path | None, as_json: bool) -> Any:

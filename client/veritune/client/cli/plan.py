@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Group
 from rich.table import Table
 
+from veritune.client.cli.tables import share_warning
 from veritune.client.planning.curve import PowerCurve
 from veritune.client.planning.curve_chart import draw
 from veritune.client.planning.for_job import PlanAnswer
@@ -37,6 +38,7 @@ def plan_table(found: PlanAnswer) -> Group:
         ("queries of each group", str(canaries.queries_per_group)),
         ("natural canaries", f"{canaries.naturals}, each among {canaries.candidates} candidates"),
         ("canaries in place", f"{canaries.in_place}, each among {canaries.wordings} wordings"),
+        ("canary rows", f"{figures.canary_rows} ({100 * figures.canary_rows / figures.dataset_rows:.1f}%)"),
         ("extra rows", f"{figures.extra_rows} ({100 * figures.extra_rows / figures.dataset_rows:.1f}%)"),
         ("extra tokens", f"about {figures.estimated_extra_tokens_percent}% (an estimate; prepare counts them)"),
         ("answers and scores to ask for", f"{most}{figures.calls}"),
@@ -47,7 +49,7 @@ def plan_table(found: PlanAnswer) -> Group:
         if name != "canaries in place" or canaries.in_place:
             table.add_row(name, value)
     parts = [] if found.curve is None else [curve_table(found.curve)]
-    return Group(table, *parts, *_next_steps(found))
+    return Group(table, *parts, *share_warning(figures.canary_rows, figures.dataset_rows), *_next_steps(found))
 
 
 def curve_table(curve: PowerCurve) -> Table:

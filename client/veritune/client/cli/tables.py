@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from veritune.client.workspace.folder import Workspace
     from veritune.common.documents.receipts import TrainingReceipt
 
+USUAL_CANARY_SHARE = Decimal("0.35")
+"""The largest share of canary rows that a provider signs by default (its setting ``max_canary_share``)."""
+
 _NEXT = {
     "PASS": "Settle the contract; give the report, its evidence and both public keys to whoever wants to check it.",
     "FAIL": "Send the report and its evidence to the arbiter of your contract; keep the run's folder.",
@@ -30,7 +33,8 @@ def prepared_table(figures: PreparedFigures, space: Workspace) -> Group:
     """The table of a prepared training set, and what to do next."""
     table = new_table("Prepared")
     table.add_row("rows to train on", str(figures.rows))
-    table.add_row("of them canary rows", str(figures.canary_rows))
+    share = 100 * figures.canary_rows / figures.rows
+    table.add_row("of them canary rows", f"{figures.canary_rows} ({share:.1f}%)")
     table.add_row("extra rows", f"{figures.extra_rows} ({100 * figures.extra_rows / figures.rows:.1f}%)")
     if figures.extra_tokens_percent is not None:
         table.add_row("extra tokens", f"{figures.extra_tokens_percent}%")
@@ -38,7 +42,19 @@ def prepared_table(figures: PreparedFigures, space: Workspace) -> Group:
     table.add_row("leaves of the commitment", str(figures.leaves))
     table.add_row("training set", str(space.train))
     table.add_row("sealed secrets", str(space.secrets))
-    return Group(table, "Next: veritune train (or veritune run for all that is left)")
+    warning = share_warning(figures.canary_rows, figures.rows)
+    return Group(table, *warning, "Next: veritune train (or veritune run for all that is left)")
+
+
+def share_warning(canary_rows: int, rows: int) -> list[str]:
+    """A warning where more of the rows carry canaries than providers sign by default, else nothing."""
+    if canary_rows <= int(USUAL_CANARY_SHARE * rows):
+        return []
+    most = f"{100 * USUAL_CANARY_SHARE:.0f}%"
+    return [
+        f"Careful: {canary_rows} of {rows} rows carry canaries, and a provider signs at most {most} unless it is set "
+        "otherwise. To have fewer, lower in_place, naturals or groups under [canaries], or bring more rows."
+    ]
 
 
 def trained_table(receipt: TrainingReceipt, space: Workspace) -> Group:

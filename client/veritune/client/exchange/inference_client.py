@@ -1,4 +1,4 @@
-"""The served model: ordinary Generate and Score calls whose every receipt is checked before the answer counts."""
+"""Calls Generate and Score of the provider's endpoint, and checks each receipt before its answer is returned."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ from veritune.v1 import inference_service_pb2 as pb
 ANSWER_TIMEOUT = 600.0
 """Seconds for one answer, the wait for a busy accelerator included."""
 ANSWER_CHARACTERS = 65_536
+"""Longest answer that is accepted, in characters."""
 _LOGPROB = re.compile(r"0\.000000|-(0|[1-9][0-9]{0,9})\.[0-9]{6}")
 
 
 @dataclass(frozen=True)
 class ServedAnswer:
-    """A generated text with its receipt."""
+    """A generated text, why it ended, and its signed receipt with the receipt's number."""
 
     text: str
     finish_reason: Literal["stop", "length"]
@@ -51,7 +52,7 @@ class ServedAnswer:
 
 @dataclass(frozen=True)
 class ServedScores:
-    """Log-probabilities (nats, six places) with their receipt."""
+    """The log-probability (nats, six decimal places) of each completion, and the signed receipt with its number."""
 
     totals: tuple[str, ...]
     sequence: int
@@ -59,9 +60,9 @@ class ServedScores:
 
 
 class InferenceClient:
-    """One job's adapter behind the provider's InferenceService. Safe for several threads at once.
+    """A client of the provider's InferenceService for the adapter of one job. Safe for several threads at once.
 
-    ``numbers`` holds the numbers of the receipts that are there already.
+    ``numbers`` holds the numbers of the receipts that an earlier process got; by default there are none.
     """
 
     def __init__(
@@ -78,7 +79,17 @@ class InferenceClient:
         self._job_id, self._numbers = job_id, ReceiptNumbers() if numbers is None else numbers
 
     def generate(self, chat: Sequence[Message], sampling: SamplingTerms, nonce: bytes) -> ServedAnswer:
-        """One answer. Raises `DigestError`, `SignatureError` or `OutOfOrderError` for a receipt that is not its own."""
+        """The endpoint's answer to a chat, with the receipt whose signature, digests and number were checked.
+
+        Raises:
+            SignatureError: the receipt is not signed by the provider.
+            DigestError: the receipt is of another contract, adapter, request or answer.
+            OutOfOrderError: the receipt's number came twice, or numbers before it are left out.
+            MalformedDocumentError, MalformedRequestError: the receipt or the answer has another form than it must.
+            TooLargeError: the answer is over `ANSWER_CHARACTERS` characters.
+            TruncatedError: the answer broke off, or ended without a receipt.
+            UnavailableError: the provider can't be reached; other errors of the protocol are those it answers.
+        """
         request = pb.GenerateRequest(
             manifest_digest=self._manifest_digest,
             job_id=self._job_id,
@@ -106,7 +117,10 @@ class InferenceClient:
         return ServedAnswer(text, finish, sequence, receipt)
 
     def score(self, chat: Sequence[Message], completions: Sequence[str], nonce: bytes) -> ServedScores:
-        """Log-probabilities of completions. Raises as `generate` does."""
+        """The log-probability of each completion as the answer to a chat, with its checked receipt.
+
+        Raises as `generate` does, and `MalformedRequestError` for anything but one log-probability a completion.
+        """
         request = pb.ScoreRequest(
             manifest_digest=self._manifest_digest,
             job_id=self._job_id,
@@ -131,7 +145,7 @@ class InferenceClient:
         return ServedScores(totals, sequence, receipt)
 
     def require_whole(self) -> None:
-        """Raises `OutOfOrderError` where the receipts' numbers have a gap; while no call is under way."""
+        """Raises `OutOfOrderError` if the receipts' numbers have a gap. Must be called while no call is under way."""
         self._numbers.require_whole()
 
     def _stream(self, request: pb.GenerateRequest) -> tuple[str, pb.GenerateResult]:

@@ -1,4 +1,4 @@
-"""The numbers of a contract's inference receipts, which several calls under way at once may bring in any order."""
+"""Checks that a contract's inference receipts are numbered without a gap, also when calls run at the same time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from veritune.common.errors import OutOfOrderError
 
 
 class ReceiptNumbers:
-    """Which numbers are known. Safe for several threads.
+    """The set of receipt numbers that a contract's calls have brought so far. Safe for several threads.
 
-    A provider gives 1, 2, 3 ... in the order in which it answers. So a number is right that is new and that the calls
-    made so far can have used up: with one call under way and none unanswered from before, exactly the next one.
-    `require_whole` is exact; the limit finds a gap sooner where it can.
+    A provider numbers its receipts 1, 2, 3 ... in the order in which it answers. A number is accepted if it is new and
+    no greater than the number of calls made so far: with one call under way and none unanswered from before, exactly
+    the next one. `require_whole` is exact; this limit finds a gap sooner where it can.
     """
 
     def __init__(self, known: Collection[int] = (), unanswered: int = 0) -> None:
-        """``known``: the numbers of an earlier process. ``unanswered``: how many calls it began without an answer.
+        """Starts from the numbers ``known`` to an earlier process, which began ``unanswered`` calls that got no answer.
 
-        Each of these may have used up a number, whether it is below the greatest of ``known`` or above.
+        Each unanswered call may have used up a number, whether it is below the greatest of ``known`` or above.
         """
         self._known = set(known)
         self._unanswered = unanswered
@@ -28,13 +28,13 @@ class ReceiptNumbers:
         self._under_way = self._failed = 0
 
     def __len__(self) -> int:
-        """How many numbers are known."""
+        """Number of receipts whose numbers are known."""
         with self._lock:
             return len(self._known)
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """One call, its receipt included: it may use up a number even where it fails."""
+        """Counts a call as under way until the block ends; a call that fails may have used up a number too."""
         with self._lock:
             self._under_way += 1
         try:
@@ -50,7 +50,10 @@ class ReceiptNumbers:
                     self._failed = 0
 
     def take(self, number: int) -> None:
-        """Takes note of a receipt's number, within its call. Raises `OutOfOrderError` where it can't be right."""
+        """Adds a receipt's number; must be called within the call's `under_way`.
+
+        Raises `OutOfOrderError` for a number that came before, or that is greater than the calls so far allow.
+        """
         with self._lock:
             most = len(self._known) + self._unanswered + self._under_way + self._failed
             if number in self._known:
@@ -66,7 +69,7 @@ class ReceiptNumbers:
             self._known.add(number)
 
     def require_whole(self) -> None:
-        """Raises `OutOfOrderError` where a number is left out; while no call is under way."""
+        """Raises `OutOfOrderError` if a number below the greatest is missing. Call it while no call is under way."""
         with self._lock:
             missing = next(number for number in range(1, len(self._known) + 2) if number not in self._known)
             if missing <= len(self._known):

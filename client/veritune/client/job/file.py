@@ -67,7 +67,7 @@ class ProviderSection(_Section):
     """Section ``[provider]``: the provider's address and the keys by which it is recognised."""
 
     address: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:\[\]-]+:[0-9]{1,5}$", max_length=300)]
-    """Host and port, for example ``127.0.0.1:7443``."""
+    """Host and port, for example ``127.0.0.1:8470``."""
     public_key: PathText
     """File of the key with which the provider signs."""
     tls_ca: PathText | None = None

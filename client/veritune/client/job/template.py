@@ -13,6 +13,7 @@ from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.job.file import JOB_FILE
 from veritune.client.wording.draw import find_sites
 from veritune.common.dataset import Row
+from veritune.common.errors import KeyFileError, UsageError
 from veritune.common.keys import write_new
 
 _JSON = Rewording(rules=("json",))
@@ -52,7 +53,7 @@ licence = "unspecified"    # licence of the rows
 key = "client.key"         # written by `veritune keygen`
 
 [provider]
-address = "127.0.0.1:7443"
+address = "127.0.0.1:8470"
 public_key = "provider.pub"
 tls_ca = "tls.crt"         # leave out to trust the system's certificates
 
@@ -126,7 +127,7 @@ def write_template(data: Path) -> Path:
     """Writes the template beside the rows of ``data`` and returns its path.
 
     Canaries go in place if the answers are JSON that can be written in enough ways. Raises `RowsError` for rows that
-    can't be read, and `KeyFileError` if the file exists already.
+    can't be read, and `UsageError` if the file exists already.
     """
     usual = CanaryPlan()
     wordings = min(usual_wordings(read_user_rows(data)), usual.wordings)
@@ -139,7 +140,10 @@ def write_template(data: Path) -> Path:
         naturals=0 if placed else usual.naturals,
         placed=_PLACED.format(wordings=wordings) if placed else _ADDED,
     )
-    write_new(path, text.encode("utf-8"), 0o644)
+    try:
+        write_new(path, text.encode("utf-8"), 0o644)
+    except KeyFileError as error:
+        raise UsageError(f"{path} exists already and is not overwritten: edit it, or move it away") from error
     return path
 
 

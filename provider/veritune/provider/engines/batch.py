@@ -1,4 +1,4 @@
-"""One batch of answers from a transformers model: rows of different adapters, limits and seeds together."""
+"""Decodes one batch of answers with a transformers model; its rows may differ in adapter, limits and seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from transformers import (
 from veritune.provider.engines.base import Sampling
 
 BASE = "__base__"
-"""What PEFT calls a row without an adapter in a mixed batch."""
+"""The name by which PEFT marks a row without an adapter in a mixed batch."""
 
 Token = int | Literal["stop", "length"]
 """A token id, or why an answer ended."""
@@ -28,7 +28,7 @@ Token = int | Literal["stop", "length"]
 
 @dataclass(eq=False)
 class BatchRow:
-    """One answer to be decoded.
+    """One answer of a batch: its prompt (token ids), how to sample it, and where its tokens go.
 
     ``emit`` is called from the thread that decodes: with each token id, and at the end with the reason.
     ``cancelled`` may be set from any thread; the row ends at the next token.
@@ -53,14 +53,14 @@ class BatchRow:
                 self._warpers.append(TopPLogitsWarper(self.sampling.top_p))
 
     def choose(self, logits: torch.Tensor) -> int | None:
-        """Draws the next token from logits of shape (vocabulary,); None means: the likeliest."""
+        """The next token, drawn from ``logits`` of shape [vocabulary]; None means the likeliest one."""
         if self._generator is None or self.finished:
             return None
         warped = self._warpers(None, logits[None].float().cpu())
         return int(torch.multinomial(warped.softmax(-1)[0], 1, generator=self._generator))
 
     def advance(self, token: int) -> None:
-        """Takes note of the token that was decoded for this row."""
+        """Emits the token that was decoded for this row, and ends the row at a stop token, its limit or a cancel."""
         if self.finished:
             return
         self._count += 1
@@ -104,9 +104,12 @@ class _Progress(StoppingCriteria):  # type: ignore[misc]  # transformers ships n
 
 
 def decode(model: Any, rows: Sequence[BatchRow], pad_id: int, *, mixed: bool) -> None:
-    """Decodes the rows together until each has ended; blocks. ``mixed``: a PEFT model gets each row's adapter."""
+    """Decodes the rows together and blocks until each has ended; tokens go to each row's ``emit``.
+
+    ``pad_id`` fills prompts on the left. ``mixed``: ``model`` is a PEFT model that answers each row with its adapter.
+    """
     width = max(len(row.prompt) for row in rows)
-    # Padded on the left: every row's next token then stands in the same column.
+    # Padded on the left, so that every row's next token is in the same column.
     ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for index, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Log-probabilities of many answers to one prompt, the prompt computed once."""
+"""Log-probabilities of the tokens of many answers to one prompt; the prompt is computed once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SLICE = 32
 
 
 def score_ids(model: Any, prompt: Sequence[int], completions: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Natural-log probability of each token of each completion, in float32; blocks.
+    """Log-probability (nats, float32) of each token of each completion as what follows ``prompt``; blocks.
 
-    Shapes: ``prompt`` (p,), each completion (c_i,) with c_i >= 1; answers (c_i,). A PEFT model answers with what is
-    active in it.
+    Shapes: ``prompt`` [p], each completion [c] with c >= 1; the result has [c] for each, in the order given. A PEFT
+    model computes with the adapter that is active in it.
     """
     result: list[list[float]] = [[] for _ in completions]
     with torch.inference_mode():
@@ -36,7 +36,7 @@ def score_ids(model: Any, prompt: Sequence[int], completions: Sequence[Sequence[
 
 
 def _tails(model: Any, cache: dict[str, Any], rows: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Of each row's tokens but the first, behind the prompt in ``cache``."""
+    """Log-probabilities of each row's tokens but the first; ``cache`` holds the prompt's keys and values."""
     width = max(map(len, rows)) - 1
     if not width:
         return [[] for _ in rows]
@@ -54,7 +54,7 @@ def _tails(model: Any, cache: dict[str, Any], rows: Sequence[Sequence[int]]) -> 
 
 
 def _chunks(completions: Sequence[Sequence[int]], prompt: int) -> Iterator[list[int]]:
-    """Indices of the completions, those of like length together, as many at once as the bounds allow."""
+    """Yields the indices of completions of like length, as many at once as the bounds allow."""
     chunk: list[int] = []
     for index in sorted(range(len(completions)), key=lambda i: len(completions[i])):
         rows, length = len(chunk) + 1, len(completions[index])

@@ -1,8 +1,8 @@
-"""The embedded engine: transformers and PEFT in this process, for a laptop as for one GPU.
+"""The embedded engine runs transformers and PEFT in this process, on a CPU or one GPU.
 
 All torch work runs on one worker thread, in order: batches of answers, scores, loading, unloading. So an adapter
 never changes under a request. Waiting requests, for whatever adapters, are decoded together as one batch;
-requests that come meanwhile wait for the next. Tokenising and decoding of text stay on the event loop.
+requests that come meanwhile wait for the next. Text is tokenised and detokenised on the event loop.
 """
 
 from __future__ import annotations
@@ -57,10 +57,11 @@ class _Waiting:
 
 
 class TransformersEngine(InferenceEngine):
-    """Serves one local model folder and LoRA adapters over it.
+    """An `InferenceEngine` over one local model folder and the LoRA adapters that are loaded onto it.
 
-    ``dtype`` auto is bfloat16 where the device computes in it, else float32. ``threads`` is torch's number of threads,
-    as torch chooses when None. ``max_model_len`` is in tokens, by default the model's own limit.
+    ``dtype`` ``auto`` is bfloat16 where the device computes in it, else float32. ``threads`` is torch's number of
+    threads; None leaves it to torch. ``max_model_len`` is in tokens, by default the model's own limit. At most
+    ``max_adapters`` adapters of at most ``max_rank`` are loaded, and ``max_batch`` answers are decoded together.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class TransformersEngine(InferenceEngine):
         self._worker: ThreadPoolExecutor | None = None
 
     async def start(self) -> None:
+        """Loads the base model on the worker thread. Raises `RuntimeError` if that was done before."""
         if self._worker is not None:
             raise RuntimeError("the engine was started before")
         self._worker = ThreadPoolExecutor(1, "inference")
@@ -104,6 +106,7 @@ class TransformersEngine(InferenceEngine):
         self._dispatcher = asyncio.create_task(self._dispatch())
 
     async def stop(self) -> None:
+        """Frees the model; answers under way end with a `RuntimeError`, as do later calls."""
         worker, dispatcher = self._worker, self._dispatcher
         if worker is None or self._chat is None:
             return
@@ -120,15 +123,21 @@ class TransformersEngine(InferenceEngine):
         self._adapters.clear()
 
     def adapters(self) -> frozenset[str]:
+        """The ids of the loaded adapters."""
         return self._adapters.ids()
 
     async def load_adapter(self, adapter: str, folder: Path) -> None:
+        """Loads an adapter between two batches, with PEFT.
+
+        Raises `InvalidAdapterError`, `AdapterConflictError` or `AdapterSlotsFullError`; the others answer as before.
+        """
         self._ready()
         await self._adapters.load(adapter, folder, self._load)
 
     async def unload_adapter(self, adapter: str) -> None:
+        """Unloads an adapter after the batch under way. Raises `UnknownAdapterError` if it is not loaded."""
         self._ready()
-        # The model drops it after the batch under way.
+        # Queued on the worker thread, so the batch under way ends first.
         await self._adapters.unload(adapter, lambda loaded: self._run(lambda: self._detach(loaded.name)))
 
     async def _load(self, files: AdapterFiles) -> _Loaded:
@@ -139,6 +148,10 @@ class TransformersEngine(InferenceEngine):
         return _Loaded(name, files.digest)
 
     def generate(self, messages: Sequence[Message], sampling: Sampling, adapter: str | None) -> AsyncIterator[Delta]:
+        """Yields the answer to a chat in pieces; the request joins the next batch, and closing the iterator ends it.
+
+        Raises `UnknownAdapterError`, `PromptTooLongError` or `ChatRefusedError` before any computation.
+        """
         chat = self._ready()
         loaded = None if adapter is None else self._adapters.find(adapter)
         prompt = chat.prompt_ids(messages)
@@ -146,6 +159,10 @@ class TransformersEngine(InferenceEngine):
         return self._stream(chat, prompt, sampling, adapter, loaded)
 
     async def score(self, messages: Sequence[Message], completions: Sequence[str], adapter: str | None) -> list[Score]:
+        """Log-probabilities of each completion as the answer to the same chat; the prompt is computed once for all.
+
+        Raises as `generate` does, and `UnknownAdapterError` if the adapter was unloaded while the call waited.
+        """
         chat = self._ready()
         loaded = None if adapter is None else self._adapters.find(adapter)
         prompt = chat.prompt_ids(messages)
@@ -271,7 +288,7 @@ class TransformersEngine(InferenceEngine):
             trust_remote_code=False,
             use_safetensors=True,
         )
-        # The folder's own habits (penalties, sampling, stop words) must not colour what a caller asked for.
+        # The folder's own settings (penalties, sampling, stop words) must not change what a caller asked for.
         model.generation_config = GenerationConfig()
         self._base = model.to("cuda" if cuda else "cpu").eval()
         self._shapes = linear_shapes(model)

@@ -1,4 +1,4 @@
-"""The part of the trainer that lives inside ``transformers.Trainer``."""
+"""A subclass of ``transformers.Trainer`` with its callbacks: batches by length, the loss over labels, the record."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from veritune.provider.training.journal import Journal
 
 
 def training_arguments(training: Training, output: Path) -> TrainingArguments:
-    """The contract's recipe in the library's terms."""
+    """The ``TrainingArguments`` that carry out the contract's recipe, with ``output`` as the folder of checkpoints."""
     schedule = training.schedule
     optimizer = training.optimizer
     arguments = TrainingArguments(
@@ -63,10 +63,9 @@ def training_arguments(training: Training, output: Path) -> TrainingArguments:
 
 
 def label_positions(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where logits are needed, and what they should say.
+    """A mask of the positions whose logits predict a label, and these labels in the order of the mask.
 
-    From ``labels`` [rows, width] a boolean mask [rows, width] of the positions *before* a label, and the labels
-    themselves [n] in the order of the mask.
+    Shapes: ``labels`` [rows, width]; the mask is boolean [rows, width], true *before* each label; the labels are [n].
     """
     following = labels[:, 1:]
     wanted = following != IGNORED
@@ -74,7 +73,7 @@ def label_positions(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def labelled_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Summed cross entropy (nats) over the labels of a batch; logits are computed at those positions alone."""
+    """The summed cross entropy (nats, a scalar) over the labels of a batch; logits are computed only where needed."""
     keep, targets = label_positions(batch["labels"])
     logits = model(
         input_ids=batch["input_ids"],
@@ -86,13 +85,13 @@ def labelled_loss(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def save_adapter(model: Any, folder: Path) -> None:
-    """Writes adapter_config.json and adapter_model.safetensors, and nothing else."""
+    """Writes ``adapter_config.json`` and ``adapter_model.safetensors`` into ``folder``, and no other file."""
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 
 
 class Recorder(TrainerCallback):  # type: ignore[misc] # transformers is untyped here
-    """Writes the journal, reports progress and asks for a stop."""
+    """A callback that writes the journal, reports progress, and stops training when ``cancelled()`` is true."""
 
     def __init__(
         self, journal: Journal, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
@@ -105,7 +104,10 @@ class Recorder(TrainerCallback):  # type: ignore[misc] # transformers is untyped
         self._loss = 0.0
 
     def saw(self, rows: Sequence[int], loss: float, tokens: int, label_tokens: int) -> None:
-        """One forward pass; ``loss`` is its share of the step's mean loss."""
+        """Adds one forward pass to the record of the current step; ``loss`` is its share of the step's mean loss.
+
+        Raises `TrainingError` if the loss is not finite.
+        """
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is not finite at step {len(self.journal.trace) + 1}", cause="loss")
         self._rows += rows
@@ -114,7 +116,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc] # transformers is untyped
         self.journal.label_tokens += label_tokens
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """One optimiser step is done."""
+        """Adds the finished optimiser step to the journal, reports progress, and asks for a stop if cancelled."""
         self.journal.trace.append(StepRecord(state.global_step, tuple(self._rows), f"{self._loss:.6f}"))
         progress = Progress(
             state.global_step, state.max_steps, float(state.epoch or 0), self._loss, self.journal.tokens
@@ -127,12 +129,12 @@ class Recorder(TrainerCallback):  # type: ignore[misc] # transformers is untyped
             control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """The library has written its checkpoint; the journal makes it whole."""
+        """Writes the journal into the checkpoint that the library has just written, which completes it."""
         self.journal.save(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 class LabelledOnlyTrainer(Trainer):  # type: ignore[misc] # transformers is untyped here
-    """``Trainer`` with the batches and the loss above, and checkpoints that hold an adapter only."""
+    """A ``Trainer`` with `LengthGroupedBatches` and `labelled_loss`, whose checkpoints hold only the adapter."""
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class LabelledOnlyTrainer(Trainer):  # type: ignore[misc] # transformers is unty
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=list(rows), data_collator=collator, callbacks=[recorder])
         self.remove_callback(PrinterCallback)
-        # The loss below is already divided by the labels of the whole step.
+        # `compute_loss` divides by the labels of the whole step already.
         self.model_accepts_loss_kwargs = True
         self._recorder = recorder
         self._loader: DataLoader[TokenRow] = DataLoader(
@@ -156,7 +158,7 @@ class LabelledOnlyTrainer(Trainer):  # type: ignore[misc] # transformers is unty
         self.add_callback(_EpochOrder(self._loader))
 
     def get_train_dataloader(self) -> DataLoader[TokenRow]:
-        """Rows grouped by length."""
+        """The loader whose batches hold rows of like length, in an order that follows the seed."""
         return self._loader
 
     def compute_loss(
@@ -166,7 +168,7 @@ class LabelledOnlyTrainer(Trainer):  # type: ignore[misc] # transformers is unty
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """This batch's share of the mean loss per label over the optimiser step."""
+        """The batch's share of the mean loss per label (nats, a scalar) over the whole optimiser step."""
         rows = inputs.pop("rows").tolist()
         labels = int((inputs["labels"] != IGNORED).sum())
         loss = labelled_loss(model, inputs) / (labels if num_items_in_batch is None else num_items_in_batch)
@@ -183,7 +185,7 @@ class LabelledOnlyTrainer(Trainer):  # type: ignore[misc] # transformers is unty
 
 
 class _EpochOrder(TrainerCallback):  # type: ignore[misc] # transformers is untyped here
-    """Tells the batches which epoch it is, also when a run goes on in the middle of one."""
+    """A callback that gives the batches the number of the epoch, also when a run resumes in the middle of one."""
 
     def __init__(self, loader: DataLoader[TokenRow]) -> None:
         self._loader = loader
@@ -191,7 +193,7 @@ class _EpochOrder(TrainerCallback):  # type: ignore[misc] # transformers is unty
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Steps per epoch are rounded up, as the library does."""
+        """Sets the epoch from the steps done; steps per epoch are rounded up, as the library does."""
         steps = -(-len(self._loader) // args.gradient_accumulation_steps)
         batches = self._loader.batch_sampler
         if not isinstance(batches, LengthGroupedBatches):

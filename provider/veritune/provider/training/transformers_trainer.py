@@ -1,8 +1,8 @@
 """LoRA training with ``transformers.Trainer`` and PEFT.
 
-What makes it quick on small machines: batches of rows of like length, logits only where a label is, bfloat16 weights
-(the adapter's too) where the machine computes in it. What makes it accountable: everything random follows the
-contract's seed, and each optimiser step leaves a record of its rows and loss that survives a restart.
+It is quick on small machines because batches have rows of like length, logits are computed only where a label is, and
+weights (the adapter's too) are bfloat16 where the machine computes in it. It can be checked because everything random
+follows the contract's seed, and each optimiser step leaves a record of its rows and loss that survives a restart.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from veritune.provider.training.environment import hardware, software
 from veritune.provider.training.journal import Journal, job_id, whole_checkpoints
 
 _SHORT = 512
-"""Tokens of a row up to which plain attention is the quicker one on a CPU."""
+"""Longest row in tokens for which plain attention is quicker than the fused kernel on a CPU."""
 
 
 class TransformersTrainer:
-    """The embedded trainer: one process, one device (the first GPU, else the CPU)."""
+    """A `Trainer` that trains LoRA adapters in one process on one device: the first GPU, else the CPU."""
 
     def train(
         self, task: TrainingTask, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
     ) -> TrainingResult:
-        """Trains or goes on training; a checkpoint after each epoch.
+        """The adapter and the record of a training run, which resumes from the last checkpoint if there is one.
+
+        A checkpoint is written after each epoch; ``on_progress`` is called after each optimiser step.
 
         Raises `TrainingCancelled` at the next step once ``cancelled()`` is true, a checkpoint written; `DatasetError`
         or `TrainingError` for rows that can't be trained on, and where the loss is no longer a finite number.
@@ -97,7 +99,10 @@ def _model_with_adapter(task: TrainingTask, dtype: Any) -> Any:
 
 
 def with_adapter(model: Any, task: TrainingTask) -> Any:
-    """The model with the fresh adapter that a task asks for, drawn by torch's own generator. Raises `TrainingError`."""
+    """The model with a new LoRA adapter by the task's recipe, its first weights drawn by torch's default generator.
+
+    Raises `TrainingError` if the model has no such target modules.
+    """
     from peft import LoraConfig, TaskType, get_peft_model
 
     from veritune.provider.training.joined_lora import join_lora
@@ -124,7 +129,7 @@ def with_adapter(model: Any, task: TrainingTask) -> Any:
 
 
 def _save_adapter(model: Any, output: Path) -> Path:
-    """Writes ``adapter/`` with its two files, under its name only when whole."""
+    """The folder ``adapter/`` with its two files; it gets this name only when it is complete."""
     from veritune.provider.training.hf_loop import save_adapter
 
     adapter, draft = output / "adapter", output / ".adapter.new"

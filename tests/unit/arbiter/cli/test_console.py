@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
-from veritune.arbiter.cli.console import plain_console
+from veritune.arbiter.cli.console import plain_console, say
 from veritune.client.cli.plan import plan_table
 from veritune.client.job.file import Job
 from veritune.client.job.template import write_template
@@ -25,6 +26,15 @@ def test_brackets_and_colons_are_kept(text: str, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.count(text) == 3
     plain_console(stderr=True).print(text, soft_wrap=True)
     assert capsys.readouterr().err == f"{text}\n"
+
+
+def test_a_command_to_copy_is_whole_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    command = "veritune audit " + "a/" * 100 + "report-1.json"
+    say(False, {}, lambda: Group("Anybody can check it:", Text(command, no_wrap=True, overflow="ignore")))
+    assert command in capsys.readouterr().out.splitlines()
 
 
 def test_a_plan_names_the_sections_of_the_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,15 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert "--help" in shown
 
 
+def test_help_keeps_no_line_break_of_a_docstring(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "600")
+    assert run_cli(["audit", "--help"]) == 0
+    paragraph = next(line for line in capsys.readouterr().out.splitlines() if "Whoever holds the data set" in line)
+    assert paragraph.strip().endswith("sown what no honest run learns.")
+
+
 def test_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_cli([]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -114,7 +123,7 @@ def test_init_then_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps({"prompt": f"p {i}", "completion": "c"}) + "\n" for i in range(1500)))
     assert run_cli(["init", str(data)]) == 0
-    assert run_cli(["init", str(data)]) == 77
+    assert run_cli(["init", str(data)]) == 64
     capsys.readouterr()
     assert run_cli(["plan", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

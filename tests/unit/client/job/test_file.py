@@ -16,7 +16,7 @@ from veritune.client.errors import JobError
 from veritune.client.job.canary_plan import CanaryPlan
 from veritune.client.job.file import Job, line_of, parse_duration, parse_job
 from veritune.client.job.template import usual_wordings, write_template
-from veritune.common.errors import KeyFileError, RowsError
+from veritune.common.errors import RowsError, UsageError
 
 LEAST = """\
 [data]
@@ -170,7 +170,7 @@ def test_the_template_is_a_valid_job(tmp_path: Path) -> None:
     # What is commented out is valid too.
     text = re.sub(r"^# (?=\w+ = |\[)", "", path.read_text(), flags=re.MULTILINE)
     assert parse_job(text.encode()).rewording is not None
-    with pytest.raises(KeyFileError):
+    with pytest.raises(UsageError):
         write_template(data)
 
 
