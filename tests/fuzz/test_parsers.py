@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conformance.spec_example import example
-from veritune.arbiter.documents.canary import parse_canary
+from tests.support.canaries import parse_canary
 from veritune.arbiter.documents.evidence import Evidence
 from veritune.common.canonical import canonical_bytes, parse_json
 from veritune.common.dataset import parse_row, summarise

@@ -11,9 +11,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import Field, StringConstraints
 
-from veritune.common.canonical import canonical_bytes, parse_canonical, sha256_hex
+from veritune.common.canonical import canonical_bytes, sha256_hex
 from veritune.common.dataset import Message, Row
 from veritune.common.documents.base import Count, DecimalString, Document, HexDigest, Name
 from veritune.common.errors import MalformedDocumentError
@@ -192,18 +192,6 @@ def canary_leaf(salt: bytes, canary: Canary) -> bytes:
     if len(salt) != 32:
         raise MalformedDocumentError("a salt is 32 bytes", cause="salt")
     return leaf_hash(salt + canonical_bytes(canary.model_dump(mode="json")))
-
-
-def parse_canary(data: bytes) -> Canary:
-    """The canary in canonical bytes. Raises `MalformedDocumentError` or `TooLargeError`."""
-    parse_canonical(data)
-    try:
-        return _ADAPTER.validate_json(data)
-    except ValidationError as error:
-        raise MalformedDocumentError("not a canary", cause="canary") from error
-
-
-_ADAPTER: TypeAdapter[Canary] = TypeAdapter(AnyCanary)
 
 
 def example_chat(examples: Sequence[Row], prompt: Chat) -> Chat:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.canaries import parse_canary
 from tests.support.errors import fails
 from tests.support.exchange import Exchange, small
 from tests.support.sowing import REWORDING
@@ -15,7 +16,6 @@ from veritune.arbiter.documents.canary import (
     Rewording,
     TriggerCanary,
     canary_leaf,
-    parse_canary,
 )
 from veritune.arbiter.documents.evidence import Evidence, NaturalObservation, envelopes
 from veritune.arbiter.selection import session_leaves
