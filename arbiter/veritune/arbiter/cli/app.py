@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from veritune.arbiter.cli.console import JsonOption, join_help_lines, run_app, say, show_version
+from veritune.arbiter.cli.console import JsonOption, join_help_lines, run_app, say, start
 from veritune.arbiter.cli.errors import exit_code
 from veritune.common.exits import EXIT_CODES
 
@@ -30,21 +30,7 @@ ClientKeyOption = Annotated[Path, typer.Option(help="The client's public key.")]
 ProviderKeyOption = Annotated[Path, typer.Option(help="The provider's public key.")]
 
 app = typer.Typer(help=_HELP, epilog=_EPILOG, add_completion=False, pretty_exceptions_enable=False)
-
-
-@app.callback(invoke_without_command=True)
-def start(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
-) -> None:
-    """Options of the whole command; without a subcommand the help is shown."""
-    context.ensure_object(dict)["debug"] = debug
-    if version:
-        show_version()
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-        raise typer.Exit
+app.callback(invoke_without_command=True)(start)
 
 
 @app.command()

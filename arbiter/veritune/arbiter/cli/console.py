@@ -41,12 +41,21 @@ def plain_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def show_version() -> None:
-    """Prints the installed version. Raises ``typer.Exit``."""
-    from importlib import metadata
+def start(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
+    """What stands before any command; without a command it shows the help."""
+    context.ensure_object(dict)["debug"] = debug
+    if version:
+        from importlib import metadata
 
-    typer.echo(metadata.version("veritune"))
-    raise typer.Exit
+        typer.echo(metadata.version("veritune"))
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
 
 
 def join_help_lines(app: typer.Typer) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veritune.arbiter.cli.app import audit, epochs
-from veritune.arbiter.cli.console import JsonOption, join_help_lines, run_app, say, show_version
+from veritune.arbiter.cli.console import JsonOption, join_help_lines, run_app, say, start
 from veritune.arbiter.cli.errors import exit_code
 from veritune.common.exits import EXIT_CODES
 
@@ -33,25 +33,11 @@ _EPILOG = f"""Exit codes: {", ".join(f"{code} {meaning}" for code, meaning in EX
 VERITUNE_PASSPHRASE seals the secrets and the key; without it, it is asked for."""
 
 app = typer.Typer(help=_HELP, epilog=_EPILOG, add_completion=False, pretty_exceptions_enable=False)
+app.callback(invoke_without_command=True)(start)
 
 JobArgument = Annotated[Path, typer.Argument(help="veritune.toml, or the folder that it lies in.")]
 RunOption = Annotated[Path | None, typer.Option("--run", help="Folder of this run; veritune-run beside the job.")]
 SessionOption = Annotated[int, typer.Option(min=1, help="Which of the contract's sessions.")]
-
-
-@app.callback(invoke_without_command=True)
-def start(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
-) -> None:
-    """Handles the options that stand before a command; without a command it shows the help."""
-    context.ensure_object(dict)["debug"] = debug
-    if version:
-        show_version()
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-        raise typer.Exit
 
 
 @app.command()
