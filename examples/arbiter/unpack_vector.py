@@ -23,4 +23,7 @@ def main(vector: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        print(__doc__, file=sys.stderr)
+        sys.exit(64)
     main(*sys.argv[1:])

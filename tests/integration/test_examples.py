@@ -95,6 +95,19 @@ def test_client_provider_and_arbiter_together(home: Path, port: tuple[int, Path]
     assert audited.stdout.startswith(verdict)
 
 
+@pytest.mark.parametrize("name", ["audit_report.py", "unpack_vector.py"])
+def test_an_arbiters_script_without_its_files_says_how_to_call_it(name: str) -> None:
+    done = example(f"arbiter/{name}")
+    assert done.returncode == 64
+    assert f"python examples/arbiter/{name}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_missing_is_not_taken_for_a_forgery(tmp_path: Path) -> None:
+    done = example("arbiter/audit_report.py", *(tmp_path / name for name in ("r", "e", "c", "p")))
+    assert done.returncode == 66
+
+
 def test_a_missing_passphrase_is_named(home: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "VERITUNE_PASSPHRASE"}
     command = [sys.executable, str(EXAMPLES / "client" / "fine_tune.py"), str(home)]

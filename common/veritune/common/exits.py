@@ -81,7 +81,11 @@ EXITS: dict[str, Exit] = {
     "WRONG_FILE": Exit(65, "name the file that belongs to this run or report, or put it back as it was"),
     "BAD_ROWS": Exit(65, "correct the lines that the message names; README.md shows the form of a row"),
     "BAD_MODEL_FOLDER": Exit(78, "name a folder with config.json, safetensors and a tokenizer with a chat template"),
-    "BAD_KEY_FILE": Exit(77, "`veritune keygen` makes a key; VERITUNE_PASSPHRASE opens an encrypted one"),
+    "BAD_KEY_FILE": Exit(
+        77,
+        "is it the right file? VERITUNE_PASSPHRASE (a provider's: VERITUNE_PROVIDER_PASSPHRASE) opens an encrypted "
+        "key; `veritune keygen` or `veritune-provider keygen` makes one",
+    ),
     "BAD_SECRETS": Exit(77, "set VERITUNE_PASSPHRASE to the passphrase of `veritune prepare`"),
     "UNREACHABLE_PLAN": Exit(78, "change the settings that the message names; `veritune plan` finds what is enough"),
     "ENDPOINT_FAILED": Exit(75, "is the model's endpoint running, its address right, and OPENAI_API_KEY its key?"),

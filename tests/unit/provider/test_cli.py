@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 from cryptography import x509
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from veritune.common.keys import PrivateKey, PublicKey
 from veritune.common.model.files import model_digest
 from veritune.provider.cli import PASSPHRASE, build_app
 from veritune.provider.daemon.config import ConfigError, load_config
+from veritune.provider.daemon.server import build_server
 
 runner = CliRunner()
 
@@ -110,3 +112,10 @@ def test_serve_without_a_key_says_so_in_one_line(tmp_path: Path) -> None:
     assert "can't read provider.key" in done.output
     assert f"hint: {EXITS['BAD_KEY_FILE'].remedy}" in done.output
     assert "Traceback" not in done.output
+
+
+async def test_a_daemon_without_any_base_model_says_so_at_its_start(tmp_path: Path) -> None:
+    config = load_config(None, {"state": tmp_path / "state", "models": tmp_path / "nowhere"})
+    with structlog.testing.capture_logs() as logs:
+        build_server(config, PrivateKey.generate(), engine_factory=lambda model: pytest.fail("nothing is loaded"))
+    assert [(line["log_level"], line["folder"]) for line in logs] == [("warning", str(tmp_path / "nowhere"))]

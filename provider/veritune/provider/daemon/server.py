@@ -205,7 +205,10 @@ def build_server(
     """
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _claim(config.state)
-    models = ModelCatalog(find_models(config.models))
+    offered = find_models(config.models)
+    if not offered:
+        get_logger("server").warning("no base model: each needs a folder with a config.json", folder=str(config.models))
+    models = ModelCatalog(offered)
     store = Store(config.database_url)
     return Daemon(config, key, models, store, trainer_command, engine_factory, clock, lock)
 
