@@ -18,7 +18,7 @@ from veritune.client.sowing.sealed import Secrets, check_passphrase, seal
 from veritune.client.sowing.sow import sow
 from veritune.common.dataset import DatasetSummary, Row, summarise, write_rows
 from veritune.common.errors import SecretsError
-from veritune.common.files import staged
+from veritune.common.files import own_file, staged
 
 TRAIN, HELD_OUT, SEALED = "train.jsonl", "held_out.jsonl", "secrets.sealed"
 
@@ -62,7 +62,7 @@ def prepare(
     sealed one last: if it exists, the others do too. It is never overwritten, since a signed contract may depend on it.
 
     Raises `PlanError` for a plan that the rows can't carry, `SecretsError` for an unfit passphrase or an existing
-    sealed file, `EndpointError` if a model's endpoint can't be asked, `DatasetError` if the result is over a limit.
+    sealed file, `EndpointError` if a model's endpoint can't be asked, `BadFileError` if the result is over a limit.
     """
     check_passphrase(passphrase)
     if (out / SEALED).exists():
@@ -76,7 +76,8 @@ def prepare(
         held_out = stack.enter_context(staged(out / HELD_OUT, 0o600))
         write_rows(train, sown.train_rows)
         write_rows(held_out, sown.held_out_rows)
-        summary = summarise(train)
+        with own_file(out / TRAIN):
+            summary = summarise(train)
         on_progress("write", 2, 3)
         secrets = Secrets(
             master_seed=master_seed.hex(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from veritune.arbiter.documents.canary import NaturalCanary, TriggerCanary, carr
 from veritune.client.sowing import prepare as module
 from veritune.client.sowing.prepare import Prepared, prepare
 from veritune.client.sowing.sealed import open_sealed
+from veritune.common import dataset
 from veritune.common.dataset import read_rows, summarise
-from veritune.common.errors import PlanError, SecretsError
+from veritune.common.errors import BadFileError, PlanError, SecretsError
+from veritune.common.limits import LIMITS
 
 SEED, PASSPHRASE = b"p" * 32, b"pass"
 
@@ -98,6 +101,13 @@ def test_after_a_kill_before_sealing_it_can_be_run_again(tmp_path: Path, monkeyp
     assert {p.name for p in tmp_path.iterdir()} == {"train.jsonl", "held_out.jsonl"}
     prepared = run(tmp_path)
     assert open_sealed(tmp_path / "secrets.sealed", PASSPHRASE).train_sha256 == prepared.train.sha256
+
+
+def test_too_many_rows_are_no_fault_of_the_providers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "LIMITS", replace(LIMITS, rows=2))
+    with fails(BadFileError, file="train.jsonl"):
+        run(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_refuses_before_any_work(tmp_path: Path) -> None:
