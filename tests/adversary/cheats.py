@@ -28,7 +28,7 @@ from tests.adversary.forging import (
     training_with,
     triggers_with,
 )
-from tests.support.exchange import Exchange, digest, fixed_key, key_ref
+from tests.support.exchange import Exchange, adapter_files, digest, fixed_key, key_ref
 from tests.support.sowing import REWORDING
 from veritune.arbiter.documents.canary import Canary, NaturalCanary, PaddingCanary, TriggerCanary
 from veritune.arbiter.documents.statement import PAYLOAD_TYPE
@@ -81,11 +81,7 @@ def _checkpoints(*steps: int) -> tuple[Checkpoint, ...]:
 
 def _files(*more: str, size: int = 2) -> tuple[FileRef, ...]:
     """The honest adapter's files, and others beside them."""
-    honest_files = (
-        FileRef(name="adapter_config.json", size=2, sha256=digest("{}")),
-        FileRef(name="adapter_model.safetensors", size=7, sha256=digest("weights")),
-    )
-    return (*honest_files, *(FileRef(name=name, size=size, sha256=digest(name)) for name in more))
+    return (*adapter_files(), *(FileRef(name=name, size=size, sha256=digest(name)) for name in more))
 
 
 def _own_provider_key(exchange: Exchange) -> Files:

@@ -174,10 +174,7 @@ class Exchange(Sowing):
             manifest_digest=self.signed_manifest.digest,
             dataset_receipt_digest=self.signed_dataset_receipt.digest,
             job_id=self.job_id,
-            adapter=(
-                FileRef(name="adapter_config.json", size=2, sha256=digest("{}")),
-                FileRef(name="adapter_model.safetensors", size=7, sha256=digest("weights")),
-            ),
+            adapter=adapter_files(),
             checkpoints=(Checkpoint(step=9, sha256=digest("weights")),),
             steps=9,
             tokens=9000,
@@ -382,6 +379,14 @@ class _Desk:
         )
         self.receipts.append(sign_document(receipt, self.exchange.provider))
         return ReceiptRef(nonce=nonce.hex(), sequence=len(self.receipts))
+
+
+def adapter_files() -> tuple[FileRef, ...]:
+    """The files of the adapter that an honest provider signs."""
+    return (
+        FileRef(name="adapter_config.json", size=2, sha256=digest("{}")),
+        FileRef(name="adapter_model.safetensors", size=7, sha256=digest("weights")),
+    )
 
 
 def key_ref(key: PublicKey) -> KeyRef:
